@@ -1,0 +1,160 @@
+//! WIT types read off a compiled component.
+//!
+//! Types come as indices into shared tables, so a small description can expand without bound: every function
+//! gets a budget of [`FUNCTION_TYPE_BYTES_MAX`], and the whole component [`COMPONENT_TYPE_BYTES_MAX`]. A parameter
+//! or result that is over budget becomes one [`WitType::Other`], which can be shown but not called or linked.
+
+use std::sync::Arc;
+
+use wasmtime::component::ResourceType;
+use wasmtime::component::types::{ComponentFunc, Type};
+
+use super::{Case, Field, FunctionType, TYPE_NODES_MAX, WitType};
+
+/// Bytes of one function's expanded types: [`TYPE_NODES_MAX`] nodes without names.
+const FUNCTION_TYPE_BYTES_MAX: usize = TYPE_NODES_MAX * NODE_TYPE_BYTES;
+
+/// Bytes of the expanded types of all functions of one component; real ones need some kilobytes.
+const COMPONENT_TYPE_BYTES_MAX: usize = 32 << 20;
+
+/// What a node or a member costs beside its name.
+const NODE_TYPE_BYTES: usize = 40;
+
+/// Builds types by reflection, knowing the names of the component's resources.
+pub(crate) struct ReflectedTypes {
+    resources: Vec<(ResourceType, Box<str>)>,
+    left_in_component: usize,
+    left_in_function: usize,
+}
+
+impl ReflectedTypes {
+    pub(crate) fn new() -> Self {
+        Self {
+            resources: Vec::new(),
+            left_in_component: COMPONENT_TYPE_BYTES_MAX,
+            left_in_function: 0,
+        }
+    }
+
+    /// Remembers what a resource is called, to print `own<name>`.
+    pub(crate) fn name_resource(&mut self, ty: ResourceType, name: &str) {
+        if !self.resources.iter().any(|(known, _)| *known == ty) {
+            self.resources.push((ty, name.into()));
+        }
+    }
+
+    pub(crate) fn function(&mut self, function: &ComponentFunc) -> FunctionType {
+        self.left_in_function = FUNCTION_TYPE_BYTES_MAX;
+        FunctionType {
+            params: function
+                .params()
+                .map(|(name, ty)| (name.to_owned(), self.bounded(&ty)))
+                .collect(),
+            result: function.results().next().map(|ty| self.bounded(&ty)),
+            is_async: function.async_(),
+        }
+    }
+
+    fn bounded(&mut self, ty: &Type) -> WitType {
+        self.convert(ty).unwrap_or_else(|| {
+            WitType::Other(format!("a type of over {TYPE_NODES_MAX} parts").into())
+        })
+    }
+
+    /// Expands a type; `None` once a budget is spent.
+    fn convert(&mut self, ty: &Type) -> Option<WitType> {
+        self.charge(0)?;
+        Some(match ty {
+            Type::Bool => WitType::Bool,
+            Type::S8 => WitType::S8,
+            Type::U8 => WitType::U8,
+            Type::S16 => WitType::S16,
+            Type::U16 => WitType::U16,
+            Type::S32 => WitType::S32,
+            Type::U32 => WitType::U32,
+            Type::S64 => WitType::S64,
+            Type::U64 => WitType::U64,
+            Type::Float32 => WitType::F32,
+            Type::Float64 => WitType::F64,
+            Type::Char => WitType::Char,
+            Type::String => WitType::String,
+            Type::List(list) => WitType::List(Arc::new(self.convert(&list.ty())?)),
+            Type::Record(record) => WitType::Record(
+                record
+                    .fields()
+                    .map(|field| {
+                        Some(Field {
+                            name: self.name(field.name)?,
+                            ty: self.convert(&field.ty)?,
+                        })
+                    })
+                    .collect::<Option<_>>()?,
+            ),
+            Type::Tuple(tuple) => WitType::Tuple(
+                tuple
+                    .types()
+                    .map(|ty| self.convert(&ty))
+                    .collect::<Option<_>>()?,
+            ),
+            Type::Variant(variant) => WitType::Variant(
+                variant
+                    .cases()
+                    .map(|case| {
+                        Some(Case {
+                            name: self.name(case.name)?,
+                            ty: self.optional(case.ty)?,
+                        })
+                    })
+                    .collect::<Option<_>>()?,
+            ),
+            Type::Enum(names) => WitType::Enum(self.names(names.names())?),
+            Type::Flags(names) => WitType::Flags(self.names(names.names())?),
+            Type::Option(option) => WitType::Option(Arc::new(self.convert(&option.ty())?)),
+            Type::Result(result) => WitType::Result {
+                ok: self.optional(result.ok())?.map(Arc::new),
+                err: self.optional(result.err())?.map(Arc::new),
+            },
+            Type::Own(resource) => WitType::Own(self.resource(resource)),
+            Type::Borrow(resource) => WitType::Borrow(self.resource(resource)),
+            Type::Future(_) => WitType::Future,
+            Type::Stream(_) => WitType::Stream,
+            Type::ErrorContext => WitType::Other("error-context".into()),
+            Type::Map(_) => WitType::Other("map".into()),
+            Type::FixedLengthList(list) => {
+                WitType::Other(format!("list<{}, {}>", self.convert(&list.ty())?, list.len()).into())
+            }
+        })
+    }
+
+    /// Takes one node with a name of `name_bytes` out of both budgets; `None` once either is spent.
+    fn charge(&mut self, name_bytes: usize) -> Option<()> {
+        let cost = name_bytes.saturating_add(NODE_TYPE_BYTES);
+        self.left_in_function = self.left_in_function.saturating_sub(cost);
+        self.left_in_component = self.left_in_component.saturating_sub(cost);
+        (self.left_in_function > 0 && self.left_in_component > 0).then_some(())
+    }
+
+    /// Expands a payload that may be absent; the outer `Option` is the budget.
+    fn optional(&mut self, ty: Option<Type>) -> Option<Option<WitType>> {
+        match ty {
+            Some(ty) => self.convert(&ty).map(Some),
+            None => Some(None),
+        }
+    }
+
+    fn name(&mut self, name: &str) -> Option<Box<str>> {
+        self.charge(name.len())?;
+        Some(name.into())
+    }
+
+    fn names<'n>(&mut self, names: impl Iterator<Item = &'n str>) -> Option<Arc<[Box<str>]>> {
+        names.map(|name| self.name(name)).collect()
+    }
+
+    fn resource(&self, ty: &ResourceType) -> Box<str> {
+        self.resources
+            .iter()
+            .find(|(known, _)| known == ty)
+            .map_or_else(|| "resource".into(), |(_, name)| name.clone())
+    }
+}
