@@ -24,7 +24,7 @@ impl init::Guest for Classifier {
     fn init(config: Vec<(String, String)>) -> Result<(), String> {
         let poison = Poison::from_config(&config)?;
         if poison != Poison::NONE {
-            log(Level::Info, &poison.to_string());
+            log(Level::Debug, &poison.to_string());
         }
         POISON
             .set(poison)
