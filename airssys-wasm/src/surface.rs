@@ -113,7 +113,7 @@ impl Surface {
     /// first one uses; those become no exports.
     ///
     /// # Errors
-    /// [`WitError`] with the line and what is wrong there.
+    /// [`WitError`] with the place and what is wrong there.
     ///
     /// ```
     /// use airssys_wasm::Surface;
@@ -125,9 +125,10 @@ impl Surface {
     /// ```
     pub fn from_wit(wit: &str) -> Result<Surface, WitError> {
         let mut resolve = wit_parser::Resolve::default();
-        let package = resolve
-            .push_source("wit", wit)
-            .map_err(|error| WitError(format!("{error:#}")))?;
+        let package = match resolve.push_source("wit", wit) {
+            Ok(package) => package,
+            Err(error) => return Err(WitError(resolve.render_error(&error))),
+        };
         let mut types = ParsedTypes::new(&resolve);
         let mut exports = Vec::new();
         let ids = resolve

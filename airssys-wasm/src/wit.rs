@@ -6,7 +6,8 @@
 //! does this type: `record { x: u32 }` equals any other record with one field `x: u32`.
 //!
 //! Costs: a tree behind `Arc`s, cloned for a reference count. A hostile component can describe a type whose
-//! tree is exponential in the bytes of its description, so building stops at [`TYPE_NODES_MAX`].
+//! tree is exponential in the bytes of its description, so building stops at [`TYPE_NODES_MAX`] and
+//! [`TYPE_DEPTH_MAX`].
 //!
 //! Deliberately absent: the canonical ABI. Lifting and lowering follow the engine's own types (`dynamic`).
 
@@ -25,6 +26,11 @@ pub(crate) use reflected::ReflectedTypes;
 ///
 /// Real interfaces stay under a few hundred; the validator alone would let a million through.
 pub(crate) const TYPE_NODES_MAX: usize = 10_000;
+
+/// How deep a type may nest; every walk over a type or a value recurses this far and no further.
+///
+/// Stricter than wasmtime's validator (100); real interfaces nest five or six levels.
+pub(crate) const TYPE_DEPTH_MAX: usize = 64;
 
 /// Members of a record, variant, enum or flags that are printed; the rest is an ellipsis.
 const MEMBERS_SHOWN_MAX: usize = 64;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use wasmtime::component::ResourceType;
 use wasmtime::component::types::{ComponentFunc, Type};
 
-use super::{Case, Field, FunctionType, TYPE_NODES_MAX, WitType};
+use super::{Case, Field, FunctionType, TYPE_DEPTH_MAX, TYPE_NODES_MAX, WitType};
 
 /// Bytes of one function's expanded types: [`TYPE_NODES_MAX`] nodes without names.
 const FUNCTION_TYPE_BYTES_MAX: usize = TYPE_NODES_MAX * NODE_TYPE_BYTES;
@@ -25,6 +25,7 @@ pub(crate) struct ReflectedTypes {
     resources: Vec<(ResourceType, Box<str>)>,
     left_in_component: usize,
     left_in_function: usize,
+    left_in_depth: usize,
 }
 
 impl ReflectedTypes {
@@ -33,6 +34,7 @@ impl ReflectedTypes {
             resources: Vec::new(),
             left_in_component: COMPONENT_TYPE_BYTES_MAX,
             left_in_function: 0,
+            left_in_depth: TYPE_DEPTH_MAX,
         }
     }
 
@@ -57,13 +59,22 @@ impl ReflectedTypes {
 
     fn bounded(&mut self, ty: &Type) -> WitType {
         self.convert(ty).unwrap_or_else(|| {
-            WitType::Other(format!("a type of over {TYPE_NODES_MAX} parts").into())
+            WitType::Other(
+                format!("a type of over {TYPE_NODES_MAX} parts, or {TYPE_DEPTH_MAX} levels").into(),
+            )
         })
     }
 
-    /// Expands a type; `None` once a budget is spent.
+    /// Expands a type one level down; `None` once a budget is spent.
     fn convert(&mut self, ty: &Type) -> Option<WitType> {
         self.charge(0)?;
+        self.left_in_depth = self.left_in_depth.checked_sub(1)?;
+        let converted = self.expand(ty);
+        self.left_in_depth = self.left_in_depth.saturating_add(1);
+        converted
+    }
+
+    fn expand(&mut self, ty: &Type) -> Option<WitType> {
         Some(match ty {
             Type::Bool => WitType::Bool,
             Type::S8 => WitType::S8,

@@ -1,0 +1,98 @@
+//! Host → guest: calling an export.
+
+#![allow(
+    unsafe_code,
+    reason = "a function checked once per component is called without checking its type again"
+)]
+
+use wasmtime::component::types::ComponentItem;
+use wasmtime::component::{Component, ComponentExportIndex, Instance, TypedFunc};
+use wasmtime::{Store, format_err};
+
+use super::abi::{CallParams, CallResults};
+use crate::args::Args;
+use crate::surface::{ExportId, Surface};
+use crate::wit::{CallRefused, FunctionType};
+
+/// An export of one component, checked and ready to be called in any of its instances.
+///
+/// Made once a component; a call then costs an index lookup, and no comparison of types.
+#[derive(Debug)]
+pub(crate) struct CallTarget {
+    index: ComponentExportIndex,
+    ty: FunctionType,
+}
+
+impl CallTarget {
+    /// Finds the export and checks its type. `surface` must be that of `component`.
+    ///
+    /// # Errors
+    /// [`CallRefused`] if there is no such function, or it can never be called from here.
+    pub(crate) fn resolve(
+        component: &Component,
+        surface: &Surface,
+        id: ExportId,
+    ) -> Result<Self, CallRefused> {
+        let missing = || CallRefused::NoSuchFunction(u32::try_from(id.index()).unwrap_or(u32::MAX));
+        let (interface, function) = surface.export_function(id).ok_or_else(missing)?;
+        if let Some(part) = function.ty.uncarriable() {
+            return Err(CallRefused::Uncarriable {
+                signature: function.ty.to_string(),
+                part: part.to_string(),
+            });
+        }
+        let instance = if interface.is_root() {
+            None
+        } else {
+            let instance = component.get_export_index(None, interface.as_str());
+            Some(instance.ok_or_else(missing)?)
+        };
+        let (item, index) = component
+            .get_export(instance.as_ref(), function.name.as_str())
+            .ok_or_else(missing)?;
+        let ComponentItem::ComponentFunc(exported) = item else {
+            return Err(missing());
+        };
+        // The one type check of this function, against the component's own types; `call_async` relies on it.
+        exported
+            .typecheck::<CallParams, CallResults>(&component.component_type().instance_type())
+            .map_err(|error| CallRefused::Uncarriable {
+                signature: function.ty.to_string(),
+                part: format!("{error:#}"),
+            })?;
+        Ok(Self {
+            index,
+            ty: function.ty.clone(),
+        })
+    }
+
+    /// Checks arguments before the guest is entered; afterwards a misfit would cost the Store.
+    ///
+    /// # Errors
+    /// [`CallRefused`] naming the first argument that does not fit.
+    pub(crate) fn accepts(&self, args: &Args) -> Result<(), CallRefused> {
+        self.ty.accepts(args)
+    }
+
+    /// Calls the function. After an error, and if the future is dropped, the Store must be dropped.
+    ///
+    /// # Errors
+    /// The guest's trap, an [`AbiViolation`](super::AbiViolation), an exhausted budget, or an `instance` of
+    /// another component.
+    pub(crate) async fn call_async<T: Send + 'static>(
+        &self,
+        store: &mut Store<T>,
+        instance: &Instance,
+        args: Args,
+    ) -> wasmtime::Result<Args> {
+        let function = instance
+            .get_func(&mut *store, self.index)
+            .ok_or_else(|| format_err!("the instance is of another component than the call"))?;
+        // SAFETY: `new_unchecked` asks that the function has the type stated. `resolve` checked these very types
+        // against the export at `index` of its component, and `get_func` has just made sure that `instance` is of that
+        // component: an index carries its component's identity, which no other component of the process shares.
+        let function = unsafe { TypedFunc::<CallParams, CallResults>::new_unchecked(function) };
+        let results = function.call_async(store, CallParams(args)).await?;
+        Ok(results.0)
+    }
+}
