@@ -1,0 +1,451 @@
+//! The choke point: may this guest do that?
+//!
+//! Every host function the engine defines asks [`Gate::check`] first, linked imports and WASI's entry points
+//! included, and acts on its [`Decision`]. The gate knows who asks from its own fields, filled by the host
+//! when the instance was made: a guest cannot name itself. An allowed access costs one bit test and one
+//! counter; it allocates only to deny, or where allowed uses are audited too. The first denial of each kind is
+//! recorded at once, repeats are counted and recorded when the instance ends, so that a guest cannot flood the
+//! audit log by asking again.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::audit::{Audit, AuditAction, AuditEvent};
+use crate::grants::Grants;
+use crate::surface::ImportId;
+
+/// One thing a guest is about to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Access<'a> {
+    /// Write a line of this many bytes to the log.
+    Log {
+        /// Length of the message.
+        bytes: usize,
+    },
+    /// Open standard input.
+    Stdin,
+    /// Open standard output.
+    Stdout,
+    /// Open standard error.
+    Stderr,
+    /// Read the environment.
+    Environment,
+    /// Read the arguments.
+    Arguments,
+    /// Read a clock, or wait for a time.
+    Clock,
+    /// Get this many random bytes.
+    Random {
+        /// How many.
+        bytes: u64,
+    },
+    /// List the directories it was given.
+    Directories,
+    /// Use the network.
+    Network {
+        /// What for: `tcp`, `udp`, or the name to resolve.
+        what: &'a str,
+    },
+    /// End itself.
+    Exit,
+    /// Call a linked import.
+    Link {
+        /// Which.
+        import: ImportId,
+    },
+}
+
+/// The kinds of [`Access`], for grants, counters and records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+#[repr(u8)]
+pub enum AccessKind {
+    /// [`Access::Log`].
+    Log,
+    /// [`Access::Stdin`].
+    Stdin,
+    /// [`Access::Stdout`].
+    Stdout,
+    /// [`Access::Stderr`].
+    Stderr,
+    /// [`Access::Clock`].
+    Clock,
+    /// [`Access::Random`].
+    Random,
+    /// [`Access::Arguments`].
+    Arguments,
+    /// [`Access::Environment`].
+    Environment,
+    /// [`Access::Directories`].
+    Directories,
+    /// [`Access::Network`].
+    Network,
+    /// [`Access::Exit`].
+    Exit,
+    /// [`Access::Link`].
+    Link,
+}
+
+const KINDS: usize = AccessKind::ALL.len();
+
+impl AccessKind {
+    /// All kinds.
+    pub const ALL: [Self; 12] = [
+        Self::Log,
+        Self::Stdin,
+        Self::Stdout,
+        Self::Stderr,
+        Self::Clock,
+        Self::Random,
+        Self::Arguments,
+        Self::Environment,
+        Self::Directories,
+        Self::Network,
+        Self::Exit,
+        Self::Link,
+    ];
+
+    /// Returns the kind's name in kebab case.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Log => "log",
+            Self::Stdin => "stdin",
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+            Self::Clock => "clock",
+            Self::Random => "random",
+            Self::Arguments => "arguments",
+            Self::Environment => "environment",
+            Self::Directories => "directories",
+            Self::Network => "network",
+            Self::Exit => "exit",
+            Self::Link => "link",
+        }
+    }
+
+    /// Returns the key of the `[grants]` table that grants it, if one does.
+    #[must_use]
+    pub const fn grant_name(self) -> Option<&'static str> {
+        match self {
+            Self::Log => Some("log"),
+            Self::Stdout | Self::Stderr => Some("stdio"),
+            Self::Clock => Some("clocks"),
+            Self::Random => Some("random"),
+            Self::Arguments => Some("args"),
+            Self::Environment => Some("env"),
+            Self::Stdin | Self::Directories | Self::Network | Self::Exit | Self::Link => None,
+        }
+    }
+
+    /// What an operator has to write, and where, to grant it to this component.
+    fn remedy(self, component: &str) -> String {
+        let table = format!("`[components.{component}.grants]`");
+        match self {
+            Self::Arguments => format!("add `args = [...]` to {table}"),
+            Self::Environment => format!("add `env = {{ NAME = \"value\" }}` to {table}"),
+            Self::Link => "link the import to an actor that exports it".to_owned(),
+            kind => match kind.grant_name() {
+                Some(name) => format!("add `{name} = true` to {table}"),
+                None => format!(
+                    "nothing can be added: `{}` cannot be granted yet",
+                    kind.as_str()
+                ),
+            },
+        }
+    }
+
+    const fn bit(self) -> u16 {
+        1 << self.index()
+    }
+
+    const fn index(self) -> u8 {
+        self as u8
+    }
+}
+
+impl fmt::Display for AccessKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Access<'_> {
+    /// Returns the kind of the access.
+    #[must_use]
+    pub const fn kind(self) -> AccessKind {
+        match self {
+            Self::Log { .. } => AccessKind::Log,
+            Self::Stdin => AccessKind::Stdin,
+            Self::Stdout => AccessKind::Stdout,
+            Self::Stderr => AccessKind::Stderr,
+            Self::Environment => AccessKind::Environment,
+            Self::Arguments => AccessKind::Arguments,
+            Self::Clock => AccessKind::Clock,
+            Self::Random { .. } => AccessKind::Random,
+            Self::Directories => AccessKind::Directories,
+            Self::Network { .. } => AccessKind::Network,
+            Self::Exit => AccessKind::Exit,
+            Self::Link { .. } => AccessKind::Link,
+        }
+    }
+
+    fn detail(self) -> Option<String> {
+        match self {
+            Self::Log { bytes } => Some(format!("{bytes} bytes")),
+            Self::Random { bytes } => Some(format!("{bytes} bytes")),
+            Self::Network { what } => Some(crate::printable::printable(what, 256)),
+            Self::Link { import } => Some(format!("{import:?}")),
+            _ => None,
+        }
+    }
+}
+
+/// A set of access kinds: one word, so that a check is one bit test.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct AccessSet(u16);
+
+impl AccessSet {
+    pub(crate) fn insert(&mut self, kind: AccessKind) {
+        self.0 |= kind.bit();
+    }
+
+    pub(crate) const fn contains(self, kind: AccessKind) -> bool {
+        self.0 & kind.bit() != 0
+    }
+
+    #[must_use]
+    pub(crate) fn with(mut self, kind: AccessKind) -> Self {
+        self.insert(kind);
+        self
+    }
+}
+
+/// The gate's answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "an access that is not acted on was not checked"]
+pub enum Decision {
+    /// Go ahead.
+    Allow,
+    /// Do not.
+    Deny {
+        /// What to add, and to which table, so that it is allowed.
+        add: String,
+    },
+}
+
+/// Who an instance is: given by the host when it is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstanceIdentity {
+    /// The address it answers at.
+    pub address: Arc<str>,
+    /// How many instances there were at this address before it.
+    pub generation: u64,
+}
+
+/// The gate of one instance.
+pub struct Gate {
+    component: Arc<str>,
+    identity: InstanceIdentity,
+    allowed: AccessSet,
+    record_uses: bool,
+    uses: [u32; KINDS],
+    denials: [u32; KINDS],
+    audit: Audit,
+}
+
+impl Gate {
+    /// Makes the gate of one instance of the named component.
+    #[must_use]
+    pub fn new(
+        component: Arc<str>,
+        identity: InstanceIdentity,
+        grants: &Grants,
+        audit: Audit,
+    ) -> Self {
+        Self {
+            component,
+            identity,
+            // Ending itself harms nobody, and a link exists only because the operator made it; both pass
+            // here all the same, so that they are counted and can be denied later.
+            allowed: grants
+                .allowed()
+                .with(AccessKind::Exit)
+                .with(AccessKind::Link),
+            record_uses: audit.records_uses(),
+            uses: [0; KINDS],
+            denials: [0; KINDS],
+            audit,
+        }
+    }
+
+    /// Decides one access, counts it, and records it where it must be recorded.
+    #[inline]
+    pub fn check(&mut self, access: Access<'_>) -> Decision {
+        let kind = access.kind();
+        if !self.allowed.contains(kind) {
+            return self.deny(access);
+        }
+        if let Some(uses) = self.uses.get_mut(usize::from(kind.index())) {
+            *uses = uses.saturating_add(1);
+        }
+        if self.record_uses {
+            let event = self.event(
+                AuditAction::Used {
+                    access: kind,
+                    detail: access.detail(),
+                },
+                1,
+            );
+            self.audit.record(event);
+        }
+        Decision::Allow
+    }
+
+    /// Returns who the instance is.
+    #[must_use]
+    pub fn identity(&self) -> &InstanceIdentity {
+        &self.identity
+    }
+
+    /// Returns the component's name.
+    #[must_use]
+    pub fn component(&self) -> &Arc<str> {
+        &self.component
+    }
+
+    /// Returns how often this kind of access was denied to this instance.
+    #[must_use]
+    pub fn denials(&self, kind: AccessKind) -> u32 {
+        self.denials
+            .get(usize::from(kind.index()))
+            .copied()
+            .unwrap_or_default()
+    }
+
+    pub(crate) fn audit(&self) -> &Audit {
+        &self.audit
+    }
+
+    pub(crate) fn event(&self, action: AuditAction, times: u64) -> AuditEvent {
+        AuditEvent::now(Arc::clone(&self.component), &self.identity, action, times)
+    }
+
+    #[cold]
+    fn deny(&mut self, access: Access<'_>) -> Decision {
+        let kind = access.kind();
+        let add = kind.remedy(&self.component);
+        let earlier = match self.denials.get_mut(usize::from(kind.index())) {
+            Some(denials) => {
+                let earlier = *denials;
+                *denials = denials.saturating_add(1);
+                earlier
+            }
+            None => 0,
+        };
+        if earlier == 0 {
+            let detail = access.detail();
+            self.audit.record(self.event(
+                AuditAction::Denied {
+                    access: kind,
+                    detail,
+                    add: add.clone(),
+                },
+                1,
+            ));
+        }
+        Decision::Deny { add }
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        let uses: u64 = self.uses.iter().copied().map(u64::from).sum();
+        self.audit.add_uses(uses);
+        for (kind, denials) in AccessKind::ALL.into_iter().zip(self.denials) {
+            if denials > 1 {
+                let add = kind.remedy(&self.component);
+                let action = AuditAction::Denied {
+                    access: kind,
+                    detail: None,
+                    add,
+                };
+                self.audit
+                    .record(self.event(action, u64::from(denials) - 1));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::AuditConfig;
+    use crate::grants::{CapabilityManifest, Policy, grant};
+
+    fn gate(asked: &CapabilityManifest, audit: &Audit) -> Gate {
+        let grants = grant(asked, &Policy::permissive()).unwrap();
+        let identity = InstanceIdentity {
+            address: "app/parse".into(),
+            generation: 3,
+        };
+        Gate::new("parse".into(), identity, &grants, audit.clone())
+    }
+
+    #[test]
+    fn nothing_passes_without_a_grant_but_exit_and_links() {
+        let audit = Audit::start(AuditConfig::default()).unwrap();
+        let mut gate = gate(&CapabilityManifest::default(), &audit);
+        for access in [
+            Access::Log { bytes: 1 },
+            Access::Stdin,
+            Access::Stdout,
+            Access::Stderr,
+            Access::Environment,
+            Access::Arguments,
+            Access::Clock,
+            Access::Random { bytes: 1 },
+            Access::Directories,
+            Access::Network { what: "tcp" },
+        ] {
+            assert!(
+                matches!(gate.check(access), Decision::Deny { .. }),
+                "{access:?}"
+            );
+        }
+        assert_eq!(gate.check(Access::Exit), Decision::Allow);
+    }
+
+    #[test]
+    fn a_denial_says_what_to_add_where() {
+        let audit = Audit::start(AuditConfig::default()).unwrap();
+        let mut gate = gate(&CapabilityManifest::default(), &audit);
+        let Decision::Deny { add } = gate.check(Access::Random { bytes: 8 }) else {
+            panic!("allowed");
+        };
+        assert_eq!(add, "add `random = true` to `[components.parse.grants]`");
+    }
+
+    #[test]
+    fn repeats_are_counted_and_told_at_the_end() {
+        let audit = Audit::start(AuditConfig::default()).unwrap();
+        let asked = CapabilityManifest {
+            clocks: true,
+            ..CapabilityManifest::default()
+        };
+        let mut gate = gate(&asked, &audit);
+        for _ in 0..1_000 {
+            assert!(matches!(gate.check(Access::Stdin), Decision::Deny { .. }));
+            assert_eq!(gate.check(Access::Clock), Decision::Allow);
+        }
+        assert_eq!(gate.denials(AccessKind::Stdin), 1_000);
+        assert_eq!(audit.counts().denials, 1);
+        drop(gate);
+        assert_eq!(audit.counts().denials, 1_000);
+        assert_eq!(audit.counts().uses, 1_000);
+    }
+}
