@@ -1,0 +1,267 @@
+//! A loaded component: verified to be one, compiled, with its surface and its digest.
+//!
+//! Loading is the first stage and the only one that sees a stranger's bytes. What the bytes are is decided
+//! before any of them is parsed as wasm (`component/refuse.rs`), then they are walked once against the artifact
+//! limits, and only then compiled. A component already in the authenticated cache skips the walk and the
+//! compiler. Files are read whole; text is never parsed; a precompiled artifact is never accepted as input.
+
+use std::fmt;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+
+use crate::audit::{AuditAction, AuditEvent};
+use crate::cache::Lookup;
+use crate::engine::Engine;
+use crate::limits::ArtifactLimits;
+use crate::surface::Surface;
+
+mod refuse;
+mod walk;
+
+pub use refuse::{Finding, LoadError, LoadErrorKind};
+
+/// Where a component comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ComponentRef {
+    /// A file.
+    File(PathBuf),
+    /// Bytes in memory.
+    Bytes(Bytes),
+}
+
+impl fmt::Display for ComponentRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Bytes(bytes) => write!(f, "{} bytes in memory", bytes.len()),
+        }
+    }
+}
+
+/// The SHA-256 of a component's bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Digest([u8; 32]);
+
+impl Digest {
+    fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+
+    /// Returns the 32 bytes.
+    #[must_use]
+    pub const fn bytes(self) -> [u8; 32] {
+        self.0
+    }
+
+    /// Returns the digest as 64 hexadecimal digits.
+    #[must_use]
+    pub fn hex(self) -> String {
+        self.0
+            .iter()
+            .fold(String::with_capacity(64), |mut hex, byte| {
+                for half in [byte >> 4, byte & 15] {
+                    hex.extend(char::from_digit(half.into(), 16));
+                }
+                hex
+            })
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sha256:{}", self.hex())
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// How a component was loaded, and how long it took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loaded {
+    /// Compiled now.
+    Compiled {
+        /// From reading to ready.
+        took: Duration,
+    },
+    /// Taken from the compile cache.
+    Cached {
+        /// From reading to ready.
+        took: Duration,
+    },
+}
+
+/// A compiled component. Clones share it.
+#[derive(Clone)]
+pub struct Component {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    raw: wasmtime::component::Component,
+    engine: Engine,
+    surface: Arc<Surface>,
+    digest: Digest,
+    size_bytes: u64,
+    loaded: Loaded,
+}
+
+impl fmt::Debug for Component {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Component")
+            .field("digest", &self.shared.digest)
+            .field("size_bytes", &self.shared.size_bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Component {
+    pub(crate) fn load(engine: &Engine, from: &ComponentRef) -> Result<Self, LoadError> {
+        let refused = |kind| LoadError {
+            from: from.to_string(),
+            kind,
+        };
+        let started = Instant::now();
+        let limits = &ArtifactLimits::DEFAULT;
+        let bytes = read(from, limits).map_err(refused)?;
+        refuse::refuse_what_is_no_component(&bytes).map_err(refused)?;
+        let digest = Digest::of(&bytes);
+        let (raw, cached) = match lookup(engine, digest) {
+            Some(raw) => (raw, true),
+            None => (
+                compile(engine, &bytes, digest, limits).map_err(refused)?,
+                false,
+            ),
+        };
+        let surface = Arc::new(Surface::of(&raw));
+        let took = started.elapsed();
+        let loaded = if cached {
+            Loaded::Cached { took }
+        } else {
+            Loaded::Compiled { took }
+        };
+        let size_bytes = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        let shared = Shared {
+            raw,
+            engine: engine.clone(),
+            surface,
+            digest,
+            size_bytes,
+            loaded,
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
+    }
+
+    /// Returns what the component imports and exports.
+    #[must_use]
+    pub fn surface(&self) -> &Arc<Surface> {
+        &self.shared.surface
+    }
+
+    /// Returns the digest of its bytes.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.shared.digest
+    }
+
+    /// Returns the size of its bytes.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        self.shared.size_bytes
+    }
+
+    /// Returns how it was loaded.
+    #[must_use]
+    pub fn loaded(&self) -> Loaded {
+        self.shared.loaded
+    }
+
+    /// Returns the engine it was compiled for.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.shared.engine
+    }
+
+    pub(crate) fn raw(&self) -> &wasmtime::component::Component {
+        &self.shared.raw
+    }
+}
+
+fn read(from: &ComponentRef, limits: &ArtifactLimits) -> Result<Bytes, LoadErrorKind> {
+    let bytes = match from {
+        ComponentRef::Bytes(bytes) => bytes.clone(),
+        ComponentRef::File(path) => read_file(path, limits.bytes_max)
+            .map_err(LoadErrorKind::Read)?
+            .into(),
+    };
+    let found = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    if found > limits.bytes_max {
+        return Err(LoadErrorKind::TooLarge {
+            bytes_max: limits.bytes_max,
+        });
+    }
+    Ok(bytes)
+}
+
+/// Reads at most one byte more than allowed: a size told by the file system is not believed.
+fn read_file(path: &Path, bytes_max: u64) -> std::io::Result<Vec<u8>> {
+    let file = std::fs::File::open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        // Reading a FIFO would wait for its writer, a device might never end.
+        return Err(std::io::Error::new(
+            std::io::ErrorKind::InvalidInput,
+            "not a regular file",
+        ));
+    }
+    let size = metadata.len().min(bytes_max).saturating_add(1);
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
+    file.take(bytes_max.saturating_add(1))
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn lookup(engine: &Engine, digest: Digest) -> Option<wasmtime::component::Component> {
+    match engine.cache()?.get(engine.raw(), digest) {
+        Lookup::Hit(raw) => Some(raw),
+        Lookup::Miss => None,
+        Lookup::Rejected { reason } => {
+            tracing::warn!(%digest, %reason, "an entry of the compile cache was refused; compiling again");
+            let action = AuditAction::CacheRejected {
+                digest: digest.to_string(),
+                reason,
+            };
+            engine
+                .audit()
+                .record(AuditEvent::of_component(Arc::from(""), action));
+            None
+        }
+    }
+}
+
+fn compile(
+    engine: &Engine,
+    bytes: &[u8],
+    digest: Digest,
+    limits: &ArtifactLimits,
+) -> Result<wasmtime::component::Component, LoadErrorKind> {
+    walk::check(bytes, limits)?;
+    let raw = wasmtime::component::Component::from_binary(engine.raw(), bytes)
+        .map_err(|error| refuse::refused_by_wasmtime(&error))?;
+    if let Some(cache) = engine.cache()
+        && let Err(error) = cache.put(digest, &raw)
+    {
+        tracing::warn!(%digest, %error, "the compiled component was not kept; it is compiled again next time");
+    }
+    Ok(raw)
+}
