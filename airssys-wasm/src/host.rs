@@ -1,0 +1,204 @@
+//! The host's side of one instance: the data of its Store.
+//!
+//! Everything a host function may touch for its guest is reached from here, and identity is read from here
+//! only. Most of it is made when first used (WASI's context, the log), so that an idle instance stays small.
+//! Host functions of ours ask the gate first; see [`HostState::allow`].
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use wasmtime::UpdateDeadline;
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+use crate::args::Args;
+use crate::audit::AuditAction;
+use crate::dynamic::ImportHost;
+use crate::engine::ticker::TickCount;
+use crate::fault::{EndedByHost, Fault, FaultClass};
+use crate::gate::{Access, Decision, Gate};
+use crate::grants::Grants;
+use crate::guest_log::GuestLog;
+use crate::limiter::SummingLimiter;
+use crate::limits::Limits;
+use crate::outbound::{Outbound, QuietOutbound};
+use crate::surface::{ImportId, Surface};
+
+pub(crate) mod carry;
+pub(crate) mod control;
+mod cpu;
+
+use carry::Carry;
+use control::Control;
+use cpu::CpuMeter;
+
+/// What all instances of one template have in common.
+#[derive(Debug)]
+pub(crate) struct Terms {
+    pub(crate) component: Arc<str>,
+    pub(crate) surface: Arc<Surface>,
+    pub(crate) grants: Grants,
+    pub(crate) limits: Limits,
+    /// CPU of one call, in ticks of the engine.
+    pub(crate) cpu_ticks_max: u64,
+    /// How a failed call of each import is told to the guest; as long as the surface's imports.
+    pub(crate) carries: Box<[Carry]>,
+}
+
+/// The data of one Store.
+pub(crate) struct HostState {
+    pub(crate) gate: Gate,
+    pub(crate) table: ResourceTable,
+    pub(crate) limiter: SummingLimiter,
+    pub(crate) terms: Arc<Terms>,
+    control: Arc<Control>,
+    cpu: CpuMeter,
+    outbound: QuietOutbound,
+    wasi: Option<Box<WasiCtx>>,
+    log: Option<Arc<GuestLog>>,
+    /// A call or the instantiation is running: if the Store is dropped now, it was abandoned.
+    busy: bool,
+}
+
+impl HostState {
+    pub(crate) fn new(
+        terms: Arc<Terms>,
+        gate: Gate,
+        control: Arc<Control>,
+        ticks: TickCount,
+        outbound: QuietOutbound,
+    ) -> Self {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(usize::try_from(terms.limits.resources_max).unwrap_or(usize::MAX));
+        Self {
+            gate,
+            table,
+            limiter: SummingLimiter::new(&terms.limits),
+            terms,
+            control,
+            cpu: CpuMeter::new(ticks),
+            outbound,
+            wasi: None,
+            log: None,
+            busy: false,
+        }
+    }
+
+    /// Starts the accounts of one call.
+    pub(crate) fn begin_call(&mut self) {
+        self.limiter.begin_call();
+        self.cpu.begin_call();
+        self.busy = true;
+    }
+
+    /// The call ended and the instance lives.
+    pub(crate) fn end_call(&mut self) {
+        self.busy = false;
+    }
+
+    /// Writes down why the instance died; called once, by whoever is about to drop the Store.
+    pub(crate) fn record_death(&mut self, fault: &Fault) {
+        self.busy = false;
+        let died = AuditAction::Died {
+            class: fault.class,
+            message: fault.message.clone(),
+        };
+        self.gate.audit().record(self.gate.event(died, 1));
+    }
+
+    /// Asks the gate; a denied access ends the guest with what to add to allow it.
+    pub(crate) fn allow(&mut self, access: Access<'_>) -> wasmtime::Result<()> {
+        match self.gate.check(access) {
+            Decision::Allow => Ok(()),
+            Decision::Deny { add } => {
+                let what = format!("{} ({})", access.kind(), self.gate.component());
+                Err(EndedByHost::Denied { what, add }.into())
+            }
+        }
+    }
+
+    /// Asks the gate where a denial has an answer of its own.
+    pub(crate) fn may(&mut self, access: Access<'_>) -> bool {
+        self.gate.check(access) == Decision::Allow
+    }
+
+    pub(crate) fn outbound_mut(&mut self) -> Option<&mut dyn Outbound> {
+        self.outbound.get_mut()
+    }
+
+    pub(crate) fn log(&mut self) -> &Arc<GuestLog> {
+        let (gate, terms) = (&self.gate, &self.terms);
+        self.log.get_or_insert_with(|| {
+            Arc::new(GuestLog::new(
+                Arc::clone(gate.component()),
+                gate.identity(),
+                &terms.limits,
+            ))
+        })
+    }
+
+    /// The epoch moved while the guest was running: charge it, and let others run.
+    pub(crate) fn on_epoch(&mut self) -> wasmtime::Result<UpdateDeadline> {
+        if self.control.is_killed() {
+            return Err(EndedByHost::Killed.into());
+        }
+        let Some(used) = self.cpu.charge(self.control.resumed_at()) else {
+            return Ok(UpdateDeadline::Continue(1));
+        };
+        if used > self.terms.cpu_ticks_max {
+            let limit_ms = self.terms.limits.cpu_per_call.as_millis();
+            let ticks_max = u128::from(self.terms.cpu_ticks_max).max(1);
+            let used_ms = u128::from(used).saturating_mul(limit_ms) / ticks_max;
+            return Err(EndedByHost::CpuDeadline { used_ms, limit_ms }.into());
+        }
+        Ok(UpdateDeadline::Yield(1))
+    }
+}
+
+impl Drop for HostState {
+    fn drop(&mut self) {
+        if self.busy {
+            let message = "the call was dropped before it ended";
+            self.record_death(&Fault::new(FaultClass::Abandoned, message));
+        }
+    }
+}
+
+impl ImportHost for HostState {
+    fn start_import(&mut self, id: ImportId, args: Args) -> wasmtime::Result<()> {
+        self.allow(Access::Link { import: id })?;
+        self.outbound.start(id, args);
+        Ok(())
+    }
+
+    fn poll_import(&mut self, id: ImportId, cx: &mut Context<'_>) -> Poll<wasmtime::Result<Args>> {
+        self.outbound.poll(cx).map(|answer| {
+            answer.or_else(|failure| {
+                let carry = self
+                    .terms
+                    .carries
+                    .get(id.index())
+                    .copied()
+                    .unwrap_or_default();
+                carry.tell(failure, || match self.terms.surface.import_function(id) {
+                    Some((interface, function)) => {
+                        format!("{}#{}", interface.as_str(), function.name)
+                    }
+                    None => id.to_string(),
+                })
+            })
+        })
+    }
+}
+
+impl WasiView for HostState {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        let ctx = self
+            .wasi
+            .get_or_insert_with(|| Box::new(crate::wasi::empty_context(&self.terms.limits)));
+        WasiCtxView {
+            ctx,
+            table: &mut self.table,
+        }
+    }
+}

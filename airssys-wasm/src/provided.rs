@@ -1,0 +1,45 @@
+//! What the host itself provides to components: WASI and the `airssys:*` interfaces.
+//!
+//! Built once for each engine: defining WASI takes about a hundred microseconds, cloning a linker a few.
+
+use wasmtime::component::Linker;
+
+use crate::host::HostState;
+use crate::surface::{InterfaceName, Surface};
+
+pub(crate) struct Provided {
+    linker: Linker<HostState>,
+    log: Surface,
+}
+
+impl Provided {
+    pub(crate) fn new(engine: &wasmtime::Engine) -> wasmtime::Result<Self> {
+        let mut linker = Linker::new(engine);
+        crate::wasi::add_to_linker(&mut linker)?;
+        crate::log::add_to_linker(&mut linker)?;
+        let log = Surface::from_wit(crate::log::WIT).map_err(|error| {
+            wasmtime::format_err!("the WIT of {}: {error}", crate::log::INTERFACE)
+        })?;
+        Ok(Self { linker, log })
+    }
+
+    /// Returns a linker with everything the host provides, to which links can be added, also in place of it.
+    pub(crate) fn linker(&self) -> Linker<HostState> {
+        let mut linker = self.linker.clone();
+        linker.allow_shadowing(true);
+        linker
+    }
+
+    /// Returns whether the host has an interface for an import of this name.
+    pub(crate) fn has(&self, import: &InterfaceName) -> bool {
+        crate::wasi::INTERFACES
+            .iter()
+            .any(|name| import.accepts(&InterfaceName::new(name)))
+            || import.accepts(&InterfaceName::new(crate::log::INTERFACE))
+    }
+
+    /// Returns the interfaces of our own that are linked by value and so must be compared with an import.
+    pub(crate) fn ours(&self) -> &Surface {
+        &self.log
+    }
+}
