@@ -1,0 +1,219 @@
+//! An instance: one component instance in its own Store, owned by whoever holds it.
+//!
+//! A call takes the instance by value and gives it back, or says why it is dead; there is no way to use one
+//! after it died, or from two places. The Store is dropped before [`CallOutcome::Died`] is returned, and with
+//! the call's future if that is dropped. An idle instance is a Store, a kept fiber stack and a thin box.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use wasmtime::Store;
+
+use crate::args::Args;
+use crate::fault::{Fault, FaultClass, classify};
+use crate::gate::{Gate, InstanceIdentity};
+use crate::host::HostState;
+use crate::host::control::{Control, KillSwitch};
+use crate::outbound::{Outbound, QuietOutbound};
+use crate::surface::ExportId;
+use crate::template::{Shared, no_store};
+use crate::wit::CallRefused;
+
+mod watch;
+
+use watch::{Ended, Watch};
+
+/// A live component instance. Moved, never shared.
+pub struct Instance(Box<Inner>);
+
+struct Inner {
+    store: Store<HostState>,
+    raw: wasmtime::component::Instance,
+    template: Arc<Shared>,
+    control: Arc<Control>,
+    /// The wall-clock timer, made when a call first has to wait and kept: moving a registered timer later is
+    /// a compare-and-swap, registering one takes the runtime's lock.
+    timer: Option<Pin<Box<tokio::time::Sleep>>>,
+}
+
+/// How a call ended.
+#[derive(Debug)]
+#[must_use = "the instance is in here, or the reason why it is gone"]
+pub enum CallOutcome {
+    /// The guest returned.
+    Returned(Instance, Args),
+    /// The arguments do not fit the function; the guest was not entered.
+    Refused(Instance, CallRefused),
+    /// The instance died; its Store is gone.
+    Died(Fault),
+}
+
+/// What an instance holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Usage {
+    /// Linear memory in bytes, over all memories.
+    pub memory_bytes: u64,
+    /// Table elements, over all tables.
+    pub table_elements: u64,
+}
+
+impl fmt::Debug for Instance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let gate = &self.0.store.data().gate;
+        f.debug_struct("Instance")
+            .field("component", gate.component())
+            .field("identity", gate.identity())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Instance {
+    pub(crate) async fn make(
+        template: Arc<Shared>,
+        identity: InstanceIdentity,
+        outbound: Box<dyn Outbound>,
+    ) -> Result<Self, Fault> {
+        let outbound = QuietOutbound::new(outbound);
+        let terms = &template.terms;
+        let engine = &template.engine;
+        let control = Arc::new(Control::default());
+        let audit = engine.audit().clone();
+        let gate = Gate::new(Arc::clone(&terms.component), identity, &terms.grants, audit);
+        let ticks = engine.ticks().clone();
+        let state = HostState::new(
+            Arc::clone(terms),
+            gate,
+            Arc::clone(&control),
+            ticks,
+            outbound,
+        );
+        let mut store = Store::try_new(engine.raw(), state).map_err(|error| no_store(&error))?;
+        store.limiter(|state| &mut state.limiter);
+        store.epoch_deadline_callback(|mut store| store.data_mut().on_epoch());
+        let narrow = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+        store.set_hostcall_fuel(narrow(terms.limits.hostcall_bytes_max));
+        store.set_max_component_handles(narrow(terms.limits.handles_max.into()));
+        store.set_epoch_deadline(1);
+        store.data_mut().begin_call();
+
+        let mut timer = None;
+        let watch = Watch {
+            control: &control,
+            ticks: engine.ticks(),
+            wall: terms.limits.wall_per_call,
+        };
+        let made = watch
+            .run(template.pre.instantiate_async(&mut store), &mut timer)
+            .await;
+        match made {
+            Ended::Returned(Ok(raw)) => {
+                store.data_mut().end_call();
+                Ok(Self(Box::new(Inner {
+                    store,
+                    raw,
+                    template,
+                    control,
+                    timer,
+                })))
+            }
+            ended => Err(bury(store, ended)),
+        }
+    }
+
+    /// Calls an export. Takes the instance and gives it back, or says why it is dead.
+    ///
+    /// Dropping the future drops the Store: a guest that was left in the middle can never be entered again.
+    /// Must be polled in a tokio runtime with time enabled if the guest can ever wait.
+    pub async fn call(self, export: ExportId, args: Args) -> CallOutcome {
+        let Self(mut inner) = self;
+        let Inner {
+            store,
+            raw,
+            template,
+            control,
+            timer,
+        } = &mut *inner;
+        let target = match template
+            .target(export)
+            .and_then(|target| target.accepts(&args).map(|()| target))
+        {
+            Ok(target) => target,
+            Err(refused) => return CallOutcome::Refused(Self(inner), refused),
+        };
+        let wall = template.terms.limits.wall_per_call;
+        store.data_mut().begin_call();
+        store.set_epoch_deadline(1);
+        let watch = Watch {
+            control,
+            ticks: template.engine.ticks(),
+            wall,
+        };
+        match watch.run(target.call_async(store, raw, args), timer).await {
+            Ended::Returned(Ok(results)) => {
+                store.data_mut().end_call();
+                CallOutcome::Returned(Self(inner), results)
+            }
+            ended => {
+                let Inner { store, .. } = *inner;
+                CallOutcome::Died(bury(store, ended))
+            }
+        }
+    }
+
+    /// Returns a switch with which anybody can end this instance.
+    #[must_use]
+    pub fn kill_switch(&self) -> KillSwitch {
+        KillSwitch {
+            control: Arc::clone(&self.0.control),
+            engine: self.0.template.engine.raw().clone(),
+        }
+    }
+
+    /// Returns what carries its linked calls, to be told of the message that comes next; `None` once that
+    /// has panicked.
+    pub fn outbound_mut(&mut self) -> Option<&mut dyn Outbound> {
+        self.0.store.data_mut().outbound_mut()
+    }
+
+    /// Returns what it holds.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        let limiter = &self.0.store.data().limiter;
+        Usage {
+            memory_bytes: limiter.memory_bytes(),
+            table_elements: limiter.table_elements(),
+        }
+    }
+
+    /// Returns who it is.
+    #[must_use]
+    pub fn identity(&self) -> &InstanceIdentity {
+        self.0.store.data().gate.identity()
+    }
+}
+
+/// Says why the instance died, writes it down, and drops the Store.
+#[cold]
+fn bury<T>(mut store: Store<HostState>, ended: Ended<wasmtime::Result<T>>) -> Fault {
+    let state = store.data_mut();
+    let fault = match ended {
+        Ended::Returned(Err(error)) => classify(&error, state.limiter.refused()),
+        // Only callers that take the success themselves come here.
+        Ended::Returned(Ok(_)) => Fault::new(FaultClass::Other, "the call returned after all"),
+        Ended::Timeout => {
+            let wall = state.terms.limits.wall_per_call;
+            let message = format!("waited longer than the limit `wall-per-call` of {wall:?}");
+            Fault::new(FaultClass::Timeout, message)
+        }
+        Ended::Killed => Fault::new(FaultClass::Killed, "killed from outside"),
+        Ended::Panicked(message) => Fault::new(
+            FaultClass::HostPanic,
+            format!("a host function panicked: {message}"),
+        ),
+    };
+    state.record_death(&fault);
+    drop(store);
+    fault
+}

@@ -1,0 +1,60 @@
+//! The engine: bytes → [`Component`] → [`InstanceTemplate`] → [`Instance`] → reply.
+//!
+//! Owns everything that touches wasmtime: loading and compiling under limits, the authenticated compile
+//! cache, linking, instantiating, calling, killing, classifying faults, capabilities and their audit
+//! trail. It knows nothing of actors, names or routes, spawns no task, and starts two plain threads: one
+//! epoch ticker for each [`Engine`] and one writer for its audit log.
+//!
+//! Calls cross the crate's edge as [`Args`]: one opaque owned value in each direction, so that a crate
+//! above this one names no wasmtime type.
+#![deny(unsafe_code)]
+
+mod args;
+mod audit;
+mod cache;
+mod component;
+mod dynamic;
+mod engine;
+mod fault;
+mod gate;
+mod grants;
+mod guest_log;
+mod host;
+mod instance;
+mod limiter;
+mod limits;
+mod link;
+mod log;
+mod outbound;
+mod printable;
+mod provided;
+mod surface;
+mod template;
+mod value;
+mod wasi;
+mod wit;
+
+pub use args::{Args, ArgsMismatch, FromArgs, IntoArgs};
+pub use audit::{
+    Audit, AuditAction, AuditConfig, AuditCounts, AuditError, AuditEvent, AuditSinkConfig,
+};
+pub use cache::CacheError;
+pub use component::{Component, ComponentRef, Digest, Finding, LoadError, LoadErrorKind, Loaded};
+pub use engine::{Allocation, CacheLocation, Engine, EngineConfig, EngineError, Profile};
+pub use fault::{Blame, Fault, FaultClass};
+pub use gate::{Access, AccessKind, Decision, Gate, InstanceIdentity};
+pub use grants::{CapabilityManifest, EnvPolicy, GrantRefused, Grants, Policy, Refusal, grant};
+pub use host::carry::ErrorCarry;
+pub use host::control::KillSwitch;
+pub use instance::{CallOutcome, Instance, Usage};
+pub use limits::{ArtifactLimits, LimitClass, Limits, MEMORY_BYTES_HARD_MAX, UnknownLimitClass};
+pub use link::{FunctionMismatch, LinkMismatch, LinkTable, check_link};
+pub use outbound::{LinkFailure, LinkFailureReason, NoOutbound, Outbound};
+pub use surface::{
+    ExportId, Function, ImportId, Interface, InterfaceName, NoSuchFunction, Surface, WitError,
+};
+pub use template::{
+    CarryMismatch, InstanceTemplate, LinkError, LinkedImport, MissingImport, TemplateSpec,
+};
+pub use value::{FlagWords, FromValue, IntoPayload, Value, ValueMismatch};
+pub use wit::{CallRefused, Case, Field, FunctionType, Misfit, WitType};

@@ -1,0 +1,188 @@
+//! A template: a component with its imports satisfied, its limits and its grants; ready to make instances.
+//!
+//! Everything that can fail or costs more than microseconds happens here, once: imports are checked and linked,
+//! exports are found and their types checked, grants and limits are fixed and audited. Making an instance is
+//! then a Store and wasmtime's own instantiation. Templates are immutable; clones share one.
+
+use std::fmt;
+use std::sync::Arc;
+
+use wasmtime::component::InstancePre;
+
+use crate::audit::{AuditAction, AuditEvent};
+use crate::component::Component;
+use crate::dynamic::CallTarget;
+use crate::engine::Engine;
+use crate::fault::{Fault, FaultClass};
+use crate::gate::InstanceIdentity;
+use crate::grants::Grants;
+use crate::host::carry::ErrorCarry;
+use crate::host::{HostState, Terms};
+use crate::instance::Instance;
+use crate::limits::Limits;
+use crate::outbound::Outbound;
+use crate::surface::{ExportId, Surface};
+use crate::wit::CallRefused;
+
+mod fit;
+mod imports;
+
+pub use imports::{CarryMismatch, LinkError, MissingImport};
+
+/// What makes a template of a component.
+#[derive(Clone, Debug)]
+pub struct TemplateSpec {
+    /// The component's name: its identity in the audit trail and in logs.
+    pub name: String,
+    /// What its instances may do.
+    pub grants: Grants,
+    /// What each instance may consume.
+    pub limits: Limits,
+    /// Which imports are answered by outbound calls.
+    pub links: Vec<LinkedImport>,
+}
+
+/// An imported interface that is answered by outbound calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkedImport {
+    /// The interface, as the component imports it; its version may be left out.
+    pub interface: String,
+    /// How its functions' error types carry a failed call. Without it, a failed call ends the guest.
+    pub error_as: Option<ErrorCarry>,
+}
+
+/// A linked component, ready to be instantiated. Clones share it.
+#[derive(Clone)]
+pub struct InstanceTemplate {
+    shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) engine: Engine,
+    pub(crate) terms: Arc<Terms>,
+    pub(crate) pre: InstancePre<HostState>,
+    targets: Box<[Result<CallTarget, CallRefused>]>,
+}
+
+impl fmt::Debug for InstanceTemplate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InstanceTemplate")
+            .field("name", &self.shared.terms.component)
+            .finish_non_exhaustive()
+    }
+}
+
+impl InstanceTemplate {
+    /// Links a component: satisfies its imports and fixes its grants and limits.
+    ///
+    /// # Errors
+    /// Names everything that is missing or does not fit, and what to do about it.
+    pub fn link(component: &Component, spec: TemplateSpec) -> Result<Self, LinkError> {
+        let engine = component.engine().clone();
+        fit::check(component, &spec.limits)?;
+        let linked = imports::link(component, &spec.links)?;
+        let surface = Arc::clone(component.surface());
+        let targets = surface
+            .export_functions()
+            .map(|(id, _, _)| CallTarget::resolve(component.raw(), &surface, id))
+            .collect();
+        let name: Arc<str> = spec.name.into();
+        let grants = spec.grants.names().into_iter().map(str::to_owned).collect();
+        let granted = AuditAction::Granted { grants };
+        engine
+            .audit()
+            .record(AuditEvent::of_component(Arc::clone(&name), granted));
+        let terms = Terms {
+            component: name,
+            surface,
+            cpu_ticks_max: ticks(spec.limits.cpu_per_call, engine.tick()),
+            grants: spec.grants,
+            limits: spec.limits,
+            carries: linked.carries,
+        };
+        let shared = Shared {
+            engine,
+            terms: Arc::new(terms),
+            pre: linked.pre,
+            targets,
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
+    }
+
+    /// Returns what the component imports and exports.
+    #[must_use]
+    pub fn surface(&self) -> &Arc<Surface> {
+        &self.shared.terms.surface
+    }
+
+    /// Returns what each instance may consume.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.shared.terms.limits
+    }
+
+    /// Returns the component's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.shared.terms.component
+    }
+
+    /// Makes an instance, running the component's start functions under the limits of a call.
+    ///
+    /// Dropping the future drops the half-made instance.
+    ///
+    /// # Errors
+    /// A fault: the start function trapped or exceeded a limit, the component needs more than its limits
+    /// allow, or the pool is full.
+    pub async fn instantiate(
+        &self,
+        identity: InstanceIdentity,
+        outbound: Box<dyn Outbound>,
+    ) -> Result<Instance, Fault> {
+        Instance::make(Arc::clone(&self.shared), identity, outbound).await
+    }
+}
+
+impl Shared {
+    /// Returns the export's call target, or why it cannot be called.
+    pub(crate) fn target(&self, export: ExportId) -> Result<&CallTarget, CallRefused> {
+        match self.targets.get(export.index()) {
+            Some(Ok(target)) => Ok(target),
+            Some(Err(refused)) => Err(refused.clone()),
+            None => Err(CallRefused::NoSuchFunction(
+                u32::try_from(export.index()).unwrap_or(u32::MAX),
+            )),
+        }
+    }
+}
+
+/// A limit of time in ticks, rounded up: a limit shorter than a tick is one tick.
+fn ticks(limit: std::time::Duration, tick: std::time::Duration) -> u64 {
+    let ticks = limit.as_nanos().div_ceil(tick.as_nanos().max(1));
+    u64::try_from(ticks).unwrap_or(u64::MAX).max(1)
+}
+
+/// A fault of a Store that could not even be made.
+pub(crate) fn no_store(error: &wasmtime::Error) -> Fault {
+    Fault::new(
+        FaultClass::Other,
+        format!("no Store could be made: {error:#}"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ticks;
+    use std::time::Duration;
+
+    #[test]
+    fn limits_are_whole_ticks_and_never_none() {
+        let ms = Duration::from_millis;
+        assert_eq!(ticks(ms(20), ms(1)), 20);
+        assert_eq!(ticks(ms(25), ms(10)), 3);
+        assert_eq!(ticks(Duration::ZERO, ms(1)), 1);
+        assert_eq!(ticks(Duration::MAX, Duration::from_nanos(1)), u64::MAX);
+    }
+}
