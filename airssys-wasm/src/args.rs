@@ -29,6 +29,14 @@ impl Args {
         &self.0
     }
 
+    /// Takes the values out as Rust values: `let (sum,): (u32,) = results.into_typed()?`.
+    ///
+    /// # Errors
+    /// [`ArgsMismatch`] when the number of values or the type of one is another.
+    pub fn into_typed<T: FromArgs>(self) -> Result<T, ArgsMismatch> {
+        T::from_args(self)
+    }
+
     /// Takes the values out, in order.
     pub fn into_values(self) -> impl ExactSizeIterator<Item = Value> {
         self.0.into_iter()
@@ -59,9 +67,9 @@ impl Args {
         } else {
             0
         };
-        self.0
-            .iter()
-            .fold(spilled, |sum, value| sum.saturating_add(value.payload_bytes()))
+        self.0.iter().fold(spilled, |sum, value| {
+            sum.saturating_add(value.payload_bytes())
+        })
     }
 
     pub(crate) fn with_capacity(count: usize) -> Self {
@@ -228,6 +236,9 @@ mod tests {
     #[test]
     fn payload_bytes_counts_spilled_values() {
         assert_eq!((1u32, "ab").into_args().payload_bytes(), 2);
-        assert_eq!((1u8, 1u8, 1u8, 1u8).into_args().payload_bytes(), 4 * NODE_BYTES);
+        assert_eq!(
+            (1u8, 1u8, 1u8, 1u8).into_args().payload_bytes(),
+            4 * NODE_BYTES
+        );
     }
 }

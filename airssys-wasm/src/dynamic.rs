@@ -61,7 +61,9 @@ pub(crate) enum AbiViolation {
     #[error("{0:#x} is not a Unicode scalar value")]
     Char(u32),
     /// A value handed to a guest is not of the declared type; the host's fault.
-    #[error("a value of the wrong type was handed to the guest: expected {expected}, found {found}")]
+    #[error(
+        "a value of the wrong type was handed to the guest: expected {expected}, found {found}"
+    )]
     Unfit {
         expected: &'static str,
         found: &'static str,
@@ -80,4 +82,4 @@ fn index(size: u32) -> usize {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

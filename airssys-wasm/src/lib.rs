@@ -32,6 +32,7 @@ mod surface;
 mod template;
 mod value;
 mod wasi;
+mod wave;
 mod wit;
 
 pub use args::{Args, ArgsMismatch, FromArgs, IntoArgs};
@@ -57,4 +58,5 @@ pub use template::{
     CarryMismatch, InstanceTemplate, LinkError, LinkedImport, MissingImport, TemplateSpec,
 };
 pub use value::{FlagWords, FromValue, IntoPayload, Value, ValueMismatch};
+pub use wave::{WaveError, format_value, parse_args, to_json};
 pub use wit::{CallRefused, Case, Field, FunctionType, Misfit, WitType};

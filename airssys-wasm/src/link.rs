@@ -58,7 +58,10 @@ pub enum LinkMismatch {
         exported: Vec<String>,
     },
     /// The exporter has the interface in versions that do not fit.
-    #[error("the import is `{import}`, exported is {}: these versions do not fit together", list(exported))]
+    #[error(
+        "the import is `{import}`, exported is {}: these versions do not fit together",
+        list(exported)
+    )]
     Version {
         /// The import, with its version.
         import: String,
@@ -66,7 +69,10 @@ pub enum LinkMismatch {
         exported: Vec<String>,
     },
     /// Functions of the import are missing, differ in type, or cannot be carried by a link.
-    #[error("import `{import}` and export `{export}` do not fit: {}", report(functions))]
+    #[error(
+        "import `{import}` and export `{export}` do not fit: {}",
+        report(functions)
+    )]
     Functions {
         /// The import.
         import: String,
@@ -219,8 +225,12 @@ fn find_export<'a>(
     exporter: &'a Surface,
     import: &InterfaceName,
 ) -> Result<(usize, &'a Interface), LinkMismatch> {
-    if let Some(found) = first_function_of(&exporter.exports, &|interface| interface.name == *import)
-        .or_else(|| first_function_of(&exporter.exports, &|interface| import.accepts(&interface.name)))
+    if let Some(found) =
+        first_function_of(&exporter.exports, &|interface| interface.name == *import).or_else(|| {
+            first_function_of(&exporter.exports, &|interface| {
+                import.accepts(&interface.name)
+            })
+        })
     {
         return Ok(found);
     }

@@ -262,7 +262,11 @@ fn members<T>(
 
 impl Display for FunctionType {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.is_async { "async func(" } else { "func(" })?;
+        f.write_str(if self.is_async {
+            "async func("
+        } else {
+            "func("
+        })?;
         members(f, self.params.iter(), |f, (name, ty)| {
             write!(f, "{name}: {ty}")
         })?;

@@ -27,17 +27,17 @@
 //!   lifts "from the stack", and these methods do the memory form themselves with the component's own figures.
 //!   The one exception is described at [`ImportParams`].
 
-#![allow(
+#![expect(
     unsafe_code,
     reason = "implementing wasmtime's Lift and Lower is the purpose of this module"
 )]
 
 use std::mem::MaybeUninit;
 
+use wasmtime::component::__internal::wasmtime_environ::component::TypeTuple;
 use wasmtime::component::__internal::{
     CanonicalAbiInfo, ComponentTypes, InstanceType, InterfaceType, LiftContext, LowerContext,
 };
-use wasmtime::component::__internal::wasmtime_environ::component::TypeTuple;
 use wasmtime::component::{ComponentNamedList, ComponentType, Lift, Lower};
 use wasmtime::{Result, ValRaw, bail};
 
@@ -275,9 +275,10 @@ struct Visit<'a> {
 
 impl Visit<'_> {
     fn supported(&mut self, ty: InterfaceType) -> Result<()> {
-        let (Some(nodes), Some(depth)) =
-            (self.nodes_left.checked_sub(1), self.depth_left.checked_sub(1))
-        else {
+        let (Some(nodes), Some(depth)) = (
+            self.nodes_left.checked_sub(1),
+            self.depth_left.checked_sub(1),
+        ) else {
             bail!("a type of over {TYPE_NODES_MAX} parts, or {TYPE_DEPTH_MAX} levels");
         };
         self.nodes_left = nodes;

@@ -1,6 +1,6 @@
 //! Host → guest: calling an export.
 
-#![allow(
+#![expect(
     unsafe_code,
     reason = "a function checked once per component is called without checking its type again"
 )]

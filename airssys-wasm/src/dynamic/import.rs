@@ -25,11 +25,7 @@ pub(crate) trait ImportHost: Send + 'static {
     ///
     /// # Errors
     /// An error ends the guest's call, and with it the Store.
-    fn poll_import(
-        &mut self,
-        id: ImportId,
-        cx: &mut Context<'_>,
-    ) -> Poll<wasmtime::Result<Args>>;
+    fn poll_import(&mut self, id: ImportId, cx: &mut Context<'_>) -> Poll<wasmtime::Result<Args>>;
 }
 
 /// Defines the import `function_name` of the interface that `linker` stands for, answered by the Store's data.

@@ -212,7 +212,10 @@ fn from_memory(cx: &mut LiftContext<'_>, ty: InterfaceType, bytes: &[u8]) -> Res
         }
         InterfaceType::List(at) => {
             let pair = u64::from_le_bytes(scalar(bytes)?);
-            let (pointer, length) = (u32::try_from(pair & 0xffff_ffff)?, u32::try_from(pair >> 32)?);
+            let (pointer, length) = (
+                u32::try_from(pair & 0xffff_ffff)?,
+                u32::try_from(pair >> 32)?,
+            );
             list(cx, at, pointer, length)?
         }
         InterfaceType::Record(at) => {
@@ -240,9 +243,15 @@ fn from_memory(cx: &mut LiftContext<'_>, ty: InterfaceType, bytes: &[u8]) -> Res
         InterfaceType::Variant(at) => {
             let variant = &types[at];
             let case = discriminant(&variant.info, bytes)?;
-            let found = variant.cases.get_index(index(case)).map(|(_, payload)| *payload);
+            let found = variant
+                .cases
+                .get_index(index(case))
+                .map(|(_, payload)| *payload);
             let payload = variant_case(found, case, variant.cases.len())?;
-            Value::Variant(case, payload_from_memory(cx, &variant.info, payload, bytes)?)
+            Value::Variant(
+                case,
+                payload_from_memory(cx, &variant.info, payload, bytes)?,
+            )
         }
         InterfaceType::Enum(at) => {
             enumeration(discriminant(&types[at].info, bytes)?, types[at].names.len())?
@@ -266,8 +275,15 @@ fn from_memory(cx: &mut LiftContext<'_>, ty: InterfaceType, bytes: &[u8]) -> Res
                 // Up to 16 flags take one or two bytes, more take whole words.
                 [] => SmallVec::new(),
                 [byte] => SmallVec::from_slice(&[u32::from(*byte)]),
-                [low, high] => SmallVec::from_slice(&[u32::from(u16::from_le_bytes([*low, *high]))]),
-                words => words.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)).collect(),
+                [low, high] => {
+                    SmallVec::from_slice(&[u32::from(u16::from_le_bytes([*low, *high]))])
+                }
+                words => words
+                    .as_chunks()
+                    .0
+                    .iter()
+                    .map(|word| u32::from_le_bytes(*word))
+                    .collect(),
             };
             flags(cx, words, count)?
         }

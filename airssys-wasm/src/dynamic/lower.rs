@@ -4,7 +4,7 @@
 //! asked of the guest's own `realloc`, whose answer wasmtime checks for alignment and bounds; every write is checked
 //! again here, so a bug costs the call and not the process.
 
-#![allow(
+#![expect(
     unsafe_code,
     reason = "wasmtime lowers a string into a pair of slots it takes as MaybeUninit"
 )]

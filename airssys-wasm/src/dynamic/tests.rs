@@ -2,7 +2,7 @@
 
 mod differential;
 mod echo;
-mod generate;
+pub(crate) mod generate;
 mod hostile;
 mod oracle;
 
@@ -87,7 +87,9 @@ impl Running<'_> {
         let id = self.guest.surface.export(path).unwrap();
         let target = CallTarget::resolve(&self.guest.component, &self.guest.surface, id).unwrap();
         target.accepts(&args).unwrap();
-        target.call_async(&mut self.store, &self.instance, args).await
+        target
+            .call_async(&mut self.store, &self.instance, args)
+            .await
     }
 }
 

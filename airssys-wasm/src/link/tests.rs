@@ -30,7 +30,10 @@ fn functions_are_paired_by_name() {
             .map(|(i, e)| (i.index(), e.index()))
             .collect();
         assert_eq!(pairs, [(1, 2), (2, 1)], "{import}");
-        assert_eq!(table.export_for(ImportId::from_index(2)).unwrap().index(), 1);
+        assert_eq!(
+            table.export_for(ImportId::from_index(2)).unwrap().index(),
+            1
+        );
         assert_eq!(table.export_for(ImportId::from_index(0)), None);
     }
 }
@@ -64,7 +67,12 @@ fn versions_that_do_not_fit_are_both_named() {
 fn unknown_names_come_with_suggestions() {
     let exporter = Surface::from_wit("package q:app@0.2.0; interface calk { x: func(); }").unwrap();
     let error = check_link(&importing(IMPORT), "q:app/calc@0.2.0", &exporter).unwrap_err();
-    assert!(error.to_string().contains("did you mean `q:app/calk@0.2.0`?"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("did you mean `q:app/calk@0.2.0`?"),
+        "{error}"
+    );
     let error = check_link(&importing(IMPORT), "q:app/cala@0.2.0", &exporter).unwrap_err();
     assert!(
         matches!(&error, LinkMismatch::NotImported { nearest: Some(name), .. } if name == "q:app/calc@0.2.0"),
@@ -84,7 +92,16 @@ fn handles_and_async_functions_are_refused_clearly() {
     let exporter = Surface::from_wit(wit).unwrap();
     let error = check_link(&importing(wit), "q:app/files", &exporter).unwrap_err();
     let text = error.to_string();
-    assert!(text.contains("`open` cannot be linked: `own<file>` in"), "{text}");
-    assert!(text.contains("`later` cannot be linked: `async func`"), "{text}");
-    assert!(text.contains("`ticks` cannot be linked: `stream`"), "{text}");
+    assert!(
+        text.contains("`open` cannot be linked: `own<file>` in"),
+        "{text}"
+    );
+    assert!(
+        text.contains("`later` cannot be linked: `async func`"),
+        "{text}"
+    );
+    assert!(
+        text.contains("`ticks` cannot be linked: `stream`"),
+        "{text}"
+    );
 }

@@ -82,9 +82,19 @@ fn an_unknown_path_names_the_nearest() {
     let error = surface.export("calc#ad").unwrap_err();
     assert_eq!(error.nearest.as_deref(), Some("quakes:app/calc@0.2.1#add"));
     let error = surface.export("quakes:app/calc@1.0.0#add").unwrap_err();
-    assert!(error.to_string().contains("did you mean `quakes:app/calc@0.2.1#add`?"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("did you mean `quakes:app/calc@0.2.1#add`?"),
+        "{error}"
+    );
     let error = surface.export("something-else").unwrap_err();
-    assert!(error.to_string().contains("exported: noop, quakes:app/calc@0.2.1#add"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("exported: noop, quakes:app/calc@0.2.1#add"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -140,8 +150,9 @@ fn wit_errors_say_where() {
 
 #[test]
 fn versions_fit_on_one_track_in_either_direction() {
-    let accepts =
-        |import: &str, export: &str| InterfaceName::new(import).accepts(&InterfaceName::new(export));
+    let accepts = |import: &str, export: &str| {
+        InterfaceName::new(import).accepts(&InterfaceName::new(export))
+    };
     assert!(accepts("a:b/c@0.2.0", "a:b/c@0.2.6"));
     assert!(accepts("a:b/c@0.2.6", "a:b/c@0.2.0"));
     assert!(accepts("a:b/c@1.4.0", "a:b/c@1.0.0"));

@@ -40,7 +40,10 @@ fn every_rust_type_comes_back_as_itself() {
 
 #[test]
 fn lists_of_bytes_are_bytes_and_other_lists_are_lists() {
-    assert_eq!(Value::from(vec![1u8]), Value::Bytes(Bytes::from_static(&[1])));
+    assert_eq!(
+        Value::from(vec![1u8]),
+        Value::Bytes(Bytes::from_static(&[1]))
+    );
     let list = Value::List(vec![Value::from("a"), Value::from("b")]);
     assert_eq!(Vec::<String>::from_value(list).unwrap(), ["a", "b"]);
 }

@@ -118,7 +118,7 @@ impl Found {
         self
     }
 
-    fn finish(self: Box<Self>) -> Misfit {
+    fn finish(self) -> Misfit {
         let mut path: String = self.steps.iter().rev().map(String::as_str).collect();
         if path.starts_with('.') {
             path.remove(0);

@@ -131,9 +131,9 @@ impl ReflectedTypes {
             Type::Stream(_) => WitType::Stream,
             Type::ErrorContext => WitType::Other("error-context".into()),
             Type::Map(_) => WitType::Other("map".into()),
-            Type::FixedLengthList(list) => {
-                WitType::Other(format!("list<{}, {}>", self.convert(&list.ty())?, list.len()).into())
-            }
+            Type::FixedLengthList(list) => WitType::Other(
+                format!("list<{}, {}>", self.convert(&list.ty())?, list.len()).into(),
+            ),
         })
     }
 

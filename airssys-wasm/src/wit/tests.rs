@@ -36,7 +36,9 @@ fn types_print_as_wit() {
         ],
         Some(WitType::Result {
             ok: None,
-            err: Some(Arc::new(WitType::Enum(["no".into(), "never".into()].into()))),
+            err: Some(Arc::new(WitType::Enum(
+                ["no".into(), "never".into()].into(),
+            ))),
         }),
     );
     assert_eq!(
@@ -49,7 +51,10 @@ fn types_print_as_wit() {
 fn a_hostile_number_of_members_is_cut() {
     let names: Arc<[Box<str>]> = (0..100_000).map(|n| format!("c{n}").into()).collect();
     let text = WitType::Enum(names).to_string();
-    assert!(text.len() < 1_000 && text.ends_with("… 99936 more }"), "{text}");
+    assert!(
+        text.len() < 1_000 && text.ends_with("… 99936 more }"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -69,7 +74,10 @@ fn handles_are_found_wherever_they_hide() {
 
 #[test]
 fn arguments_that_fit_are_accepted() {
-    let point = record(&[("x", WitType::F64), ("tag", WitType::Option(Arc::new(WitType::String)))]);
+    let point = record(&[
+        ("x", WitType::F64),
+        ("tag", WitType::Option(Arc::new(WitType::String))),
+    ]);
     let ty = function(
         &[("n", WitType::U32), ("ps", WitType::List(Arc::new(point)))],
         None,
@@ -78,21 +86,36 @@ fn arguments_that_fit_are_accepted() {
     ty.accepts(&(1u32, vec![good.clone()]).into_args()).unwrap();
 
     let bad = Value::Record(vec![Value::F64(1.0), Value::from(Some(3u8))]);
-    let error = ty.accepts(&(1u32, vec![good, bad]).into_args()).unwrap_err();
+    let error = ty
+        .accepts(&(1u32, vec![good, bad]).into_args())
+        .unwrap_err();
     assert_eq!(
         error.to_string(),
         "argument 2 (`ps`): at `[1].tag`: expected string, found u8"
     );
     let error = ty.accepts(&Args::new()).unwrap_err();
-    assert!(matches!(error, CallRefused::Count { expected: 2, given: 0, .. }));
+    assert!(matches!(
+        error,
+        CallRefused::Count {
+            expected: 2,
+            given: 0,
+            ..
+        }
+    ));
 }
 
 #[test]
 fn cases_and_flags_out_of_range_do_not_fit() {
     let variant = WitType::Variant(
         [
-            Case { name: "a".into(), ty: None },
-            Case { name: "b".into(), ty: Some(WitType::U32) },
+            Case {
+                name: "a".into(),
+                ty: None,
+            },
+            Case {
+                name: "b".into(),
+                ty: Some(WitType::U32),
+            },
         ]
         .into(),
     );

@@ -44,10 +44,16 @@ async fn check(guest: &Guest, ty: &WitType, value: &Value, slow: bool) {
         let [returned] = results.values() else {
             panic!("{path}: {results:?}");
         };
-        assert!(same(returned, value), "{path} of {ty}: {returned:?} came of {value:?}");
+        assert!(
+            same(returned, value),
+            "{path} of {ty}: {returned:?} came of {value:?}"
+        );
 
         let (by_val, seen_by_val) = oracle::call(guest, path, &args).await.unwrap();
-        assert!(same(&by_val, returned), "{path} of {ty}: {by_val:?}, {returned:?}");
+        assert!(
+            same(&by_val, returned),
+            "{path} of {ty}: {by_val:?}, {returned:?}"
+        );
         let seen = oracle::seen(running.store.data(), &types);
         assert_eq!(seen, seen_by_val, "{path} of {ty}");
         assert_eq!(seen.is_empty(), path == "same-memory");

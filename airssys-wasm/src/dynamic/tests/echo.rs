@@ -137,7 +137,9 @@ impl Named {
             WitType::Record(fields) => {
                 let parts: Vec<String> = fields
                     .iter()
-                    .map(|field| format!(r#"(field "{}" {})"#, field.name, self.reference(&field.ty)))
+                    .map(|field| {
+                        format!(r#"(field "{}" {})"#, field.name, self.reference(&field.ty))
+                    })
                     .collect();
                 self.define(&format!("(record {})", parts.join(" ")))
             }
@@ -153,7 +155,11 @@ impl Named {
             }
             WitType::Enum(names) | WitType::Flags(names) => {
                 let parts: Vec<String> = names.iter().map(|name| format!("{name:?}")).collect();
-                let keyword = if matches!(ty, WitType::Enum(_)) { "enum" } else { "flags" };
+                let keyword = if matches!(ty, WitType::Enum(_)) {
+                    "enum"
+                } else {
+                    "flags"
+                };
                 self.define(&format!("({keyword} {})", parts.join(" ")))
             }
             scalar => scalar.to_string(),

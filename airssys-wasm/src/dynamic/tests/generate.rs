@@ -76,7 +76,19 @@ pub(super) fn representative() -> Vec<WitType> {
         enumeration(4),
     ]);
     vec![
-        Bool, S8, U8, S16, U16, S32, U32, S64, U64, F32, F64, Char, String,
+        Bool,
+        S8,
+        U8,
+        S16,
+        U16,
+        S32,
+        U32,
+        S64,
+        U64,
+        F32,
+        F64,
+        Char,
+        String,
         list(U8),
         list(U16),
         list(F64),
@@ -90,7 +102,14 @@ pub(super) fn representative() -> Vec<WitType> {
         WitType::Tuple([feature.clone(), feature].into()),
         WitType::Tuple([U8, U64, Bool].into()),
         // Payloads that share slots: every join of the canonical ABI.
-        variant(vec![None, Some(U32), Some(F32), Some(S64), Some(F64), Some(String)]),
+        variant(vec![
+            None,
+            Some(U32),
+            Some(F32),
+            Some(S64),
+            Some(F64),
+            Some(String),
+        ]),
         variant(vec![Some(F32), Some(S32)]),
         variant(vec![Some(F64), Some(S64)]),
         variant(vec![Some(point), Some(list(U8)), None]),
@@ -113,7 +132,7 @@ pub(super) fn representative() -> Vec<WitType> {
     ]
 }
 
-pub(super) fn any_type() -> impl Strategy<Value = WitType> {
+pub(crate) fn any_type() -> impl Strategy<Value = WitType> {
     let leaf = prop_oneof![
         Just(WitType::Bool),
         Just(WitType::S8),
@@ -145,7 +164,7 @@ pub(super) fn any_type() -> impl Strategy<Value = WitType> {
     })
 }
 
-pub(super) fn any_value(ty: &WitType) -> BoxedStrategy<Value> {
+pub(crate) fn any_value(ty: &WitType) -> BoxedStrategy<Value> {
     match ty {
         WitType::Bool => any::<bool>().prop_map(Value::Bool).boxed(),
         WitType::S8 => any::<i8>().prop_map(Value::S8).boxed(),
@@ -156,8 +175,12 @@ pub(super) fn any_value(ty: &WitType) -> BoxedStrategy<Value> {
         WitType::U32 => any::<u32>().prop_map(Value::U32).boxed(),
         WitType::S64 => any::<i64>().prop_map(Value::S64).boxed(),
         WitType::U64 => any::<u64>().prop_map(Value::U64).boxed(),
-        WitType::F32 => any::<u32>().prop_map(|bits| Value::F32(f32::from_bits(bits))).boxed(),
-        WitType::F64 => any::<u64>().prop_map(|bits| Value::F64(f64::from_bits(bits))).boxed(),
+        WitType::F32 => any::<u32>()
+            .prop_map(|bits| Value::F32(f32::from_bits(bits)))
+            .boxed(),
+        WitType::F64 => any::<u64>()
+            .prop_map(|bits| Value::F64(f64::from_bits(bits)))
+            .boxed(),
         WitType::Char => any::<char>().prop_map(Value::Char).boxed(),
         WitType::String => any::<String>().prop_map(Value::from).boxed(),
         WitType::List(element) if **element == WitType::U8 => {
@@ -206,7 +229,9 @@ pub(super) fn any_value(ty: &WitType) -> BoxedStrategy<Value> {
 
 fn any_payload(ty: Option<&WitType>) -> BoxedStrategy<Option<Box<Value>>> {
     match ty {
-        Some(ty) => any_value(ty).prop_map(|value| Some(Box::new(value))).boxed(),
+        Some(ty) => any_value(ty)
+            .prop_map(|value| Some(Box::new(value)))
+            .boxed(),
         None => Just(None).boxed(),
     }
 }

@@ -22,8 +22,13 @@ pub(super) async fn call(guest: &Guest, path: &str, args: &[Value]) -> Result<(V
         })?;
     }
     let mut store = Store::new(engine, Vec::new());
-    let instance = linker.instantiate_async(&mut store, &guest.component).await?;
-    let id = guest.surface.export(path).map_err(|error| format_err!("{error}"))?;
+    let instance = linker
+        .instantiate_async(&mut store, &guest.component)
+        .await?;
+    let id = guest
+        .surface
+        .export(path)
+        .map_err(|error| format_err!("{error}"))?;
     let (_, function) = guest.surface.export_function(id).unwrap();
     let params: Vec<Val> = args
         .iter()
@@ -44,13 +49,20 @@ pub(super) async fn call(guest: &Guest, path: &str, args: &[Value]) -> Result<(V
 pub(super) fn seen(echo: &Echo, types: &[&WitType]) -> Vec<Val> {
     echo.seen
         .iter()
-        .flat_map(|args| args.values().iter().zip(types).map(|(value, ty)| to_val(value, ty)))
+        .flat_map(|args| {
+            args.values()
+                .iter()
+                .zip(types)
+                .map(|(value, ty)| to_val(value, ty))
+        })
         .collect()
 }
 
 pub(super) fn to_val(value: &Value, ty: &WitType) -> Val {
     let boxed = |payload: &Option<Box<Value>>, ty: Option<&WitType>| {
-        payload.as_ref().map(|value| Box::new(to_val(value, ty.unwrap())))
+        payload
+            .as_ref()
+            .map(|value| Box::new(to_val(value, ty.unwrap())))
     };
     match (value, ty) {
         (Value::Bool(value), _) => Val::Bool(*value),
@@ -78,7 +90,11 @@ pub(super) fn to_val(value: &Value, ty: &WitType) -> Val {
                 .collect(),
         ),
         (Value::Tuple(nodes), WitType::Tuple(types)) => Val::Tuple(
-            nodes.iter().zip(types.iter()).map(|(node, ty)| to_val(node, ty)).collect(),
+            nodes
+                .iter()
+                .zip(types.iter())
+                .map(|(node, ty)| to_val(node, ty))
+                .collect(),
         ),
         (Value::Variant(case, payload), WitType::Variant(cases)) => {
             let case = &cases[*case as usize];
@@ -104,7 +120,9 @@ pub(super) fn to_val(value: &Value, ty: &WitType) -> Val {
 
 pub(super) fn from_val(value: &Val, ty: &WitType) -> Value {
     let boxed = |payload: &Option<Box<Val>>, ty: Option<&WitType>| {
-        payload.as_ref().map(|value| Box::new(from_val(value, ty.unwrap())))
+        payload
+            .as_ref()
+            .map(|value| Box::new(from_val(value, ty.unwrap())))
     };
     match (value, ty) {
         (Val::Bool(value), _) => Value::Bool(*value),
@@ -140,7 +158,11 @@ pub(super) fn from_val(value: &Val, ty: &WitType) -> Value {
                 .collect(),
         ),
         (Val::Tuple(nodes), WitType::Tuple(types)) => Value::Tuple(
-            nodes.iter().zip(types.iter()).map(|(node, ty)| from_val(node, ty)).collect(),
+            nodes
+                .iter()
+                .zip(types.iter())
+                .map(|(node, ty)| from_val(node, ty))
+                .collect(),
         ),
         (Val::Variant(name, payload), WitType::Variant(cases)) => {
             let at = cases.iter().position(|case| *case.name == **name).unwrap();
