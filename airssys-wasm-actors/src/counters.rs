@@ -1,0 +1,112 @@
+//! What is counted of every actor.
+//!
+//! Owns the counters of one slot and their sum over a system. The accounting that must hold
+//! whenever nothing is under way: `calls = replies + call_errors + calls_abandoned`, and
+//! `casts = casts_handled + dead_letters` (a cast that was refused is an error of its sender and
+//! not counted). Each count is one relaxed atomic increment.
+
+use std::ops::AddAssign;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::Serialize;
+
+/// Counts of one actor, or of all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Calls made to it, refused ones included.
+    pub calls: u64,
+    /// Calls that ended in a reply.
+    pub replies: u64,
+    /// Calls that ended in a typed error.
+    pub call_errors: u64,
+    /// Calls whose caller stopped waiting because it ended itself.
+    pub calls_abandoned: u64,
+    /// Casts accepted.
+    pub casts: u64,
+    /// Casts handled without error.
+    pub casts_handled: u64,
+    /// Casts that became dead letters.
+    pub dead_letters: u64,
+    /// Incarnations started after the first.
+    pub restarts: u64,
+}
+
+impl AddAssign for Counters {
+    fn add_assign(&mut self, other: Self) {
+        self.calls += other.calls;
+        self.replies += other.replies;
+        self.call_errors += other.call_errors;
+        self.calls_abandoned += other.calls_abandoned;
+        self.casts += other.casts;
+        self.casts_handled += other.casts_handled;
+        self.dead_letters += other.dead_letters;
+        self.restarts += other.restarts;
+    }
+}
+
+/// The live counters of one slot.
+#[derive(Default)]
+pub(crate) struct SlotCounters {
+    calls: AtomicU64,
+    replies: AtomicU64,
+    call_errors: AtomicU64,
+    calls_abandoned: AtomicU64,
+    casts: AtomicU64,
+    casts_handled: AtomicU64,
+    dead_letters: AtomicU64,
+    restarts: AtomicU64,
+}
+
+fn add_one(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+impl SlotCounters {
+    pub(crate) fn call(&self) {
+        add_one(&self.calls);
+    }
+
+    /// A call has ended for its caller.
+    pub(crate) fn ended(&self, replied: bool) {
+        add_one(if replied {
+            &self.replies
+        } else {
+            &self.call_errors
+        });
+    }
+
+    pub(crate) fn abandoned(&self) {
+        add_one(&self.calls_abandoned);
+    }
+
+    pub(crate) fn cast(&self) {
+        add_one(&self.casts);
+    }
+
+    pub(crate) fn cast_handled(&self) {
+        add_one(&self.casts_handled);
+    }
+
+    pub(crate) fn dead_letter(&self) {
+        add_one(&self.dead_letters);
+    }
+
+    pub(crate) fn restart(&self) {
+        add_one(&self.restarts);
+    }
+
+    pub(crate) fn read(&self) -> Counters {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Counters {
+            calls: read(&self.calls),
+            replies: read(&self.replies),
+            call_errors: read(&self.call_errors),
+            calls_abandoned: read(&self.calls_abandoned),
+            casts: read(&self.casts),
+            casts_handled: read(&self.casts_handled),
+            dead_letters: read(&self.dead_letters),
+            restarts: read(&self.restarts),
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! What happens to actors, for whoever wants to know.
+//!
+//! Owns [`Event`] and a bounded broadcast of them. Sending never waits: a subscriber that does not
+//! keep up loses the oldest events and is told how many. Nothing in the system depends on a
+//! subscriber, and supervision does not run over this channel.
+
+use tokio::sync::broadcast;
+
+use crate::address::ActorAddress;
+use crate::exit::ExitReason;
+
+/// Something that happened.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Event {
+    /// An incarnation is up and takes messages.
+    Started {
+        /// The actor.
+        address: ActorAddress,
+        /// 1 for the first incarnation under this registration.
+        incarnation: u64,
+    },
+    /// An incarnation has ended; its Store is gone.
+    Exited {
+        /// The actor.
+        address: ActorAddress,
+        /// Which incarnation.
+        incarnation: u64,
+        /// Why.
+        reason: ExitReason,
+    },
+    /// An incarnation could not be started.
+    StartFailed {
+        /// The actor.
+        address: ActorAddress,
+        /// Which incarnation it would have been.
+        incarnation: u64,
+        /// Why not.
+        reason: ExitReason,
+    },
+    /// The registration has ended: the name is free, and the mailbox is closed.
+    Gone {
+        /// The actor.
+        address: ActorAddress,
+        /// Why.
+        reason: ExitReason,
+    },
+    /// A supervisor has ended, after it had stopped its children.
+    SupervisorEnded {
+        /// Its address.
+        address: ActorAddress,
+        /// Why.
+        reason: ExitReason,
+    },
+    /// A cast became a dead letter.
+    DeadLetter {
+        /// Whom it was for.
+        address: ActorAddress,
+        /// The kind of the error, as [`CallError::kind`](crate::CallError::kind).
+        kind: &'static str,
+    },
+    /// This subscriber was too slow: so many events before the next one are lost to it.
+    Lagged(u64),
+}
+
+/// A subscription, from the moment it was made.
+pub struct Events(pub(crate) broadcast::Receiver<Event>);
+
+impl Events {
+    /// The next event; `None` once the system is gone.
+    pub async fn recv(&mut self) -> Option<Event> {
+        match self.0.recv().await {
+            Ok(event) => Some(event),
+            Err(broadcast::error::RecvError::Lagged(lost)) => Some(Event::Lagged(lost)),
+            Err(broadcast::error::RecvError::Closed) => None,
+        }
+    }
+}
