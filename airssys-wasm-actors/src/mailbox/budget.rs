@@ -1,0 +1,235 @@
+//! What a mailbox may hold: depth and bytes, the pushes under way, and whether it is closed.
+//!
+//! Owns one atomic word. That closing and pushing share it is the point: once the closed bit is
+//! set and the count of pushes is zero, nothing more can arrive, and a sweep finds everything.
+//! Reserving and releasing cost one compare-and-swap each and never block; a sender that wants to
+//! wait for room does so in [`Budget::reserve`], woken by a release.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::Notify;
+
+/// Bytes are counted in units of this many, rounded up.
+const UNIT_BYTES: u64 = 64;
+
+// The word, from the top: closed (1 bit), blocked senders (1), pushes under way (14), messages
+// (20), units of bytes (28).
+const CLOSED: u64 = 1 << 63;
+const BLOCKED: u64 = 1 << 62;
+const PUSH: u64 = 1 << 48;
+const PUSHES: u64 = ((1 << 14) - 1) << 48;
+const MESSAGE: u64 = 1 << 28;
+const MESSAGES_SHIFT: u32 = 28;
+const MESSAGES: u64 = ((1 << 20) - 1) << MESSAGES_SHIFT;
+const UNITS: u64 = (1 << 28) - 1;
+
+/// Most messages a budget can count.
+pub(crate) const DEPTH_LIMIT: u32 = (1 << 20) - 1;
+/// Most bytes a budget can count: 16 GiB less one unit.
+pub(crate) const BYTES_LIMIT: u64 = UNITS * UNIT_BYTES;
+
+/// Why nothing was reserved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoRoom {
+    Full,
+    Closed,
+}
+
+/// The budget of one mailbox.
+pub(crate) struct Budget {
+    word: AtomicU64,
+    messages_max: u64,
+    units_max: u64,
+    /// Blocked senders wait here.
+    room: Notify,
+}
+
+/// Units charged for a message of `bytes`.
+pub(crate) fn units_of(bytes: u64) -> u32 {
+    u32::try_from(bytes.div_ceil(UNIT_BYTES).min(UNITS)).unwrap_or(u32::MAX)
+}
+
+impl Budget {
+    /// A budget of `depth_max` messages and `bytes_max` bytes, each cut to what can be counted.
+    pub(crate) fn new(depth_max: u32, bytes_max: u64) -> Self {
+        Self {
+            word: AtomicU64::new(0),
+            messages_max: u64::from(depth_max.min(DEPTH_LIMIT)),
+            units_max: bytes_max.min(BYTES_LIMIT).div_ceil(UNIT_BYTES).max(1),
+            room: Notify::new(),
+        }
+    }
+
+    /// Whether a message of `units` would fit an empty mailbox.
+    pub(crate) fn could_hold(&self, units: u32) -> bool {
+        self.messages_max > 0 && u64::from(units) <= self.units_max
+    }
+
+    /// Reserves room for one message and announces its push; [`Budget::pushed`] must follow.
+    pub(crate) fn try_reserve(&self, units: u32) -> Result<(), NoRoom> {
+        self.reserve_or(units, false)
+    }
+
+    fn reserve_or(&self, units: u32, mark_blocked: bool) -> Result<(), NoRoom> {
+        let units = u64::from(units);
+        let mut word = self.word.load(Ordering::Relaxed);
+        loop {
+            if word & CLOSED != 0 {
+                return Err(NoRoom::Closed);
+            }
+            let fits = ((word & MESSAGES) >> MESSAGES_SHIFT) < self.messages_max
+                && (word & UNITS) + units <= self.units_max
+                && word & PUSHES != PUSHES;
+            let next = match (fits, mark_blocked) {
+                (true, _) => word + MESSAGE + units + PUSH,
+                (false, true) => word | BLOCKED,
+                (false, false) => return Err(NoRoom::Full),
+            };
+            match self
+                .word
+                .compare_exchange_weak(word, next, Ordering::AcqRel, Ordering::Relaxed)
+            {
+                Ok(_) if fits => return Ok(()),
+                Ok(_) => return Err(NoRoom::Full),
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    /// Reserves, waiting for room as long as it takes.
+    pub(crate) async fn reserve(&self, units: u32) -> Result<(), NoRoom> {
+        loop {
+            let notified = self.room.notified();
+            tokio::pin!(notified);
+            // Registered before the blocked bit is set: the release that clears it finds us.
+            notified.as_mut().enable();
+            match self.reserve_or(units, true) {
+                Err(NoRoom::Full) => notified.await,
+                done => return done,
+            }
+        }
+    }
+
+    /// The announced push is in the queue.
+    pub(crate) fn pushed(&self) {
+        self.word.fetch_sub(PUSH, Ordering::AcqRel);
+    }
+
+    /// A message is done.
+    pub(crate) fn release(&self, units: u32) {
+        let before = self
+            .word
+            .fetch_sub(MESSAGE + u64::from(units), Ordering::AcqRel);
+        if before & BLOCKED != 0 {
+            self.word.fetch_and(!BLOCKED, Ordering::AcqRel);
+            self.room.notify_waiters();
+        }
+    }
+
+    /// Closes: no reservation succeeds any more, blocked senders fail, and on return every push
+    /// that had been announced is in the queue. Returns whether this call closed it.
+    pub(crate) fn close(&self) -> bool {
+        let before = self.word.fetch_or(CLOSED, Ordering::AcqRel);
+        self.room.notify_waiters();
+        // A push is a few instructions between two atomics, with no await in between.
+        let mut spins = 0_u32;
+        while self.word.load(Ordering::Acquire) & PUSHES != 0 {
+            spins += 1;
+            if spins < 64 {
+                std::hint::spin_loop();
+            } else {
+                std::thread::yield_now();
+            }
+        }
+        before & CLOSED == 0
+    }
+
+    /// Messages accepted and not finished, and their bytes, rounded up.
+    pub(crate) fn usage(&self) -> (u32, u64) {
+        let word = self.word.load(Ordering::Relaxed);
+        let messages = u32::try_from((word & MESSAGES) >> MESSAGES_SHIFT).unwrap_or(u32::MAX);
+        (messages, (word & UNITS) * UNIT_BYTES)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    #[test]
+    fn depth_and_bytes_are_both_limits() {
+        let budget = Budget::new(2, 10 * UNIT_BYTES);
+        assert_eq!(budget.try_reserve(4), Ok(()));
+        assert_eq!(budget.try_reserve(7), Err(NoRoom::Full));
+        assert_eq!(budget.try_reserve(6), Ok(()));
+        assert_eq!(budget.try_reserve(0), Err(NoRoom::Full));
+        assert_eq!(budget.usage(), (2, 640));
+        budget.pushed();
+        budget.pushed();
+        budget.release(4);
+        budget.release(6);
+        assert_eq!(budget.usage(), (0, 0));
+        assert!(!budget.could_hold(11));
+        assert!(budget.could_hold(10));
+    }
+
+    #[test]
+    fn a_message_larger_than_can_be_counted_is_charged_the_most() {
+        assert_eq!(u64::from(units_of(u64::MAX)), UNITS);
+        assert!(!Budget::new(1, 1 << 20).could_hold(units_of(u64::MAX)));
+    }
+
+    #[tokio::test]
+    async fn a_blocked_sender_gets_room_when_a_message_is_done() {
+        let budget = Arc::new(Budget::new(1, 1024));
+        budget.try_reserve(1).unwrap();
+        budget.pushed();
+        let waiting = tokio::spawn({
+            let budget = Arc::clone(&budget);
+            async move { budget.reserve(1).await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        budget.release(1);
+        assert_eq!(waiting.await.unwrap(), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn closing_fails_blocked_senders_and_is_done_once() {
+        let budget = Arc::new(Budget::new(1, 1024));
+        budget.try_reserve(1).unwrap();
+        budget.pushed();
+        let waiting = tokio::spawn({
+            let budget = Arc::clone(&budget);
+            async move { budget.reserve(1).await }
+        });
+        tokio::task::yield_now().await;
+        assert!(budget.close());
+        assert!(!budget.close());
+        assert_eq!(waiting.await.unwrap(), Err(NoRoom::Closed));
+        assert_eq!(budget.try_reserve(1), Err(NoRoom::Closed));
+    }
+
+    #[test]
+    fn close_waits_for_pushes_under_way() {
+        for _ in 0..200 {
+            let budget = Arc::new(Budget::new(100, 1 << 20));
+            let (tx, rx) = crossbeam_channel::unbounded(); // unbounded: a test's own record
+            std::thread::scope(|scope| {
+                for _ in 0..2 {
+                    let (budget, tx) = (Arc::clone(&budget), tx.clone());
+                    scope.spawn(move || {
+                        while budget.try_reserve(1).is_ok() {
+                            tx.send(()).unwrap();
+                            budget.pushed();
+                        }
+                    });
+                }
+                budget.close();
+                let swept = rx.len();
+                assert_eq!(budget.usage().0 as usize, swept);
+            });
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! The private side of a mailbox: what is meant for one replica alone.
+//!
+//! Owns the control lane (never refused, taken before data), the one-envelope retry cell, the kill
+//! flag, and the busy/idle flag with the waker of whoever drains. The flag lives here and not in
+//! the actor, so that it outlives every incarnation: a new one starts busy, publishes its waker,
+//! drains, sets idle, fences and looks again; a sender reads the waker only after it has won the
+//! idle → busy edge. No wake-up is lost and none is sent twice.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::task::{Context, Poll};
+
+use futures_util::task::AtomicWaker;
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use crate::envelope::Envelope;
+use crate::health::ChildHealth;
+
+/// What is asked of an actor beside its messages, between two of them.
+pub(crate) enum Control {
+    /// Run the shutdown hook and end.
+    Stop,
+    /// Say how you are.
+    Health(oneshot::Sender<ChildHealth>),
+}
+
+/// One replica's lane.
+#[derive(Default)]
+pub(crate) struct Lane {
+    /// Set while the drain waits for work. False also while nobody drains.
+    idle: AtomicBool,
+    kill: AtomicBool,
+    control_pending: AtomicBool,
+    retry_pending: AtomicBool,
+    waker: AtomicWaker,
+    control: Mutex<VecDeque<Control>>,
+    retry: Mutex<Option<Box<Envelope>>>,
+}
+
+impl Lane {
+    /// Wakes the drain if it waits. Returns whether it did.
+    pub(crate) fn wake_if_idle(&self) -> bool {
+        // Pairs with the fence in `settle`: either the drain sees what was pushed before this, or
+        // we see that it is idle.
+        fence(Ordering::SeqCst);
+        let won = self.idle.load(Ordering::Relaxed) && self.idle.swap(false, Ordering::AcqRel);
+        if won {
+            self.waker.wake();
+        }
+        won
+    }
+
+    /// Whether the drain waits for work.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.idle.load(Ordering::Acquire)
+    }
+
+    /// Asks for something between two messages.
+    pub(crate) fn ask(&self, control: Control) {
+        self.control.lock().push_back(control);
+        self.control_pending.store(true, Ordering::Release);
+        self.wake_if_idle();
+    }
+
+    /// Asks the drain to end now, also in the middle of a message.
+    pub(crate) fn kill(&self) {
+        self.kill.store(true, Ordering::SeqCst);
+        self.idle.store(false, Ordering::Release);
+        self.waker.wake();
+    }
+
+    /// Whether [`Lane::kill`] was called since the incarnation began.
+    pub(crate) fn killed(&self) -> bool {
+        self.kill.load(Ordering::Acquire)
+    }
+
+    /// Resolves when the drain is killed, and keeps the waker fresh while a message runs.
+    pub(crate) fn poll_killed(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.killed() {
+            return Poll::Ready(());
+        }
+        self.waker.register(cx.waker());
+        if self.killed() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+
+    /// A new incarnation takes the lane: busy, not killed. Its mail is as its predecessor left it;
+    /// what was asked of the predecessor alone is gone.
+    pub(crate) fn begin(&self) {
+        self.idle.store(false, Ordering::Release);
+        self.kill.store(false, Ordering::Release);
+        self.forget_control();
+    }
+
+    /// The incarnation has ended; nobody drains.
+    pub(crate) fn end(&self) {
+        self.idle.store(false, Ordering::Release);
+        self.waker.take();
+        self.forget_control();
+    }
+
+    fn forget_control(&self) {
+        let asked = std::mem::take(&mut *self.control.lock());
+        self.control_pending.store(false, Ordering::Release);
+        drop(asked);
+    }
+
+    /// Marks the drain busy.
+    pub(crate) fn busy(&self) {
+        self.idle.store(false, Ordering::Release);
+    }
+
+    /// Marks the drain idle; `true` if it may sleep, `false` if it must look again.
+    pub(crate) fn settle(&self, cx: &mut Context<'_>, more: impl FnOnce() -> bool) -> bool {
+        self.waker.register(cx.waker());
+        self.idle.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        !(self.killed()
+            || self.control_pending.load(Ordering::Acquire)
+            || self.retry_pending.load(Ordering::Acquire)
+            || more())
+    }
+
+    /// The next thing asked.
+    pub(crate) fn take_control(&self) -> Option<Control> {
+        if !self.control_pending.load(Ordering::Acquire) {
+            return None;
+        }
+        let mut control = self.control.lock();
+        let next = control.pop_front();
+        self.control_pending
+            .store(!control.is_empty(), Ordering::Release);
+        next
+    }
+
+    /// Puts back a message that was taken but not begun: the next incarnation has it first.
+    /// Whatever is there already is returned.
+    pub(crate) fn put_back(&self, envelope: Box<Envelope>) -> Option<Box<Envelope>> {
+        let before = self.retry.lock().replace(envelope);
+        self.retry_pending.store(true, Ordering::Release);
+        before
+    }
+
+    /// The message put back, if any.
+    pub(crate) fn take_retry(&self) -> Option<Box<Envelope>> {
+        if !self.retry_pending.load(Ordering::Acquire) {
+            return None;
+        }
+        let taken = self.retry.lock().take();
+        self.retry_pending.store(false, Ordering::Release);
+        taken
+    }
+}

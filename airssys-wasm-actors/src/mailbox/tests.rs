@@ -1,0 +1,250 @@
+//! The mailbox alone: back-pressure, wake-ups, closing.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use airssys_wasm::{ExportId, IntoArgs, Value};
+
+use super::*;
+use crate::envelope::CallContext;
+use crate::reply::ReplyCell;
+use crate::slot::{Slot, testing};
+
+fn export(slot: &Slot) -> ExportId {
+    slot.surface().export("f").unwrap()
+}
+
+fn cast(slot: &Arc<Slot>, n: u32) -> Box<Envelope> {
+    Envelope::cast(
+        Arc::clone(slot),
+        None,
+        export(slot),
+        (n,).into_args(),
+        CallContext::default(),
+    )
+}
+
+fn number(envelope: &Envelope) -> u32 {
+    match envelope.args.values() {
+        [Value::U32(n)] => *n,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Takes what is queued, without waiting.
+fn take_all(slot: &Slot) -> Vec<u32> {
+    let mut cx = Context::from_waker(std::task::Waker::noop());
+    let mut taken = Vec::new();
+    while let Poll::Ready(Next::Message(envelope)) = slot.mailbox().poll_next(slot.lane(), &mut cx)
+    {
+        taken.push(number(&envelope));
+        envelope.finish(Ok(airssys_wasm::Args::new()));
+    }
+    taken
+}
+
+fn config(depth_max: u32, strategy: BackpressureStrategy) -> MailboxConfig {
+    MailboxConfig {
+        depth_max,
+        strategy,
+        ..MailboxConfig::default()
+    }
+}
+
+#[test]
+fn error_hands_the_message_back() {
+    let slot = testing::slot(config(2, BackpressureStrategy::Error));
+    slot.mailbox().push(cast(&slot, 0)).ok().unwrap();
+    slot.mailbox().push(cast(&slot, 1)).ok().unwrap();
+    match slot.mailbox().push(cast(&slot, 2)) {
+        Err(Refusal::Full(envelope)) => assert_eq!(envelope.recall(), (2_u32,).into_args()),
+        _ => panic!("a third message was accepted"),
+    }
+    assert_eq!(take_all(&slot), [0, 1]);
+    assert_eq!(slot.mailbox().usage(), (0, 0));
+    assert_eq!(slot.counters().read().dead_letters, 0);
+}
+
+#[test]
+fn drop_newest_makes_a_dead_letter_of_the_new_cast() {
+    let slot = testing::slot(config(1, BackpressureStrategy::DropNewest));
+    for n in 0..3 {
+        slot.mailbox().push(cast(&slot, n)).ok().unwrap();
+    }
+    assert_eq!(take_all(&slot), [0]);
+    let letters = slot.shared().dead_letters().list();
+    let kinds: Vec<_> = letters.iter().map(|letter| letter.why.kind()).collect();
+    assert_eq!(kinds, ["evicted", "evicted"]);
+    assert_eq!(letters[0].args, (1_u32,).into_args());
+}
+
+#[test]
+fn drop_oldest_makes_room_and_fails_an_evicted_call() {
+    let slot = testing::slot(config(2, BackpressureStrategy::DropOldest));
+    let cell = Arc::new(ReplyCell::default());
+    let call = Envelope::call(
+        Arc::clone(&slot),
+        None,
+        export(&slot),
+        (0_u32,).into_args(),
+        CallContext::default(),
+        cell.open(),
+    );
+    slot.mailbox().push(call).ok().unwrap();
+    slot.mailbox().push(cast(&slot, 1)).ok().unwrap();
+    slot.mailbox().push(cast(&slot, 2)).ok().unwrap();
+    let mut cx = Context::from_waker(std::task::Waker::noop());
+    match cell.poll(&mut cx) {
+        Poll::Ready(Err(why)) => assert_eq!(why.kind(), "evicted"),
+        _ => panic!("the evicted call was not answered"),
+    }
+    assert_eq!(take_all(&slot), [1, 2]);
+}
+
+#[test]
+fn a_message_over_the_limit_is_refused_at_once_and_handed_back() {
+    let limits = MailboxConfig {
+        message_bytes_max: 1_000,
+        ..MailboxConfig::default()
+    };
+    let slot = testing::slot(limits);
+    let args = (Value::Bytes(vec![7; 2_000].into()),).into_args();
+    let envelope = Envelope::cast(
+        Arc::clone(&slot),
+        None,
+        export(&slot),
+        args.clone(),
+        CallContext::default(),
+    );
+    match slot.mailbox().push(envelope) {
+        Err(Refusal::TooLarge(envelope, bytes)) => {
+            assert!(bytes >= 2_000);
+            assert_eq!(envelope.recall(), args);
+        }
+        _ => panic!("accepted"),
+    }
+}
+
+#[test]
+fn a_message_put_back_comes_first() {
+    let slot = testing::slot(MailboxConfig::default());
+    for n in 0..3 {
+        slot.mailbox().push(cast(&slot, n)).ok().unwrap();
+    }
+    let mut cx = Context::from_waker(std::task::Waker::noop());
+    let Poll::Ready(Next::Message(first)) = slot.mailbox().poll_next(slot.lane(), &mut cx) else {
+        panic!("nothing queued");
+    };
+    assert!(slot.lane().put_back(first).is_none());
+    slot.lane().end();
+    slot.lane().begin();
+    assert_eq!(take_all(&slot), [0, 1, 2]);
+}
+
+/// Race b: with senders on other threads and two lanes, every message is taken, whichever moment a
+/// lane chose to fall asleep.
+#[test]
+fn no_wake_up_is_lost() {
+    const SENDERS: u32 = 3;
+    const EACH: u32 = 5_000;
+    let second = Arc::new(Lane::default());
+    let slot = testing::slot_with_lane(config(1 << 16, BackpressureStrategy::Error), &second);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .build()
+        .unwrap();
+    let left = Arc::new(AtomicUsize::new((SENDERS * EACH) as usize));
+    let drains: Vec<_> = (0..2)
+        .map(|at| {
+            let (slot, second, left) = (Arc::clone(&slot), Arc::clone(&second), Arc::clone(&left));
+            runtime.spawn(async move {
+                let lane = if at == 0 { slot.lane() } else { &*second };
+                let other = if at == 0 { &*second } else { slot.lane() };
+                loop {
+                    match poll_fn(|cx| slot.mailbox().poll_next(lane, cx)).await {
+                        Next::Message(envelope) => {
+                            envelope.finish(Ok(airssys_wasm::Args::new()));
+                            if left.fetch_sub(1, Ordering::AcqRel) == 1 {
+                                other.kill();
+                                return;
+                            }
+                        }
+                        _ => return,
+                    }
+                }
+            })
+        })
+        .collect();
+    std::thread::scope(|scope| {
+        for _ in 0..SENDERS {
+            scope.spawn(|| {
+                for n in 0..EACH {
+                    let mut envelope = cast(&slot, n);
+                    while let Err(Refusal::Full(back)) = slot.mailbox().push(envelope) {
+                        envelope = back;
+                        std::thread::yield_now();
+                    }
+                }
+            });
+        }
+    });
+    runtime.block_on(async {
+        for drain in drains {
+            drain.await.unwrap();
+        }
+    });
+    assert_eq!(left.load(Ordering::Acquire), 0);
+    assert_eq!(slot.mailbox().usage(), (0, 0));
+}
+
+/// Race c: whatever was accepted before the close is swept, whatever comes after is refused.
+#[test]
+fn nothing_is_left_behind_by_a_close() {
+    for _ in 0..50 {
+        let slot = testing::slot(config(1 << 16, BackpressureStrategy::Error));
+        let accepted = AtomicUsize::new(0);
+        let refused = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    for n in 0..500 {
+                        match slot.mailbox().push(cast(&slot, n)) {
+                            Ok(()) => accepted.fetch_add(1, Ordering::Relaxed),
+                            Err(refusal) => {
+                                crate::call::refused(&slot, refusal);
+                                refused.fetch_add(1, Ordering::Relaxed)
+                            }
+                        };
+                    }
+                });
+            }
+            slot.retire(&crate::ExitReason::Shutdown);
+        });
+        assert_eq!(
+            accepted.load(Ordering::Relaxed) + refused.load(Ordering::Relaxed),
+            1_000
+        );
+        let letters = slot.counters().read().dead_letters;
+        assert_eq!(letters as usize, accepted.load(Ordering::Relaxed));
+        assert_eq!(slot.mailbox().usage(), (0, 0));
+    }
+}
+
+#[tokio::test]
+async fn closing_wakes_a_blocked_sender_with_an_error() {
+    let slot = testing::slot(config(1, BackpressureStrategy::Block));
+    slot.mailbox().push(cast(&slot, 0)).ok().unwrap();
+    let blocked = tokio::spawn({
+        let slot = Arc::clone(&slot);
+        async move {
+            match slot.mailbox().push_blocked(cast(&slot, 1)).await {
+                Err(Refusal::Closed(envelope)) => number(&envelope),
+                _ => panic!("not refused as closed"),
+            }
+        }
+    });
+    tokio::task::yield_now().await;
+    slot.retire(&crate::ExitReason::Shutdown);
+    assert_eq!(blocked.await.unwrap(), 1);
+}

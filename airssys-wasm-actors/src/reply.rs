@@ -1,0 +1,146 @@
+//! Where the answer to one call arrives.
+//!
+//! Owns [`ReplyCell`] (the caller's end, reused by an actor for each of its calls, one at a time)
+//! and [`ReplyPort`] (the callee's end, travels in the envelope). A port answers exactly once: by
+//! [`ReplyPort::send`], or when it is dropped. An answer that comes after the caller has left is
+//! discarded: the cell's sequence number has moved on. Costs two uncontended locks a call and no
+//! allocation for a cell that is reused; it does not know of deadlines.
+
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use airssys_wasm::Args;
+use parking_lot::Mutex;
+
+use crate::error::CallError;
+
+/// The end of a call.
+pub(crate) type Answer = Result<Args, CallError>;
+
+/// The caller's end. At most one call is open at a time.
+#[derive(Default)]
+pub(crate) struct ReplyCell {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Number of the open call; a port with another number is late.
+    sequence: u64,
+    answer: Option<Answer>,
+    waker: Option<Waker>,
+}
+
+impl ReplyCell {
+    /// Opens the next call. A call that was still open is abandoned.
+    pub(crate) fn open(self: &Arc<Self>) -> ReplyPort {
+        let mut state = self.state.lock();
+        state.sequence += 1;
+        state.answer = None;
+        ReplyPort {
+            sequence: state.sequence,
+            cell: Some(Arc::clone(self)),
+        }
+    }
+
+    /// The answer, if it is there; otherwise the task is woken when it comes.
+    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<Answer> {
+        let mut state = self.state.lock();
+        if let Some(answer) = state.answer.take() {
+            return Poll::Ready(answer);
+        }
+        match &mut state.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+
+    /// Leaves the open call: whatever comes is discarded.
+    pub(crate) fn abandon(&self) {
+        let late = {
+            let mut state = self.state.lock();
+            state.sequence += 1;
+            state.answer.take()
+        };
+        drop(late);
+    }
+}
+
+/// The callee's end of a call.
+pub(crate) struct ReplyPort {
+    sequence: u64,
+    /// `None` once answered.
+    cell: Option<Arc<ReplyCell>>,
+}
+
+impl ReplyPort {
+    /// Whether the caller has left.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.cell
+            .as_ref()
+            .is_none_or(|cell| cell.state.lock().sequence != self.sequence)
+    }
+
+    /// Answers. Returns whether the caller was still there.
+    pub(crate) fn send(mut self, answer: Answer) -> bool {
+        let Some(cell) = self.cell.take() else {
+            return false;
+        };
+        let waker = {
+            let mut state = cell.state.lock();
+            if state.sequence != self.sequence {
+                return false;
+            }
+            state.answer = Some(answer);
+            state.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    struct Count(AtomicUsize);
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn an_answer_wakes_the_caller_once_and_is_taken_once() {
+        let count = Arc::new(Count(AtomicUsize::new(0)));
+        let waker = Waker::from(Arc::clone(&count));
+        let mut cx = Context::from_waker(&waker);
+        let cell = Arc::new(ReplyCell::default());
+        let port = cell.open();
+        assert!(cell.poll(&mut cx).is_pending());
+        assert!(port.send(Ok(Args::new())));
+        assert_eq!(count.0.load(Ordering::Relaxed), 1);
+        assert!(cell.poll(&mut cx).is_ready());
+        assert!(cell.poll(&mut cx).is_pending());
+    }
+
+    #[test]
+    fn a_late_answer_is_discarded_and_does_not_reach_the_next_call() {
+        let waker = Waker::noop();
+        let mut cx = Context::from_waker(waker);
+        let cell = Arc::new(ReplyCell::default());
+        let late = cell.open();
+        cell.abandon();
+        assert!(late.is_abandoned());
+        let next = cell.open();
+        assert!(!late.send(Ok(Args::new())));
+        assert!(cell.poll(&mut cx).is_pending());
+        assert!(next.send(Ok(Args::new())));
+        assert!(cell.poll(&mut cx).is_ready());
+    }
+}
