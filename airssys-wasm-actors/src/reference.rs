@@ -1,0 +1,300 @@
+//! References to actors, for the host.
+//!
+//! Owns [`ActorRef`] and [`ActorFunction`]: an actor's place and one of its functions, resolved
+//! once. A reference stays good over restarts; once the registration has ended every call through
+//! it fails at once. A call costs one allocation for the reply and one for the envelope.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::Duration;
+
+use airssys_wasm::{
+    Args, ExportId, FunctionType, InterfaceName, IntoArgs, NoSuchFunction, Surface,
+};
+use serde::Serialize;
+use tokio::sync::oneshot;
+
+use crate::address::ActorAddress;
+use crate::call::{CallRequest, PendingCall, refused};
+use crate::counters::Counters;
+use crate::deadline::LazyTimer;
+use crate::envelope::{CallContext, Envelope};
+use crate::error::{CallError, SendError};
+use crate::exit::ExitReason;
+use crate::health::ChildHealth;
+use crate::link::REPLY_WITHIN_DEFAULT;
+use crate::mailbox::Control;
+use crate::reply::ReplyCell;
+use crate::slot::Slot;
+use crate::trace::TraceContext;
+
+/// The path of a function, `interface#function`, or its name alone at the root.
+pub(crate) fn function_path(interface: &InterfaceName, function: &str) -> String {
+    match interface.as_str() {
+        "" => function.to_owned(),
+        interface => format!("{interface}#{function}"),
+    }
+}
+
+/// What an actor is doing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ActorStatus {
+    /// Its address.
+    pub address: String,
+    /// Number of this registration of the address.
+    pub generation: u64,
+    /// Number of its newest incarnation.
+    pub incarnation: u64,
+    /// Whether an incarnation runs now.
+    pub running: bool,
+    /// Messages accepted and not finished.
+    pub queued: u32,
+    /// Their bytes, rounded up.
+    pub queued_bytes: u64,
+}
+
+/// A registered actor, whichever incarnation serves it.
+#[derive(Clone)]
+pub struct ActorRef {
+    slot: Arc<Slot>,
+}
+
+impl fmt::Debug for ActorRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ActorRef").field(self.address()).finish()
+    }
+}
+
+impl ActorRef {
+    pub(crate) fn new(slot: Arc<Slot>) -> Self {
+        Self { slot }
+    }
+
+    /// Its address.
+    #[must_use]
+    pub fn address(&self) -> &ActorAddress {
+        self.slot.address()
+    }
+
+    /// The functions it has.
+    #[must_use]
+    pub fn surface(&self) -> &Arc<Surface> {
+        self.slot.surface()
+    }
+
+    /// One of its functions, by `interface#function` or by a bare name that only one function has.
+    ///
+    /// # Errors
+    /// [`NoSuchFunction`] with the nearest names.
+    pub fn function(&self, path: &str) -> Result<ActorFunction, NoSuchFunction> {
+        let export = self.slot.surface().export(path)?;
+        Ok(ActorFunction {
+            slot: Arc::clone(&self.slot),
+            export,
+        })
+    }
+
+    /// Calls a function by name and waits for the reply, at most 5 s. Resolve the function once
+    /// with [`ActorRef::function`] where calls are many.
+    ///
+    /// # Errors
+    /// [`CallError`], as [`ActorFunction::call`].
+    pub async fn call(&self, path: &str, args: impl IntoArgs) -> Result<Args, CallError> {
+        self.function(path)?.call(args).await
+    }
+
+    /// Sends a message nobody waits for.
+    ///
+    /// # Errors
+    /// [`SendError`] with the arguments, when the message was not accepted.
+    pub fn cast(&self, path: &str, args: impl IntoArgs) -> Result<(), SendError> {
+        match self.function(path) {
+            Ok(function) => function.cast(args),
+            Err(why) => Err(SendError {
+                why: why.into(),
+                args: Some(args.into_args()),
+            }),
+        }
+    }
+
+    /// Ends the incarnation that runs now, also in the middle of a message; its supervisor decides
+    /// what then.
+    pub fn kill(&self) {
+        self.slot.kill();
+    }
+
+    /// Asks how it is, between two messages. A component answers by `airssys:actor/health#check`
+    /// where it exports it.
+    ///
+    /// # Errors
+    /// [`CallError`] when it does not answer within `within`, or ends meanwhile.
+    pub async fn health(&self, within: Duration) -> Result<ChildHealth, CallError> {
+        let address = || self.address().clone();
+        if let Some(reason) = self.slot.exit_reason() {
+            return Err(CallError::Stopped {
+                address: address(),
+                reason,
+            });
+        }
+        let (tx, rx) = oneshot::channel();
+        self.slot.lane().ask(Control::Health(tx));
+        match tokio::time::timeout(within, rx).await {
+            Ok(Ok(health)) => Ok(health),
+            Ok(Err(_)) => {
+                let reason = self.slot.exit_reason().unwrap_or(ExitReason::Killed);
+                Err(CallError::CalleeDied {
+                    address: address(),
+                    reason,
+                })
+            }
+            Err(_) => Err(CallError::Deadline {
+                address: address(),
+                within,
+            }),
+        }
+    }
+
+    /// What it is doing.
+    #[must_use]
+    pub fn status(&self) -> ActorStatus {
+        let (queued, queued_bytes) = self.slot.mailbox().usage();
+        ActorStatus {
+            address: self.address().to_string(),
+            generation: self.slot.id().0,
+            incarnation: self.slot.incarnation(),
+            running: self.slot.is_running(),
+            queued,
+            queued_bytes,
+        }
+    }
+
+    /// What was counted of it.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.slot.counters().read()
+    }
+}
+
+/// How a call is made.
+#[derive(Debug, Clone, Copy)]
+pub struct CallOptions {
+    /// Longest wait for the reply. Default 5 s.
+    pub within: Duration,
+    /// The trace the call belongs to; calls nested in it inherit it.
+    pub trace: Option<TraceContext>,
+}
+
+impl Default for CallOptions {
+    fn default() -> Self {
+        Self {
+            within: REPLY_WITHIN_DEFAULT,
+            trace: None,
+        }
+    }
+}
+
+/// One function of one actor, resolved.
+#[derive(Clone)]
+pub struct ActorFunction {
+    slot: Arc<Slot>,
+    export: ExportId,
+}
+
+impl fmt::Debug for ActorFunction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "ActorFunction({}#{})",
+            self.slot.address(),
+            self.export.index()
+        )
+    }
+}
+
+impl ActorFunction {
+    pub(crate) fn slot(&self) -> &Arc<Slot> {
+        &self.slot
+    }
+
+    pub(crate) fn export(&self) -> ExportId {
+        self.export
+    }
+
+    /// The actor it belongs to.
+    #[must_use]
+    pub fn actor(&self) -> ActorRef {
+        ActorRef::new(Arc::clone(&self.slot))
+    }
+
+    /// Its WIT type.
+    #[must_use]
+    pub fn ty(&self) -> Option<&FunctionType> {
+        self.slot
+            .surface()
+            .export_function(self.export)
+            .map(|(_, function)| &function.ty)
+    }
+
+    /// Calls it and waits for the reply, at most 5 s.
+    ///
+    /// # Errors
+    /// [`CallError`]: every call ends in a reply or in exactly one of these.
+    pub async fn call(&self, args: impl IntoArgs) -> Result<Args, CallError> {
+        self.call_with(args, CallOptions::default()).await
+    }
+
+    /// As [`ActorFunction::call`], with its own longest wait and trace.
+    ///
+    /// # Errors
+    /// [`CallError`], as [`ActorFunction::call`].
+    pub async fn call_with(
+        &self,
+        args: impl IntoArgs,
+        options: CallOptions,
+    ) -> Result<Args, CallError> {
+        let mut timer = LazyTimer::default();
+        let mut pending = PendingCall::start(CallRequest {
+            target: &self.slot,
+            caller: None,
+            export: self.export,
+            args: args.into_args(),
+            parent: &CallContext {
+                trace: options.trace,
+                ..CallContext::default()
+            },
+            within: options.within,
+            cell: &Arc::<ReplyCell>::default(),
+        })?;
+        poll_fn(|cx| pending.poll(&mut timer, cx)).await
+    }
+
+    /// Sends a message nobody waits for. Once accepted it is handled, or becomes a dead letter.
+    ///
+    /// # Errors
+    /// [`SendError`] with the arguments, when the message was not accepted. A mailbox that blocks
+    /// its senders answers `mailbox-full`, because a cast does not wait.
+    pub fn cast(&self, args: impl IntoArgs) -> Result<(), SendError> {
+        let envelope = Envelope::cast(
+            Arc::clone(&self.slot),
+            None,
+            self.export,
+            args.into_args(),
+            CallContext::default(),
+        );
+        match self.slot.mailbox().push(envelope) {
+            Ok(()) => {
+                self.slot.counters().cast();
+                Ok(())
+            }
+            Err(refusal) => {
+                let (why, args) = refused(&self.slot, refusal);
+                Err(SendError {
+                    why,
+                    args: Some(args),
+                })
+            }
+        }
+    }
+}
