@@ -1,0 +1,9 @@
+//! Actors as a user has them: real components, a real system.
+#![cfg(test)]
+
+mod calls;
+mod cycles;
+mod guests;
+mod native;
+mod storm;
+mod supervision;
