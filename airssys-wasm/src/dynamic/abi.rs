@@ -43,24 +43,28 @@ use wasmtime::{Result, ValRaw, bail};
 
 use super::{AbiViolation, FLAT_PARAMS_MAX, FLAT_RESULTS_MAX, index, lift, lower};
 use crate::args::Args;
+use crate::value::Value;
 use crate::wit::{TYPE_DEPTH_MAX, TYPE_NODES_MAX};
 
 /// Parameters of an exported function of any supported signature.
-pub(super) struct CallParams(pub(super) Args);
+///
+/// Borrowed, and [`CallResults`] is one value and not [`Args`]: on their way through the fiber both are moved several
+/// times, and 136 bytes a move show in the time of a small call.
+pub(super) struct CallParams<'a>(pub(super) &'a [Value]);
 
-/// Results of an exported function of any supported signature.
-pub(super) struct CallResults(pub(super) Args);
+/// Results of an exported function of any supported signature: none or one.
+pub(super) struct CallResults(pub(super) Option<Value>);
 
 /// Parameters of an imported function that flatten to `N` values, or, with `N` 0, that go through memory.
 pub(super) struct ImportParams<const N: usize>(pub(super) Args);
 
 /// Results of an imported function: `K` is 0 for none, and 1 for a flat one or one through memory.
-pub(super) struct ImportResults<const K: usize>(pub(super) Args);
+pub(super) struct ImportResults<const K: usize>(pub(super) Option<Value>);
 
 // SAFETY: `Lower` is 16 `ValRaw`; see the module's contract for why that serves every signature. `ABI` is not
 // consulted, since 16 slots never exceed the limit beyond which `TypedFunc` would use it. `typecheck` accepts exactly
 // the types `lower` handles.
-unsafe impl ComponentType for CallParams {
+unsafe impl ComponentType for CallParams<'_> {
     type Lower = [ValRaw; FLAT_PARAMS_MAX];
     const ABI: CanonicalAbiInfo = CanonicalAbiInfo::ZERO;
 
@@ -70,11 +74,11 @@ unsafe impl ComponentType for CallParams {
 }
 
 // SAFETY: a list of values, checked as one by `typecheck`.
-unsafe impl ComponentNamedList for CallParams {}
+unsafe impl ComponentNamedList for CallParams<'_> {}
 
 // SAFETY: all 16 slots are initialised first, and each value is lowered by the component's own type, which it must
 // fit or the call fails.
-unsafe impl Lower for CallParams {
+unsafe impl Lower for CallParams<'_> {
     fn linear_lower_to_flat<T>(
         &self,
         cx: &mut LowerContext<'_, T>,
@@ -85,10 +89,10 @@ unsafe impl Lower for CallParams {
         let types = cx.types;
         let list = list_type(ty, types)?;
         if list.abi.flat_count(FLAT_PARAMS_MAX).is_some() {
-            return lower::list_to_flat(cx, &list.types, self.0.values(), slots);
+            return lower::list_to_flat(cx, &list.types, self.0, slots);
         }
         let pointer = cx.realloc(0, 0, list.abi.align32, index(list.abi.size32))?;
-        lower::list_to_memory(cx, &list.types, self.0.values(), pointer)?;
+        lower::list_to_memory(cx, &list.types, self.0, pointer)?;
         if let Some(first) = slots.first_mut() {
             *first = ValRaw::u64(u64::try_from(pointer)?);
         }
@@ -130,12 +134,12 @@ unsafe impl Lift for CallResults {
     ) -> Result<Self> {
         let list = list_type(ty, cx.types)?;
         if list.abi.flat_count(FLAT_RESULTS_MAX).is_some() {
-            return lift::list_from_flat(cx, &list.types, src).map(Self);
+            return lift::one_from_flat(cx, &list.types, src).map(Self);
         }
         // More than one flat value: the slot holds a pointer to where they are.
         let pointer = src.first().ok_or(AbiViolation::Shape)?.get_u32();
         let bytes = lift::region(cx, "the result", pointer, 1, &list.abi)?;
-        lift::list_from_memory(cx, &list.types, bytes).map(Self)
+        lift::one_from_memory(cx, &list.types, bytes).map(Self)
     }
 
     fn linear_lift_from_memory(
@@ -231,7 +235,7 @@ unsafe impl<const K: usize> Lower for ImportResults<K> {
         let slots = dst.write([ValRaw::u64(0); K]);
         let types = cx.types;
         let list = list_type(ty, types)?;
-        lower::list_to_flat(cx, &list.types, self.0.values(), slots)
+        lower::list_to_flat(cx, &list.types, self.0.as_slice(), slots)
     }
 
     fn linear_lower_to_memory<T>(
@@ -242,7 +246,7 @@ unsafe impl<const K: usize> Lower for ImportResults<K> {
     ) -> Result<()> {
         let types = cx.types;
         let list = list_type(ty, types)?;
-        lower::list_to_memory(cx, &list.types, self.0.values(), offset)
+        lower::list_to_memory(cx, &list.types, self.0.as_slice(), offset)
     }
 }
 

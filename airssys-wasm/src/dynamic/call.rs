@@ -55,7 +55,7 @@ impl CallTarget {
         };
         // The one type check of this function, against the component's own types; `call_async` relies on it.
         exported
-            .typecheck::<CallParams, CallResults>(&component.component_type().instance_type())
+            .typecheck::<CallParams<'_>, CallResults>(&component.component_type().instance_type())
             .map_err(|error| CallRefused::Uncarriable {
                 signature: function.ty.to_string(),
                 part: format!("{error:#}"),
@@ -91,8 +91,14 @@ impl CallTarget {
         // SAFETY: `new_unchecked` asks that the function has the type stated. `resolve` checked these very types
         // against the export at `index` of its component, and `get_func` has just made sure that `instance` is of that
         // component: an index carries its component's identity, which no other component of the process shares.
-        let function = unsafe { TypedFunc::<CallParams, CallResults>::new_unchecked(function) };
-        let results = function.call_async(store, CallParams(args)).await?;
-        Ok(results.0)
+        let function = unsafe { TypedFunc::<CallParams<'_>, CallResults>::new_unchecked(function) };
+        let results = function
+            .call_async(store, CallParams(args.values()))
+            .await?;
+        let mut returned = Args::new();
+        if let Some(result) = results.0 {
+            returned.push(result);
+        }
+        Ok(returned)
     }
 }

@@ -11,6 +11,7 @@ use super::flat::flat_count;
 use super::{AbiViolation, FLAT_PARAMS_MAX, FLAT_RESULTS_MAX};
 use crate::args::Args;
 use crate::surface::ImportId;
+use crate::value::Value;
 use crate::wit::FunctionType;
 
 /// Answers linked imports; implemented by the data of a Store. At most one call is in flight in a Store.
@@ -69,7 +70,10 @@ fn define<T: ImportHost, const N: usize, const K: usize>(
     linker.func_wrap_async(
         function_name,
         move |store: StoreContextMut<'_, T>, params: ImportParams<N>| {
-            Box::new(async move { answer(store, id, params.0).await.map(ImportResults::<K>) })
+            Box::new(async move {
+                let results = answer(store, id, params.0).await?;
+                only(results).map(ImportResults::<K>)
+            })
         },
     )
 }
@@ -81,4 +85,16 @@ async fn answer<T: ImportHost>(
 ) -> wasmtime::Result<Args> {
     store.data_mut().start_import(id, args)?;
     poll_fn(|cx| store.data_mut().poll_import(id, cx)).await
+}
+
+/// A function of the component model returns one value or none.
+fn only(results: Args) -> wasmtime::Result<Option<Value>> {
+    let mut results = results.into_values();
+    match (results.next(), results.next()) {
+        (result, None) => Ok(result),
+        _ => wasmtime::bail!(AbiViolation::Unfit {
+            expected: "one result or none",
+            found: "more",
+        }),
+    }
 }

@@ -53,6 +53,32 @@ pub(super) fn list_from_memory(
     Ok(args)
 }
 
+/// Lifts the results of a function that came flat: none or one.
+pub(super) fn one_from_flat(
+    cx: &mut LiftContext<'_>,
+    types: &[InterfaceType],
+    src: &[ValRaw],
+) -> Result<Option<Value>> {
+    match types {
+        [] => Ok(None),
+        [ty] => from_flat(cx, *ty, &mut src.iter()).map(Some),
+        _ => bail!(AbiViolation::Shape),
+    }
+}
+
+/// Lifts the results of a function that came through memory: none or one.
+pub(super) fn one_from_memory(
+    cx: &mut LiftContext<'_>,
+    types: &[InterfaceType],
+    bytes: &[u8],
+) -> Result<Option<Value>> {
+    match types {
+        [] => Ok(None),
+        [ty] => from_memory(cx, *ty, bytes).map(Some),
+        _ => bail!(AbiViolation::Shape),
+    }
+}
+
 /// Returns the bytes of `count` elements at `pointer`, after checking that they are there and aligned.
 pub(super) fn region<'a>(
     cx: &LiftContext<'a>,
