@@ -162,7 +162,15 @@ impl PendingCall {
             self.target.counters().ended(answer.is_ok());
         }
         self.stop_waiting();
-        answer
+        match answer {
+            // The callee skipped the expired message before our own timer was looked at; how long we
+            // were ready to wait is known here.
+            Err(CallError::Deadline { address, .. }) => Err(CallError::Deadline {
+                address,
+                within: self.within,
+            }),
+            answer => answer,
+        }
     }
 
     fn stop_waiting(&mut self) {

@@ -387,13 +387,8 @@ impl State {
     // Stopping.
 
     fn stop_child(&mut self, address: ActorAddress, reply: StopReply) {
-        let found = {
-            let children = self.record.children.lock();
-            children
-                .iter()
-                .find(|(_, child)| child.spec.address == address)
-                .map(|(id, _)| *id)
-        };
+        let found = self.record.shared.whereis(&address).map(|slot| slot.id());
+        let found = found.filter(|id| self.record.children.lock().contains_key(id));
         let Some(id) = found else {
             let supervisor = self.record.spec.address.clone();
             let _ = reply.send(Err(StopError::NotFound {

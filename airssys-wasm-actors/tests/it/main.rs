@@ -4,6 +4,7 @@
 mod calls;
 mod cycles;
 mod guests;
+mod hooks;
 mod native;
 mod storm;
 mod supervision;
