@@ -171,8 +171,7 @@ impl Instance {
         }
     }
 
-    /// Returns what carries its linked calls, to be told of the message that comes next; `None` once that
-    /// has panicked.
+    /// Returns what carries its linked calls, to be told of the message that comes next.
     pub fn outbound_mut(&mut self) -> Option<&mut dyn Outbound> {
         self.0.store.data_mut().outbound_mut()
     }

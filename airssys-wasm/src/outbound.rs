@@ -105,7 +105,7 @@ impl QuietOutbound {
         Self(Some(outbound))
     }
 
-    /// The outbound itself; `None` once it has panicked.
+    /// The outbound itself; `None` only while it is being dropped.
     pub(crate) fn get_mut(&mut self) -> Option<&mut dyn Outbound> {
         self.0.as_deref_mut()
     }

@@ -51,6 +51,30 @@ pub struct LinkedImport {
     pub error_as: Option<ErrorCarry>,
 }
 
+impl TemplateSpec {
+    /// A component of this name with nothing granted, no links, and the limits of class `standard`.
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            grants: Grants::default(),
+            limits: Limits::default(),
+            links: Vec::new(),
+        }
+    }
+}
+
+impl LinkedImport {
+    /// An import whose failed calls end the guest.
+    #[must_use]
+    pub fn new(interface: impl Into<String>) -> Self {
+        Self {
+            interface: interface.into(),
+            error_as: None,
+        }
+    }
+}
+
 /// A linked component, ready to be instantiated. Clones share it.
 #[derive(Clone)]
 pub struct InstanceTemplate {

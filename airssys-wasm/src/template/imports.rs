@@ -127,7 +127,9 @@ pub(super) fn link(component: &Component, links: &[LinkedImport]) -> Result<Link
 
     let mut missing = Vec::new();
     for interface in &surface.imports {
-        if link_of(&interface.name).is_some() {
+        // An interface of types alone has nothing to answer: its types are compared where they are used.
+        let only_types = interface.functions.is_empty() && interface.resources.is_empty();
+        if only_types || link_of(&interface.name).is_some() {
             continue;
         }
         if !provided.has(&interface.name) {
