@@ -1,0 +1,202 @@
+//! The tables of a manifest, one struct each, one field a key.
+//!
+//! Owns the shape alone: defaults that are another part's (limits, mailboxes, restart intensity) are left
+//! `None` here and filled in where they belong.
+
+use std::collections::BTreeMap;
+
+use airssys_wasm::CapabilityManifest;
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::grammar::{self, ErrorAs, Named, OptionKind, SourceFormat};
+use super::limits::LimitsSpec;
+use super::units::{DurationText, SizeText};
+use crate::mailbox::BackpressureStrategy;
+use crate::supervisor::{RestartPolicy, ShutdownPolicy, Strategy};
+
+/// A whole manifest.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Tables {
+    /// `[application]`
+    pub application: ApplicationTable,
+    /// `[supervision]`
+    #[serde(default)]
+    pub supervision: SupervisionSpec,
+    /// `[components.NAME]`
+    pub components: Named<ComponentSpec>,
+    /// `[options.NAME]`
+    #[serde(default)]
+    pub options: Named<OptionSpec>,
+    /// `[sources.NAME]`
+    #[serde(default)]
+    pub sources: Named<SourceSpec>,
+    /// `[report]`
+    #[serde(default)]
+    pub report: ReportSpec,
+}
+
+/// `[application]`: what it is called.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ApplicationTable {
+    /// The first part of every address in it.
+    pub name: Spanned<String>,
+    /// For people.
+    #[serde(default)]
+    pub description: String,
+}
+
+/// `[supervision]`: what happens when an actor dies.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct SupervisionSpec {
+    /// Which children restart together.
+    #[serde(default, deserialize_with = "grammar::strategy")]
+    pub strategy: Strategy,
+    /// How many restarts are too many.
+    pub restarts: Option<RestartsSpec>,
+}
+
+/// `restarts = { max = 5, within = "30s" }`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RestartsSpec {
+    /// Restarts allowed.
+    pub max: u32,
+    /// In any stretch of this length.
+    pub within: DurationText,
+}
+
+/// `[components.NAME]`: a component and the actor it becomes.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ComponentSpec {
+    /// The `.wasm` file, from the manifest's directory.
+    pub file: Spanned<String>,
+    /// What its instance may consume.
+    #[serde(default)]
+    pub limits: LimitsSpec,
+    /// What it may do.
+    pub grants: Option<Spanned<CapabilityManifest>>,
+    /// Given to its `init`.
+    pub config: Option<Spanned<BTreeMap<String, String>>>,
+    /// Components that have to be started before it.
+    #[serde(default)]
+    pub after: Vec<Spanned<String>>,
+    /// Where its imports lead.
+    #[serde(default)]
+    pub links: Vec<LinkSpec>,
+    /// The limits of its mailbox.
+    pub mailbox: Option<MailboxSpec>,
+    /// When it is restarted; permanent if not said.
+    #[serde(default, deserialize_with = "grammar::restart")]
+    pub restart: Option<RestartPolicy>,
+    /// How long it may take to stop.
+    #[serde(default, deserialize_with = "grammar::shutdown")]
+    pub shutdown: Option<ShutdownPolicy>,
+}
+
+/// One of `links`: an import and the actor whose export answers it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct LinkSpec {
+    /// The imported interface; the version may be left out.
+    pub import: Spanned<String>,
+    /// The component it leads to.
+    pub to: Spanned<String>,
+    /// How a failed call reaches the guest; without it, the guest traps.
+    pub error_as: Option<Spanned<ErrorAs>>,
+    /// How long a call waits.
+    pub reply_within: Option<DurationText>,
+}
+
+/// `mailbox = { … }`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct MailboxSpec {
+    /// Most messages.
+    pub depth: Option<Spanned<u32>>,
+    /// Most bytes.
+    pub bytes: Option<Spanned<SizeText>>,
+    /// Largest message.
+    pub message_bytes: Option<Spanned<SizeText>>,
+    /// What happens when it is full.
+    #[serde(default, deserialize_with = "grammar::backpressure")]
+    pub strategy: BackpressureStrategy,
+}
+
+/// `[options.NAME]`: an option of the command line that sets a component's configuration.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct OptionSpec {
+    /// `component.key`
+    pub sets: Spanned<String>,
+    /// What values it takes.
+    #[serde(rename = "type", deserialize_with = "grammar::option_kind")]
+    pub kind: OptionKind,
+    /// For `--help`.
+    #[serde(default)]
+    pub help: String,
+}
+
+/// `[sources.NAME]`: input that is fed to a component, item by item.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct SourceSpec {
+    /// The input, from the manifest's directory.
+    pub file: Spanned<String>,
+    /// How it is cut into items.
+    #[serde(default, deserialize_with = "grammar::source_format")]
+    pub format: SourceFormat,
+    /// JSON only: the pointer (RFC 6901) to the array.
+    pub items: Option<Spanned<String>>,
+    /// The component that is fed.
+    pub to: Spanned<String>,
+    /// Its function.
+    pub function: Spanned<String>,
+    /// The error case that means that the item is bad, not the application.
+    pub rejected_case: Option<Spanned<String>>,
+    /// Most items sent and not yet answered.
+    pub in_flight: Option<Spanned<u32>>,
+    /// Largest item.
+    pub item_bytes: Option<SizeText>,
+    /// How long an answer is waited for.
+    pub reply_within: Option<DurationText>,
+}
+
+/// `[report]`: what is asked when every source has ended.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ReportSpec {
+    /// The application's own count of items.
+    pub counted: Option<CountedSpec>,
+    /// Tables to show.
+    #[serde(default)]
+    pub tables: Vec<TableSpec>,
+}
+
+/// `counted = { component, function, field }`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct CountedSpec {
+    /// Who is asked.
+    pub component: Spanned<String>,
+    /// The function, without parameters.
+    pub function: Spanned<String>,
+    /// The field of its record; without it, the result itself is the number.
+    pub field: Option<Spanned<String>>,
+}
+
+/// One of `tables`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct TableSpec {
+    /// Its heading.
+    pub title: String,
+    /// Who is asked.
+    pub component: Spanned<String>,
+    /// The function: no parameters, returns a list of records.
+    pub function: Spanned<String>,
+}
