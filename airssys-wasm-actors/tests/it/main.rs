@@ -5,6 +5,7 @@ mod calls;
 mod cycles;
 mod guests;
 mod hooks;
+mod manifest;
 mod native;
 mod storm;
 mod supervision;

@@ -1,0 +1,160 @@
+//! Applications: a manifest resolved, started, waited for, asked and stopped.
+//!
+//! Owns the stages after reading: [`ApplicationSpec`] → [`Application`] (every component loaded, every link and
+//! function checked, the start order known) → [`RunningApplication`]. Resolving starts nothing and finds
+//! everything that is wrong in one go; what it accepts can still fail in a guest's own `init`, and nowhere else
+//! before the first message. It blocks the thread for as long as compiling takes.
+
+mod asking;
+mod components;
+mod links;
+mod options;
+mod order;
+mod resolving;
+mod running;
+mod sources;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use airssys_wasm::{Component, Engine};
+
+pub use asking::{Report, ReportError, ReportTable};
+pub use options::{InputOverride, ResolveOptions};
+pub use running::{ApplicationEnded, RunningApplication};
+
+use crate::address::ActorAddress;
+use crate::application::asking::ReportPlan;
+use crate::application::resolving::Resolving;
+use crate::manifest::{ApplicationSpec, ManifestErrors};
+use crate::source::{Source, SourcePlan, SourceState};
+use crate::supervisor::{ChildSpec, RestartPolicy, StartError, SupervisorSpec};
+use crate::system::System;
+
+/// An application that can be started: what its manifest says is there, and fits together.
+#[derive(Clone)]
+pub struct Application {
+    description: String,
+    supervision: SupervisorSpec,
+    /// In start order.
+    components: Vec<ResolvedComponent>,
+    sources: Vec<Arc<SourcePlan>>,
+    report: ReportPlan,
+}
+
+/// One component of an [`Application`].
+#[derive(Clone)]
+pub struct ResolvedComponent {
+    /// Its name in the manifest.
+    pub name: String,
+    /// Its file.
+    pub file: PathBuf,
+    /// The loaded component.
+    pub component: Component,
+    /// What it is granted, as a manifest writes it.
+    pub grants: Vec<&'static str>,
+    /// The actor it becomes.
+    pub child: ChildSpec,
+}
+
+/// What [`ApplicationSpec::resolve`] is doing.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub enum Loading<'a> {
+    /// A component is about to be loaded, which compiles it if it is not in the cache.
+    Begin {
+        /// Its name in the manifest.
+        name: &'a str,
+        /// Its place among the components, from 0.
+        index: usize,
+        /// How many there are.
+        count: usize,
+    },
+    /// All have been loaded, or refused.
+    Done,
+}
+
+impl ApplicationSpec {
+    /// Checks everything that can be checked without starting anything.
+    ///
+    /// # Errors
+    /// [`ManifestErrors`] with everything that is wrong.
+    pub fn resolve(
+        &self,
+        engine: &Engine,
+        options: &ResolveOptions,
+    ) -> Result<Application, ManifestErrors> {
+        Resolving::new(self, engine, options).finish()
+    }
+}
+
+impl Application {
+    /// The first part of every address in it.
+    #[must_use]
+    pub fn name(&self) -> &ActorAddress {
+        &self.supervision.address
+    }
+
+    /// What the manifest says of it.
+    #[must_use]
+    pub fn description(&self) -> &str {
+        &self.description
+    }
+
+    /// Its components, in the order they start.
+    #[must_use]
+    pub fn components(&self) -> &[ResolvedComponent] {
+        &self.components
+    }
+
+    /// The addresses of its sources and of what they feed, in the order of the manifest.
+    pub fn sources(&self) -> impl Iterator<Item = (&ActorAddress, &ActorAddress)> {
+        self.sources.iter().map(|plan| (&plan.address, &plan.to))
+    }
+
+    /// The same application with nothing that feeds it.
+    #[must_use]
+    pub fn without_sources(mut self) -> Self {
+        self.sources.clear();
+        self
+    }
+
+    /// Starts its components in order, and then its sources, under a supervisor of its own.
+    ///
+    /// # Errors
+    /// [`StartError`] when a name is taken or an actor does not start; what had started is stopped again.
+    pub async fn start(self, system: &System) -> Result<RunningApplication, StartError> {
+        let supervisor = system.supervise(self.supervision).await?;
+        let mut children: Vec<_> = self
+            .components
+            .into_iter()
+            .map(|component| component.child)
+            .collect();
+        let mut sources = Vec::new();
+        for plan in self.sources {
+            let state = SourceState::new();
+            sources.push((plan.address.clone(), Arc::clone(&state)));
+            let address = plan.address.clone();
+            let mut child = ChildSpec::native(address, move || {
+                Source::new(Arc::clone(&plan), Arc::clone(&state))
+            });
+            child.restart = RestartPolicy::Temporary;
+            children.push(child);
+        }
+        let before = system.counters();
+        match supervisor.start(children).await {
+            Ok(actors) => Ok(RunningApplication::new(
+                system.clone(),
+                supervisor,
+                actors,
+                sources,
+                self.report,
+                before,
+            )),
+            Err(error) => {
+                supervisor.stop().await;
+                Err(error)
+            }
+        }
+    }
+}

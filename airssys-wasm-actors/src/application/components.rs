@@ -1,0 +1,317 @@
+//! One component of a manifest: its file, limits, grants, configuration and mailbox.
+//!
+//! Owns loading each file once, and the linking that says what is still missing.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use airssys_wasm::{
+    AccessKind, Component, ComponentRef, Grants, InstanceTemplate, Limits, LinkError,
+    LoadErrorKind, Surface, TemplateSpec, grant,
+};
+use toml::Spanned;
+
+use super::ResolvedComponent;
+use super::links::Linked;
+use super::options::escaped;
+use super::resolving::Resolving;
+use crate::address::ActorAddress;
+use crate::mailbox::MailboxConfig;
+use crate::manifest::{ComponentSpec, FindingKind, MailboxSpec, SizeText};
+use crate::supervisor::ChildSpec;
+
+const INIT: &str = "airssys:actor/init#init";
+const LOG: &str = "airssys:actor/log@0.1.0";
+
+/// A component whose file could be loaded.
+pub(super) struct Loaded<'a> {
+    pub(super) spec: &'a ComponentSpec,
+    pub(super) file: PathBuf,
+    pub(super) component: Component,
+    limits: Limits,
+    grants: Grants,
+}
+
+/// Loads the file, and reads limits and grants; their faults are found even if the file cannot be loaded.
+pub(super) fn load<'a>(
+    resolving: &mut Resolving<'a>,
+    spec: &'a ComponentSpec,
+) -> Option<Loaded<'a>> {
+    let limits = spec.limits.limits().unwrap_or_else(|wrong| {
+        for (byte, finding) in wrong {
+            resolving.find_byte(byte, finding);
+        }
+        Limits::default()
+    });
+    let grants = grants(resolving, spec);
+    let file = resolving.spec.path(spec.file.get_ref());
+    let component = match resolving.files.get(&file) {
+        Some(known) => known.clone(),
+        None => {
+            let component = load_file(resolving, &spec.file, &file);
+            resolving.files.insert(file.clone(), component.clone());
+            component
+        }
+    };
+    Some(Loaded {
+        spec,
+        file,
+        component: component?,
+        limits,
+        grants,
+    })
+}
+
+fn grants(resolving: &mut Resolving<'_>, spec: &ComponentSpec) -> Grants {
+    let Some(asked) = &spec.grants else {
+        return Grants::none();
+    };
+    match grant(asked.get_ref(), &resolving.options.policy) {
+        Ok(grants) => grants,
+        Err(refused) => {
+            for refusal in refused.refusals {
+                let what = format!("the policy does not allow `{}`", refusal.asked);
+                let help = format!("to allow it, add {} to the policy", refusal.add);
+                resolving.find_at(asked, FindingKind::GrantRefused, what, Some(help));
+            }
+            Grants::none()
+        }
+    }
+}
+
+fn load_file(
+    resolving: &mut Resolving<'_>,
+    named: &Spanned<String>,
+    file: &std::path::Path,
+) -> Option<Component> {
+    let error = match resolving.engine.load(&ComponentRef::File(file.to_owned())) {
+        Ok(component) => return Some(component),
+        Err(error) => error.kind,
+    };
+    let name = escaped(named.get_ref());
+    match error {
+        LoadErrorKind::Read(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let what = format!("there is no file `{name}`");
+            let help = format!(
+                "paths start at the manifest's directory: looked for {}",
+                file.display()
+            );
+            resolving.find_at(named, FindingKind::MissingFile, what, Some(help));
+        }
+        LoadErrorKind::Read(error) => {
+            resolving.find_at(
+                named,
+                FindingKind::MissingFile,
+                format!("`{name}` cannot be read: {error}"),
+                None,
+            );
+        }
+        other => {
+            let text = other.to_string();
+            // The engine's messages are "what; what to do".
+            let (what, help) = match text.split_once("; ") {
+                Some((what, help)) => (what.to_owned(), Some(help.to_owned())),
+                None => (text, None),
+            };
+            resolving.find_at(
+                named,
+                FindingKind::BadComponent,
+                format!("`{name}` {what}"),
+                help,
+            );
+        }
+    }
+    None
+}
+
+/// Makes the child of a component, and finds what its links and grants leave missing.
+pub(super) fn link(
+    resolving: &mut Resolving<'_>,
+    application: Option<&ActorAddress>,
+    name: &str,
+    loaded: &Loaded<'_>,
+    linked: Vec<Linked>,
+    surfaces: &BTreeMap<&str, &Surface>,
+    set: Option<&BTreeMap<String, String>>,
+) -> Option<ResolvedComponent> {
+    ungranted(resolving, name, loaded);
+    let config = config(resolving, name, loaded, set);
+    let mailbox = mailbox(resolving, loaded.spec.mailbox.as_ref());
+    let (imports, links): (Vec<_>, Vec<_>) = linked
+        .into_iter()
+        .map(|linked| (linked.import, linked.link))
+        .unzip();
+    let template = TemplateSpec {
+        name: name.to_owned(),
+        grants: loaded.grants.clone(),
+        limits: loaded.limits.clone(),
+        links: imports,
+    };
+    let template = match InstanceTemplate::link(&loaded.component, template) {
+        Ok(template) => template,
+        Err(error) => {
+            unlinkable(resolving, name, loaded, surfaces, error);
+            return None;
+        }
+    };
+    let address = application?.join(name).ok()?;
+    let mut child = ChildSpec::component(address, template).config(config);
+    for link in links {
+        child = child.link(link?);
+    }
+    child.restart = loaded.spec.restart.unwrap_or(child.restart);
+    child.shutdown = loaded.spec.shutdown.unwrap_or(child.shutdown);
+    child.mailbox = mailbox;
+    Some(ResolvedComponent {
+        name: name.to_owned(),
+        file: loaded.file.clone(),
+        component: loaded.component.clone(),
+        grants: loaded.grants.names(),
+        child,
+    })
+}
+
+/// Turns what the engine says into findings, one for each thing to change.
+fn unlinkable(
+    resolving: &mut Resolving<'_>,
+    name: &str,
+    loaded: &Loaded<'_>,
+    surfaces: &BTreeMap<&str, &Surface>,
+    error: LinkError,
+) {
+    let file = &loaded.spec.file;
+    match error {
+        LinkError::Missing(imports) => {
+            for import in imports {
+                let interface = &import.interface;
+                let what = format!(
+                    "`{name}` imports `{interface}` ({}), and nothing provides it",
+                    import.functions.join(", ")
+                );
+                let exporter = surfaces
+                    .iter()
+                    .find(|(_, surface)| surface.exported_interface(interface).is_some());
+                let help = match exporter {
+                    Some((to, _)) => format!(
+                        "`{to}` exports it: add `{{ import = \"{interface}\", to = \"{to}\" }}` to `links` of \
+                         `[components.{name}]`"
+                    ),
+                    None => import.remedy,
+                };
+                resolving.find_at(file, FindingKind::MissingImport, what, Some(help));
+            }
+        }
+        LinkError::Carry {
+            interface,
+            functions,
+        } => {
+            let spec = loaded
+                .spec
+                .links
+                .iter()
+                .find(|link| interface.starts_with(link.import.get_ref().as_str()));
+            for function in functions {
+                let what = format!(
+                    "the link of `{name}` for `{interface}` cannot tell failures as it says: {function}"
+                );
+                let help = "name a case with a `string` or no payload, or leave `error-as` out: then the guest traps".to_owned();
+                match spec.and_then(|spec| spec.error_as.as_ref()) {
+                    Some(at) => resolving.find_at(at, FindingKind::TypeMismatch, what, Some(help)),
+                    None => resolving.find_at(file, FindingKind::TypeMismatch, what, Some(help)),
+                }
+            }
+        }
+        LinkError::ExceedsLimits(findings) => {
+            for finding in findings {
+                let what = format!("`{name}` does not fit its limits: {finding}");
+                let help = "choose a larger class, or raise that row in `limits`".to_owned();
+                resolving.find_at(file, FindingKind::BadValue, what, Some(help));
+            }
+        }
+        other => resolving.find_at(
+            file,
+            FindingKind::TypeMismatch,
+            format!("`{name}`: {other}"),
+            None,
+        ),
+    }
+}
+
+/// An interface of ours that would only ever deny is refused now: a component imports it because it uses it.
+/// WASI's are not: toolchains import them whether they are used or not.
+fn ungranted(resolving: &mut Resolving<'_>, name: &str, loaded: &Loaded<'_>) {
+    if loaded.component.surface().imported_interface(LOG).is_some()
+        && !loaded.grants.allows(AccessKind::Log)
+        && !loaded
+            .spec
+            .grants
+            .as_ref()
+            .is_some_and(|asked| asked.get_ref().log)
+    {
+        let what = format!("`{name}` imports `airssys:actor/log`, which it is not granted");
+        let help = format!("add `grants = {{ log = true }}` to `[components.{name}]`");
+        resolving.find_at(
+            &loaded.spec.file,
+            FindingKind::MissingImport,
+            what,
+            Some(help),
+        );
+    }
+}
+
+/// The manifest's configuration with what options set, by key.
+fn config(
+    resolving: &mut Resolving<'_>,
+    name: &str,
+    loaded: &Loaded<'_>,
+    set: Option<&BTreeMap<String, String>>,
+) -> Vec<(String, String)> {
+    let own = loaded.spec.config.as_ref();
+    let mut config = own.map(|own| own.get_ref().clone()).unwrap_or_default();
+    config.extend(set.cloned().unwrap_or_default());
+    if !config.is_empty() && loaded.component.surface().export(INIT).is_err() {
+        let what = format!("`{name}` is configured, and does not export `airssys:actor/init`");
+        let help = "nothing would read it: take it out, or let the component export that interface"
+            .to_owned();
+        match own {
+            Some(own) => resolving.find_at(own, FindingKind::UnknownFunction, what, Some(help)),
+            None => resolving.find(FindingKind::UnknownFunction, what, Some(help)),
+        }
+    }
+    config.into_iter().collect()
+}
+
+fn mailbox(resolving: &mut Resolving<'_>, spec: Option<&MailboxSpec>) -> MailboxConfig {
+    let mut config = MailboxConfig::default();
+    let Some(spec) = spec else { return config };
+    config.strategy = spec.strategy;
+    if let Some(depth) = &spec.depth {
+        config.depth_max = *depth.get_ref();
+        if config.depth_max == 0 || config.depth_max > MailboxConfig::DEPTH_LIMIT {
+            let help = format!("use 1 to {}", MailboxConfig::DEPTH_LIMIT);
+            resolving.find_at(
+                depth,
+                FindingKind::BadValue,
+                "a mailbox of that depth cannot be".to_owned(),
+                Some(help),
+            );
+        }
+    }
+    let size = |resolving: &mut Resolving<'_>, text: &Option<Spanned<SizeText>>, default: u64| {
+        let Some(text) = text else { return default };
+        let bytes = text.get_ref().0;
+        if bytes > MailboxConfig::BYTES_LIMIT {
+            let help = format!("use at most {} MiB", MailboxConfig::BYTES_LIMIT >> 20);
+            resolving.find_at(
+                text,
+                FindingKind::BadValue,
+                "a mailbox of that size cannot be".to_owned(),
+                Some(help),
+            );
+        }
+        bytes
+    };
+    config.bytes_max = size(resolving, &spec.bytes, config.bytes_max);
+    config.message_bytes_max = size(resolving, &spec.message_bytes, config.message_bytes_max);
+    config
+}

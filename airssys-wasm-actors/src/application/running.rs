@@ -1,0 +1,222 @@
+//! An application that runs: waited for, asked, stopped.
+//!
+//! Owns what "finished" means: every source has come to its end and had all its answers, and every mailbox is
+//! empty. An application without sources never finishes by itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::asking::{Report, ReportError, ReportPlan};
+use crate::address::ActorAddress;
+use crate::counters::Counters;
+use crate::exit::ExitReason;
+use crate::reference::ActorRef;
+use crate::source::{ReasonGroup, SourceCounts, SourceError, SourceState};
+use crate::supervisor::{StopReport, Supervisor};
+use crate::system::System;
+
+/// How often mailboxes are looked at once all sources have ended. They are empty by then but for casts between
+/// components, and nothing else tells.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// How long a supervisor that is ending is waited for, to tell its end from that of one source.
+const ENDING_WITHIN: Duration = Duration::from_secs(10);
+
+/// A running application. Dropping it stops nothing.
+pub struct RunningApplication {
+    system: System,
+    supervisor: Supervisor,
+    actors: Vec<ActorRef>,
+    sources: Vec<(ActorAddress, Arc<SourceState>)>,
+    report: ReportPlan,
+    /// What the system had counted before.
+    before: Counters,
+}
+
+/// An application has ended before it was finished.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum ApplicationEnded {
+    /// Its supervisor has stopped everything.
+    #[error("the application `{name}` has ended: {reason}")]
+    Supervisor {
+        /// The application.
+        name: ActorAddress,
+        /// Why.
+        reason: ExitReason,
+    },
+    /// A source has not come to the end of its input.
+    #[error("the source `{source_address}` has failed")]
+    Source {
+        /// The source.
+        source_address: ActorAddress,
+        /// Why.
+        #[source]
+        why: Arc<SourceError>,
+    },
+}
+
+impl RunningApplication {
+    pub(super) fn new(
+        system: System,
+        supervisor: Supervisor,
+        actors: Vec<ActorRef>,
+        sources: Vec<(ActorAddress, Arc<SourceState>)>,
+        report: ReportPlan,
+        before: Counters,
+    ) -> Self {
+        Self {
+            system,
+            supervisor,
+            actors,
+            sources,
+            report,
+            before,
+        }
+    }
+
+    /// Its actors, in the order they were started.
+    #[must_use]
+    pub fn actors(&self) -> &[ActorRef] {
+        &self.actors
+    }
+
+    /// An actor by its address, or by its name in the manifest.
+    #[must_use]
+    pub fn actor(&self, name: &str) -> Option<&ActorRef> {
+        let application = self.supervisor.address().as_str();
+        self.actors.iter().find(|actor| {
+            let address = actor.address().as_str();
+            let own = address
+                .strip_prefix(application)
+                .and_then(|rest| rest.strip_prefix('/'));
+            address == name || own == Some(name)
+        })
+    }
+
+    /// Whether it has sources; without one it runs until it is stopped.
+    #[must_use]
+    pub fn has_sources(&self) -> bool {
+        !self.sources.is_empty()
+    }
+
+    /// What its sources have sent so far.
+    #[must_use]
+    pub fn counts(&self) -> SourceCounts {
+        let counts = self.sources.iter().map(|(_, state)| state.account.read());
+        counts.reduce(add).unwrap_or_default()
+    }
+
+    /// Waits until every source has ended and every mailbox is empty.
+    ///
+    /// # Errors
+    /// [`ApplicationEnded`] when the application ended itself, or a source could not read its input to the end.
+    pub async fn finished(&self) -> Result<(), ApplicationEnded> {
+        tokio::select! {
+            biased;
+            reason = self.supervisor.ended() => Err(self.ended(reason)),
+            finished = self.drained() => finished,
+        }
+    }
+
+    async fn drained(&self) -> Result<(), ApplicationEnded> {
+        if self.sources.is_empty() {
+            std::future::pending::<()>().await;
+        }
+        let mut failed = None;
+        for (address, state) in &self.sources {
+            if let Err(why) = state.ended().await
+                && failed.is_none()
+            {
+                failed = Some((address, why));
+            }
+        }
+        while self.actors.iter().any(|actor| actor.status().queued > 0) {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        let Some((source_address, why)) = failed else {
+            return Ok(());
+        };
+        if matches!(*why, SourceError::Stopped)
+            && let Ok(reason) = tokio::time::timeout(ENDING_WITHIN, self.supervisor.ended()).await
+        {
+            return Err(self.ended(reason));
+        }
+        Err(ApplicationEnded::Source {
+            source_address: source_address.clone(),
+            why,
+        })
+    }
+
+    fn ended(&self, reason: ExitReason) -> ApplicationEnded {
+        ApplicationEnded::Supervisor {
+            name: self.supervisor.address().clone(),
+            reason,
+        }
+    }
+
+    /// Asks it what its manifest's `[report]` says, and adds what was counted outside of it.
+    ///
+    /// # Errors
+    /// [`ReportError`] when one of the questions is not answered.
+    pub async fn report(&self) -> Result<Report, ReportError> {
+        let counted = self.report.counted(&self.system).await?;
+        let tables = self.report.tables(&self.system).await?;
+        let counts = self.counts();
+        let after = self.system.counters();
+        let restarted =
+            |actor: &ActorRef| Some((actor.address().clone(), actor.counters().restarts));
+        Ok(Report {
+            counted: counted.unwrap_or(counts.ok),
+            counts,
+            sources: self
+                .sources
+                .iter()
+                .map(|(address, state)| (address.clone(), state.account.read()))
+                .collect(),
+            restarts: after.restarts.saturating_sub(self.before.restarts),
+            restarted: self
+                .actors
+                .iter()
+                .filter_map(restarted)
+                .filter(|(_, restarts)| *restarts > 0)
+                .collect(),
+            dead_letters: after.dead_letters.saturating_sub(self.before.dead_letters),
+            tables,
+        })
+    }
+
+    /// Stops it: the sources first, then the components in reverse start order.
+    pub async fn stop(&self) -> StopReport {
+        self.supervisor.stop().await
+    }
+
+    /// Ends every actor now, whatever it is doing; [`RunningApplication::stop`] then has nothing to wait for.
+    pub fn kill(&self) {
+        for actor in self.actors.iter().rev() {
+            actor.kill();
+        }
+    }
+}
+
+fn add(mut sum: SourceCounts, other: SourceCounts) -> SourceCounts {
+    sum.events_in += other.events_in;
+    sum.ok += other.ok;
+    sum.rejected += other.rejected;
+    sum.failed += other.failed;
+    merge(&mut sum.rejections, other.rejections);
+    merge(&mut sum.failures, other.failures);
+    sum
+}
+
+fn merge(groups: &mut Vec<ReasonGroup>, others: Vec<ReasonGroup>) {
+    for other in others {
+        match groups.iter_mut().find(|group| group.kind == other.kind) {
+            Some(group) => {
+                group.count += other.count;
+                group.messages.extend(other.messages);
+            }
+            None => groups.push(other),
+        }
+    }
+}
