@@ -1,0 +1,309 @@
+//! The command line: commands, options, and the options that a manifest declares.
+//!
+//! Owns the grammar. `up` takes options that only its manifest knows, so the arguments are read twice: once for
+//! the manifest's path alone, by [`manifest_of_up`], and once with everything that the manifest adds. Help, errors
+//! and suggestions are then clap's own for all of them.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use airssys_wasm_actors::{
+    ApplicationSpec, Finding, FindingKind, MANIFEST_FILE, ManifestErrors, OptionKind, OptionSpec,
+};
+use clap::{Arg, ArgAction, ArgMatches, Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    done
+  1    the application ended in an error: an actor did not start, a source failed, too many
+       restarts, or not every event is accounted for
+  2    the command line is wrong: an option, an address, a function, a value that is not WAVE
+  3    the manifest is wrong, or something it names
+  4    a file is not a component that can be loaded
+  5    a call got a typed error instead of a reply
+  6    a file, the terminal or the machine
+  130  ended by SIGINT before it was finished (143: by SIGTERM)";
+
+/// Hosts applications of WebAssembly component actors
+#[derive(Debug, Parser)]
+#[command(name = "airssys", version, after_help = EXIT_CODES, propagate_version = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) globals: Globals,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Globals {
+    /// How results and errors are written
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) format: Format,
+    /// Shows no progress, and logs errors only
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+    /// What is logged: error, warn, info, debug, trace, or tracing's directives [env: AIRSSYS_LOG] [default: warn]
+    #[arg(long, global = true, value_name = "LEVEL")]
+    pub(crate) log: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    #[default]
+    Text,
+    /// For programs: one JSON document on standard output, errors as one on standard error
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Starts an application, and prints its report when every source has ended
+    #[command(after_help = "An application without sources runs until SIGINT or SIGTERM. The first signal stops it \
+                            in order, the second at once.\nThe manifest may declare options of its own: \
+                            `airssys up MANIFEST --help` shows them.")]
+    Up(Up),
+    /// Checks everything that `up` checks before it starts anything
+    Check(Check),
+    /// Starts an application without its sources, calls one function, prints the result, and stops
+    #[command(after_help = "Arguments and results are WAVE, the component model's text form:\n  \
+                            airssys call examples/quakes region region -- -122.4 37.8\n  \
+                            airssys call app.toml sum add '{x: 1, y: 2}' '[\"a\", \"b\"]' 'some(3)'")]
+    Call(Call),
+    /// Shows what a component imports and exports, and what it needs
+    Inspect(Inspect),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Up {
+    /// The manifest, or a directory that holds an airssys.toml
+    #[arg(value_name = "MANIFEST")]
+    pub(crate) manifest: PathBuf,
+    /// Reads FILE, or standard input, instead of a source's file; NAME= where there are several sources
+    #[arg(long, value_name = "[NAME=]FILE|-")]
+    pub(crate) input: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// The manifest, or a directory that holds an airssys.toml
+    #[arg(value_name = "MANIFEST")]
+    pub(crate) manifest: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Call {
+    /// The manifest, or a directory that holds an airssys.toml
+    #[arg(value_name = "MANIFEST")]
+    pub(crate) manifest: PathBuf,
+    /// The actor: its name in the manifest, or its whole address
+    #[arg(value_name = "ADDRESS")]
+    pub(crate) address: String,
+    /// The function: its name, or `interface#function`
+    #[arg(value_name = "FUNCTION")]
+    pub(crate) function: String,
+    /// Its arguments, one value each, in WAVE
+    #[arg(value_name = "ARGS", allow_negative_numbers = true)]
+    pub(crate) args: Vec<String>,
+    /// How long the reply is waited for
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = airssys_wasm_actors::parse_duration)]
+    pub(crate) within: std::time::Duration,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Inspect {
+    /// The component
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+}
+
+/// Options that commands have already: a manifest cannot declare them again.
+const TAKEN: &[&str] = &["input", "format", "quiet", "log", "help", "version"];
+
+/// The whole grammar, with the options of a manifest added to `up`.
+pub(crate) fn grammar(spec: Option<&ApplicationSpec>) -> clap::Command {
+    let grammar = Cli::command();
+    let Some(spec) = spec else { return grammar };
+    let options: Vec<_> = spec
+        .options()
+        .into_iter()
+        .filter(|(name, _)| problem(name.get_ref()).is_none())
+        .map(|(name, option)| declared(name.get_ref(), option))
+        .collect();
+    grammar.mut_subcommand("up", |up| up.args(options))
+}
+
+fn declared(name: &str, option: &OptionSpec) -> Arg {
+    let kind = option.kind;
+    let arg = Arg::new(id(name))
+        .long(name.to_owned())
+        .help(crate::text::printable(&option.help))
+        .help_heading("Options of this application")
+        .value_name(kind.as_str().to_uppercase())
+        .allow_negative_numbers(kind == OptionKind::Integer)
+        .action(ArgAction::Set)
+        .value_parser(move |text: &str| match kind.check(text) {
+            Ok(()) => Ok(text.to_owned()),
+            Err(expected) => Err(format!("expected {expected}")),
+        });
+    if kind == OptionKind::Boolean {
+        return arg.num_args(0..=1).require_equals(true).default_missing_value("true");
+    }
+    arg
+}
+
+/// No option of ours has a dot in its name.
+fn id(name: &str) -> String {
+    format!("options.{name}")
+}
+
+/// The values given for a manifest's options.
+pub(crate) fn values(spec: &ApplicationSpec, up: &ArgMatches) -> std::collections::BTreeMap<String, String> {
+    let names = spec.tables.options.keys().map(|name| name.get_ref());
+    names
+        .filter_map(|name| {
+            let value = up.try_get_one::<String>(&id(name)).ok().flatten()?;
+            Some((name.clone(), value.clone()))
+        })
+        .collect()
+}
+
+/// Why a name cannot be that of an option, if it cannot.
+fn problem(name: &str) -> Option<String> {
+    let first = name.starts_with(|c: char| c.is_ascii_lowercase());
+    let rest = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+    if !(first && rest) {
+        return Some("use a-z, 0-9 and `-`, and begin with a letter".to_owned());
+    }
+    TAKEN.contains(&name).then(|| format!("`--{name}` is an option of `airssys` itself; choose another name"))
+}
+
+/// Checks that every option of a manifest can be one of the command line.
+pub(crate) fn check_options(spec: &ApplicationSpec) -> Result<(), ManifestErrors> {
+    let mut findings = Vec::new();
+    for (name, _) in spec.options() {
+        if let Some(help) = problem(name.get_ref()) {
+            let what = format!("`{}` cannot be the name of an option", name.get_ref());
+            findings.push(Finding::new(FindingKind::BadValue, what).at(spec.location(name)).help(help));
+        }
+    }
+    if findings.is_empty() { Ok(()) } else { Err(ManifestErrors { file: spec.file.clone(), findings }) }
+}
+
+/// Options that take the next argument as their value.
+const WITH_VALUE: &[&str] = &["--input", "--format", "--log"];
+
+/// The manifest of an `up` command line: the first argument that can be one. Options that are not known yet may
+/// have values of their own before it, so an argument that names nothing is passed over, unless none names
+/// anything.
+pub(crate) fn manifest_of_up(argv: &[OsString]) -> Option<PathBuf> {
+    let mut words = positionals(argv);
+    if words.next()?.to_str() != Some("up") {
+        return None;
+    }
+    let candidates: Vec<&OsString> = words.collect();
+    let holds = |path: &Path| path.is_file() || path.join(MANIFEST_FILE).is_file();
+    let best = candidates.iter().find(|word| holds(Path::new(word))).or(candidates.first())?;
+    Some(PathBuf::from(best))
+}
+
+fn positionals(argv: &[OsString]) -> impl Iterator<Item = &OsString> {
+    let mut words = argv.iter().skip(1);
+    let mut only_words = false;
+    std::iter::from_fn(move || {
+        loop {
+            let word = words.next()?;
+            match word.to_str() {
+                Some("--") if !only_words => only_words = true,
+                Some(option) if !only_words && WITH_VALUE.contains(&option) => {
+                    words.next();
+                }
+                Some(option) if !only_words && option.starts_with('-') && option != "-" => {}
+                _ => return Some(word),
+            }
+        }
+    })
+}
+
+/// Whether the arguments ask for help.
+pub(crate) fn asks_for_help(argv: &[OsString]) -> bool {
+    argv.iter().any(|word| word == "--help" || word == "-h")
+}
+
+/// The format asked for, as far as that can be told before the arguments are known to be right.
+pub(crate) fn format_of(argv: &[OsString]) -> Format {
+    let json = argv.windows(2).any(|pair| matches!(pair, [option, value] if option == "--format" && value == "json"));
+    if json || argv.iter().any(|word| word == "--format=json") { Format::Json } else { Format::Text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn argv(line: &str) -> Vec<OsString> {
+        line.split(' ').map(OsString::from).collect()
+    }
+
+    #[test]
+    fn the_grammar_is_sound() {
+        grammar(None).debug_assert();
+    }
+
+    #[test]
+    fn the_manifest_is_found_among_options() {
+        let here = env!("CARGO_MANIFEST_DIR");
+        let file = format!("{here}/Cargo.toml");
+        for (line, manifest) in [
+            ("airssys up app.toml".to_owned(), Some("app.toml")),
+            ("airssys --format json up --input - app.toml".to_owned(), Some("app.toml")),
+            ("airssys up -q app.toml other".to_owned(), Some("app.toml")),
+            (format!("airssys up --poison 25 {file}"), Some(file.as_str())),
+            ("airssys up".to_owned(), None),
+            ("airssys check app.toml".to_owned(), None),
+            ("airssys --log debug".to_owned(), None),
+            ("airssys up -- --odd".to_owned(), Some("--odd")),
+        ] {
+            assert_eq!(manifest_of_up(&argv(&line)), manifest.map(PathBuf::from), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_format_is_known_before_anything_else() {
+        assert_eq!(format_of(&argv("airssys up --format json")), Format::Json);
+        assert_eq!(format_of(&argv("airssys --format=json")), Format::Json);
+        assert_eq!(format_of(&argv("airssys --format text json")), Format::Text);
+    }
+
+    fn spec(options: &str) -> ApplicationSpec {
+        let text = format!("[application]\nname = \"a\"\n[components.b]\nfile = \"b\"\n{options}");
+        ApplicationSpec::parse("airssys.toml".into(), text).unwrap()
+    }
+
+    #[test]
+    fn declared_options_are_parsed_by_their_type() {
+        let spec = spec(
+            "[options.poison]\nsets = \"b.poison\"\ntype = \"integer\"\n[options.fast]\nsets = \"b.fast\"\ntype = \"boolean\"",
+        );
+        let values = |line: &str| {
+            let matches = grammar(Some(&spec)).try_get_matches_from(argv(line))?;
+            Ok::<_, clap::Error>(values(&spec, matches.subcommand_matches("up").unwrap()))
+        };
+        let given = values("airssys up m --poison -5 --fast").unwrap();
+        assert_eq!((given["poison"].as_str(), given["fast"].as_str()), ("-5", "true"));
+        assert_eq!(values("airssys up m --fast=false").unwrap()["fast"], "false");
+        assert!(values("airssys up m").unwrap().is_empty());
+        assert!(values("airssys up m --poison many").unwrap_err().to_string().contains("a whole number"));
+        assert!(values("airssys up m --posion 3").unwrap_err().to_string().contains("--poison"));
+    }
+
+    #[test]
+    fn an_option_cannot_hide_one_of_ours() {
+        for name in ["input", "help", "Upper", "9"] {
+            let spec = spec(&format!("[options.{name}]\nsets = \"b.c\"\ntype = \"string\""));
+            let errors = check_options(&spec).unwrap_err();
+            assert_eq!(errors.findings[0].at.unwrap().line, 5, "{name}");
+            grammar(Some(&spec)).debug_assert();
+        }
+    }
+}

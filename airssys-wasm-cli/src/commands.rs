@@ -1,0 +1,60 @@
+//! The commands: arguments in, result on standard output, or a failure.
+//!
+//! Owns reading the arguments and choosing the command. Each command is a module with one `run`.
+
+mod call;
+mod check;
+mod hosting;
+mod inspect;
+mod up;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use airssys_wasm_actors::ApplicationSpec;
+use clap::FromArgMatches as _;
+use clap::error::ErrorKind;
+
+use crate::args::{self, Cli, Command, Format};
+use crate::failure::Failure;
+use crate::logging;
+
+pub(crate) fn run(argv: Vec<OsString>) -> Result<ExitCode, Failure> {
+    let format = args::format_of(&argv);
+    // A manifest that cannot be read has no options to add; with `--help` that is no reason to show none at all.
+    let spec = match args::manifest_of_up(&argv).map(|path| ApplicationSpec::read(&path)) {
+        Some(Err(_)) if args::asks_for_help(&argv) => None,
+        Some(Err(errors)) => return Err(errors.into()),
+        Some(Ok(spec)) => Some(spec),
+        None => None,
+    };
+    let parsed = args::grammar(spec.as_ref())
+        .try_get_matches_from(argv)
+        .and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
+    let (cli, matches) = match parsed {
+        Ok(parsed) => parsed,
+        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
+            return match error.print() {
+                Ok(()) => Ok(ExitCode::SUCCESS),
+                Err(error) => Err(Failure::new(crate::failure::FailureKind::Io, error.to_string())),
+            };
+        }
+        Err(error) if format == Format::Json => return Err(Failure::from(error).plain()),
+        Err(error) => return Err(error.into()),
+    };
+    let globals = cli.globals;
+    logging::start(globals.log.as_deref(), globals.quiet)?;
+    match cli.command {
+        Command::Up(up) => {
+            let spec = match spec {
+                Some(spec) => spec,
+                None => ApplicationSpec::read(&up.manifest)?,
+            };
+            let values = matches.subcommand_matches("up").map(|up| args::values(&spec, up)).unwrap_or_default();
+            up::run(&globals, &up, &spec, values)
+        }
+        Command::Check(check) => check::run(&globals, &check),
+        Command::Call(call) => call::run(&globals, &call),
+        Command::Inspect(inspect) => inspect::run(&globals, &inspect),
+    }
+}

@@ -1,0 +1,91 @@
+//! What the commands that host something have in common: an engine, a runtime, a system that is stopped again.
+
+use std::future::Future;
+
+use airssys_wasm::{Engine, EngineConfig, Policy};
+use airssys_wasm_actors::{
+    Application, ApplicationSpec, ResolveOptions, RunningApplication, StartError, System, SystemConfig,
+};
+
+use crate::args;
+use crate::failure::{Failure, FailureKind};
+use crate::progress::Progress;
+use crate::signals::Signals;
+
+pub(super) fn engine() -> Result<Engine, Failure> {
+    Engine::new(EngineConfig::default()).map_err(|error| Failure::of(FailureKind::Io, &error))
+}
+
+/// Resolves a manifest on this machine: whoever runs the command wrote or chose the manifest, so what it grants
+/// is granted.
+pub(super) fn resolve(
+    spec: &ApplicationSpec,
+    engine: &Engine,
+    options: ResolveOptions,
+    progress: &Progress,
+) -> Result<Application, Failure> {
+    args::check_options(spec)?;
+    let options =
+        ResolveOptions { policy: Policy::permissive(), loading: Some(progress.loading()), ..options };
+    Ok(spec.resolve(engine, &options)?)
+}
+
+/// Runs a future on a runtime of its own. What still blocks a thread when it is done is not waited for.
+pub(super) fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(FailureKind::Io, format!("cannot start the runtime: {error}")))?;
+    let result = runtime.block_on(future);
+    runtime.shutdown_background();
+    result
+}
+
+pub(super) async fn system(engine: Engine) -> Result<System, Failure> {
+    System::start(SystemConfig::new(engine)).await.map_err(|error| Failure::of(FailureKind::Io, &error))
+}
+
+/// Starts an application; a signal while it starts ends the wait.
+pub(super) async fn start(
+    application: Application,
+    system: &System,
+    signals: &mut Signals,
+) -> Result<RunningApplication, Failure> {
+    let started = tokio::select! {
+        started = application.start(system) => started.map_err(|error| not_started(&error)),
+        kind = signals.next() => Err(Failure::new(kind, "stopped while the application was starting")),
+    };
+    if started.is_err() {
+        tokio::select! {
+            _ = system.shutdown() => {}
+            _ = signals.next() => {}
+        }
+    }
+    started
+}
+
+fn not_started(error: &StartError) -> Failure {
+    let failure = Failure::of(FailureKind::Application, error);
+    match error {
+        StartError::Child { address, reason } => failure
+            .detail("address", address.to_string())
+            .detail("reason", reason.kind())
+            .hint("nothing was left running; what the component wrote before is in the log (`--log info`)"),
+        _ => failure,
+    }
+}
+
+/// Stops an application in order; the next signal kills what is left.
+pub(super) async fn stop(running: &RunningApplication, signals: &mut Signals) {
+    let mut stopping = std::pin::pin!(running.stop());
+    let report = tokio::select! {
+        report = &mut stopping => report,
+        _ = signals.next() => {
+            running.kill();
+            stopping.await
+        }
+    };
+    for address in report.killed {
+        tracing::warn!(%address, "did not stop in time, and was killed");
+    }
+}

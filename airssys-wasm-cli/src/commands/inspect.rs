@@ -1,0 +1,206 @@
+//! `airssys inspect`: what a component is, offers and needs.
+//!
+//! Owns sorting its imports: what the host has (and the grant it takes to use it), and what is left to be linked.
+
+use std::process::ExitCode;
+
+use airssys_wasm::{
+    Component, ComponentRef, Interface, InstanceTemplate, LimitClass, LinkError, LoadErrorKind, Loaded, TemplateSpec,
+};
+use serde_json::{Value, json};
+
+use super::hosting;
+use crate::args::{Format, Globals, Inspect};
+use crate::failure::{Failure, FailureKind};
+use crate::output;
+use crate::progress::Progress;
+use crate::text::{printable, size, time};
+
+pub(super) fn run(globals: &Globals, inspect: &Inspect) -> Result<ExitCode, Failure> {
+    let progress = Progress::new(globals.quiet);
+    progress.say(format!("loading {}", printable(&inspect.file.display().to_string())));
+    let engine = hosting::engine()?;
+    let component = engine.load(&ComponentRef::File(inspect.file.clone())).map_err(|error| {
+        let kind = match error.kind {
+            LoadErrorKind::Read(_) => FailureKind::Io,
+            _ => FailureKind::Component,
+        };
+        Failure::of(kind, &error)
+    })?;
+    drop(progress);
+    let needs = needs(&component);
+    match globals.format {
+        Format::Text => output::print(&text(&inspect.file.display().to_string(), &component, &needs))?,
+        Format::Json => output::print_json(&json(&inspect.file.display().to_string(), &component, &needs))?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Who answers an import.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Provider {
+    /// The host, without more ado.
+    Host,
+    /// The host, if this is in the component's `grants`.
+    Granted(&'static str),
+    /// The host, which denies every use of it: nothing can be granted yet.
+    Denied,
+    /// A link to another component.
+    Link,
+    /// Nobody: the host has no such interface of its own family.
+    Nobody,
+}
+
+impl Provider {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Host => "host",
+            Self::Granted(_) => "grant",
+            Self::Denied => "denied",
+            Self::Link => "link",
+            Self::Nobody => "nobody",
+        }
+    }
+
+    fn text(self) -> String {
+        match self {
+            Self::Host => "from the host, nothing to grant".to_owned(),
+            Self::Granted(grant) => format!("from the host, if `grants` has `{grant}`"),
+            Self::Denied => "from the host, which denies every use of it".to_owned(),
+            Self::Link => "to be linked".to_owned(),
+            Self::Nobody => "not provided by this host".to_owned(),
+        }
+    }
+
+    fn grant(self) -> Option<&'static str> {
+        match self {
+            Self::Granted(grant) => Some(grant),
+            _ => None,
+        }
+    }
+}
+
+/// What to write for the grant that the entry points of a host interface ask for. An interface whose
+/// functions only use what another one gave asks for nothing.
+const GRANTS: &[(&str, &str)] = &[
+    ("airssys:actor/log", "log = true"),
+    ("wasi:cli/environment", "args = […]` or `env = {…}"),
+    ("wasi:cli/stderr", "stdio = true"),
+    ("wasi:cli/stdout", "stdio = true"),
+    ("wasi:clocks/monotonic-clock", "clocks = true"),
+    ("wasi:clocks/wall-clock", "clocks = true"),
+    ("wasi:random/insecure", "random = true"),
+    ("wasi:random/insecure-seed", "random = true"),
+    ("wasi:random/random", "random = true"),
+];
+
+/// Interfaces whose entry points no grant opens.
+const DENIED: &[&str] = &[
+    "wasi:cli/stdin",
+    "wasi:filesystem/preopens",
+    "wasi:sockets/ip-name-lookup",
+    "wasi:sockets/tcp-create-socket",
+    "wasi:sockets/udp-create-socket",
+];
+
+/// Who answers each import, in the component's order: what linking without links leaves missing is not the host's.
+fn needs(component: &Component) -> Vec<Provider> {
+    let mut spec = TemplateSpec::new("inspect");
+    spec.limits = LimitClass::Trusted.limits();
+    let missing = match InstanceTemplate::link(component, spec) {
+        Err(LinkError::Missing(missing)) => missing,
+        _ => Vec::new(),
+    };
+    let imports = component.surface().imports.iter().map(|interface| {
+        let name = interface.name.unversioned();
+        if missing.iter().any(|missing| missing.interface == interface.name.as_str()) {
+            return match interface.name.namespace() {
+                Some("wasi" | "airssys") => Provider::Nobody,
+                _ => Provider::Link,
+            };
+        }
+        match GRANTS.iter().find(|(known, _)| *known == name) {
+            Some((_, grant)) => Provider::Granted(grant),
+            None if DENIED.contains(&name) => Provider::Denied,
+            None => Provider::Host,
+        }
+    });
+    imports.collect()
+}
+
+fn loaded(component: &Component) -> (&'static str, std::time::Duration) {
+    match component.loaded() {
+        Loaded::Compiled { took } => ("compiled", took),
+        Loaded::Cached { took } => ("cached", took),
+    }
+}
+
+fn text(file: &str, component: &Component, needs: &[Provider]) -> String {
+    let (how, took) = loaded(component);
+    let how = if how == "cached" { "from the cache" } else { "by compiling" };
+    let mut text = format!(
+        "{}\n{}, {}, loaded {how} in {}\n",
+        printable(file),
+        component.digest(),
+        size(component.size_bytes()),
+        time(took)
+    );
+    let surface = component.surface();
+    text.push_str("\nexports\n");
+    if surface.exports.is_empty() {
+        text.push_str("  nothing\n");
+    }
+    for interface in &surface.exports {
+        functions(&mut text, interface, None);
+    }
+    text.push_str("\nimports\n");
+    if surface.imports.is_empty() {
+        text.push_str("  nothing\n");
+    }
+    for (interface, provider) in surface.imports.iter().zip(needs) {
+        functions(&mut text, interface, Some(*provider));
+    }
+    text
+}
+
+fn functions(text: &mut String, interface: &Interface, provider: Option<Provider>) {
+    let name = if interface.name.is_root() { "(root)" } else { interface.name.as_str() };
+    let provider = provider.map(|provider| format!("  — {}", provider.text())).unwrap_or_default();
+    text.push_str(&format!("  {}{provider}\n", printable(name)));
+    for resource in &interface.resources {
+        text.push_str(&format!("    resource {}\n", printable(resource)));
+    }
+    for function in &interface.functions {
+        text.push_str(&format!("    {}: {}\n", printable(&function.name), printable(&function.ty.to_string())));
+    }
+}
+
+fn json(file: &str, component: &Component, needs: &[Provider]) -> Value {
+    let (how, took) = loaded(component);
+    let interface = |interface: &Interface| {
+        let functions = interface
+            .functions
+            .iter()
+            .map(|function| json!({ "name": function.name, "type": function.ty.to_string() }))
+            .collect::<Vec<_>>();
+        json!({ "interface": interface.name.as_str(), "functions": functions, "resources": interface.resources })
+    };
+    let surface = component.surface();
+    let imports = surface.imports.iter().zip(needs).map(|(import, provider)| {
+        let mut import = interface(import);
+        if let Some(import) = import.as_object_mut() {
+            import.insert("provided-by".to_owned(), provider.as_str().into());
+            import.insert("grant".to_owned(), provider.grant().into());
+        }
+        import
+    });
+    json!({
+        "file": file,
+        "digest": component.digest().to_string(),
+        "size_bytes": component.size_bytes(),
+        "loaded": how,
+        "load_us": u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+        "imports": imports.collect::<Vec<_>>(),
+        "exports": surface.exports.iter().map(interface).collect::<Vec<_>>(),
+    })
+}

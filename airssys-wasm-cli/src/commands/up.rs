@@ -1,0 +1,199 @@
+//! `airssys up`: start, wait, report, stop.
+//!
+//! Owns what the end of an application means for the exit code: 0 when every source has ended, every mailbox is
+//! empty and every event is accounted for once. Events that failed are reported, and are no failure of the command.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use airssys_wasm_actors::{
+    Application, ApplicationEnded, ApplicationSpec, Event, ExitReason, Input, InputOverride, Report, ResolveOptions,
+    RunningApplication, System,
+};
+
+use super::hosting;
+use crate::args::{Format, Globals, Up};
+use crate::failure::{Failure, FailureKind};
+use crate::output;
+use crate::progress::Progress;
+use crate::signals::Signals;
+
+mod summary;
+
+pub(super) fn run(
+    globals: &Globals,
+    up: &Up,
+    spec: &ApplicationSpec,
+    values: BTreeMap<String, String>,
+) -> Result<ExitCode, Failure> {
+    let started = Instant::now();
+    let progress = Progress::new(globals.quiet);
+    let engine = hosting::engine()?;
+    let inputs = up.input.iter().map(|text| input(spec, text)).collect();
+    let options = ResolveOptions { values, inputs, ..ResolveOptions::default() };
+    let application = hosting::resolve(spec, &engine, options, &progress)?;
+    hosting::block_on(async {
+        let mut signals = Signals::listen()?;
+        let system = hosting::system(engine).await?;
+        let run = Run { globals, progress, started };
+        run.host(application, &system, &mut signals).await
+    })
+}
+
+/// `-`, `FILE` or `NAME=FILE`; a `=` only counts after the name of a source.
+fn input(spec: &ApplicationSpec, text: &str) -> InputOverride {
+    let sources = &spec.tables.sources;
+    let (source, file) = match text.split_once('=') {
+        Some((name, file)) if sources.keys().any(|known| known.get_ref() == name) => (Some(name.to_owned()), file),
+        _ => (None, text),
+    };
+    let input = if file == "-" { Input::Stdin } else { Input::File(file.into()) };
+    InputOverride { source, input }
+}
+
+struct Run<'a> {
+    globals: &'a Globals,
+    progress: Progress,
+    started: Instant,
+}
+
+impl Run<'_> {
+    async fn host(
+        self,
+        application: Application,
+        system: &System,
+        signals: &mut Signals,
+    ) -> Result<ExitCode, Failure> {
+        let (name, description) = (application.name().to_string(), application.description().to_owned());
+        let exits = Exits::watch(system);
+        let running = hosting::start(application, system, signals).await?;
+        self.progress.say(if running.has_sources() { "running" } else { "running; Ctrl-C stops it" }.to_owned());
+        let ended = tokio::select! {
+            ended = running.finished() => ended,
+            kind = signals.next() => {
+                self.progress.say("stopping; Ctrl-C again to hurry".to_owned());
+                hosting::stop(&running, signals).await;
+                return self.interrupted(kind, &running);
+            }
+        };
+        if let Err(ended @ ApplicationEnded::Supervisor { .. }) = ended {
+            return Err(exits.explain(&ended, &running));
+        }
+        let report = tokio::select! {
+            report = running.report() => report,
+            kind = signals.next() => {
+                hosting::stop(&running, signals).await;
+                return self.interrupted(kind, &running);
+            }
+        };
+        hosting::stop(&running, signals).await;
+        tokio::select! {
+            _ = system.shutdown() => {}
+            _ = signals.next() => {}
+        }
+        let report = report.map_err(|error| Failure::of(FailureKind::Application, &error));
+        // What a source had sent before it failed is accounted for, and shown.
+        let report = match (report, &ended) {
+            (Ok(report), _) => report,
+            (Err(failure), Ok(())) => return Err(failure),
+            (Err(_), Err(ended)) => return Err(Failure::of(FailureKind::Application, ended)),
+        };
+        let took = self.started.elapsed();
+        drop(self.progress);
+        match self.globals.format {
+            Format::Text => output::print(&summary::text(&name, &description, &report, took))?,
+            Format::Json => output::print_json(&summary::json(&name, &report, took))?,
+        }
+        if let Err(ended) = ended {
+            return Err(Failure::of(FailureKind::Application, &ended)
+                .hint("what had been sent before is in the report; nothing is sent twice"));
+        }
+        balanced(&report)
+    }
+
+    /// An application without sources is finished when it is told to end.
+    fn interrupted(&self, kind: FailureKind, running: &RunningApplication) -> Result<ExitCode, Failure> {
+        if !running.has_sources() {
+            return Ok(ExitCode::SUCCESS);
+        }
+        let counts = running.counts();
+        let what = format!(
+            "stopped by a signal after {} events: {} ok, {} rejected, {} failed",
+            counts.events_in, counts.ok, counts.rejected, counts.failed
+        );
+        Err(Failure::new(kind, what)
+            .detail("events_in", counts.events_in)
+            .detail("ok", counts.ok)
+            .detail("rejected", counts.rejected)
+            .detail("failed", counts.failed))
+    }
+}
+
+/// Every event that went in came out once; anything else is a fault of the application, or ours.
+fn balanced(report: &Report) -> Result<ExitCode, Failure> {
+    if report.balances() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let counts = &report.counts;
+    let what = format!(
+        "the accounting does not balance: {} events in, but {} counted + {} rejected + {} failed",
+        counts.events_in, report.counted, counts.rejected, counts.failed
+    );
+    Err(Failure::new(FailureKind::Application, what)
+        .hint("events were lost or counted twice; an event whose call failed may have been counted all the same"))
+}
+
+/// Abnormal exits kept, to say of an application that gave up what its actors died of.
+const EXITS_KEPT: usize = 5;
+
+/// The last abnormal exits.
+#[derive(Clone, Default)]
+// The task that follows the events writes, and the command reads once at the end.
+struct Exits(Arc<Mutex<VecDeque<String>>>);
+
+impl Exits {
+    fn watch(system: &System) -> Self {
+        let exits = Self::default();
+        let (kept, mut events) = (exits.clone(), system.events());
+        tokio::spawn(async move {
+            while let Some(event) = events.recv().await {
+                let (address, reason) = match event {
+                    Event::Exited { address, reason, .. } | Event::StartFailed { address, reason, .. } => {
+                        (address, reason)
+                    }
+                    _ => continue,
+                };
+                if reason.is_normal() {
+                    continue;
+                }
+                tracing::info!(%address, %reason, "an actor ended");
+                let mut kept = kept.0.lock().unwrap_or_else(PoisonError::into_inner);
+                if kept.len() == EXITS_KEPT {
+                    kept.pop_front();
+                }
+                kept.push_back(format!("`{address}`: {reason}"));
+            }
+        });
+        exits
+    }
+
+    fn explain(&self, ended: &ApplicationEnded, running: &RunningApplication) -> Failure {
+        let counts = running.counts();
+        let failure = Failure::of(FailureKind::Application, ended)
+            .detail("events_in", counts.events_in)
+            .detail("ok", counts.ok)
+            .detail("rejected", counts.rejected)
+            .detail("failed", counts.failed);
+        let crash_loop = matches!(ended, ApplicationEnded::Supervisor { reason: ExitReason::CrashLoop, .. });
+        let exits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match exits.back() {
+            Some(last) if crash_loop => failure
+                .detail("exits", exits.iter().cloned().collect::<Vec<_>>())
+                .hint(format!("the last to die was {last}\nraise `restarts` of `[supervision]` if that is expected")),
+            Some(last) => failure.hint(format!("the last to die was {last}")),
+            None => failure,
+        }
+    }
+}

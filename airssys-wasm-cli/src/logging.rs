@@ -1,0 +1,35 @@
+//! Logs, on standard error.
+//!
+//! Owns the level: `--log` before `AIRSSYS_LOG` before `warn`, and `error` with `--quiet`. Both take a level or
+//! tracing's directives (`airssys_wasm_actors=debug`). The guests' own lines are among them, escaped by the engine.
+
+use std::io::IsTerminal as _;
+
+use tracing_subscriber::EnvFilter;
+
+use crate::failure::{Failure, FailureKind};
+
+/// The environment variable that sets the level.
+pub(crate) const VARIABLE: &str = "AIRSSYS_LOG";
+
+pub(crate) fn start(level: Option<&str>, quiet: bool) -> Result<(), Failure> {
+    let variable = std::env::var(VARIABLE).ok();
+    let (directives, from) = match (level, &variable) {
+        (Some(level), _) => (level, "--log"),
+        (None, Some(level)) if !level.is_empty() => (level.as_str(), VARIABLE),
+        _ if quiet => ("error", ""),
+        _ => ("warn", ""),
+    };
+    let filter = EnvFilter::builder().parse(directives).map_err(|error| {
+        Failure::new(FailureKind::Usage, format!("{from}: `{directives}` is not a level: {error}"))
+            .hint("use error, warn, info, debug, trace or off, or directives such as `airssys_wasm=debug`")
+    })?;
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .finish();
+    // Only a test that runs two commands in one process could have set one before.
+    let _ = tracing::subscriber::set_global_default(subscriber);
+    Ok(())
+}

@@ -1,0 +1,228 @@
+//! Tables of records on a terminal.
+//!
+//! Owns how a value of a WIT type looks in a cell, and how columns are aligned: numbers to the right, the rest to
+//! the left, by the width a terminal gives each character. A column of floats has one notation for all its
+//! values, so that they can be compared by eye.
+
+use airssys_wasm::{Value, WitType, format_value};
+use airssys_wasm_actors::ReportTable;
+use unicode_width::UnicodeWidthStr as _;
+
+use crate::text::printable;
+
+/// Widest cell, in columns of the terminal; longer text is cut. A guest writes it.
+const CELL_WIDTH_MAX: usize = 60;
+
+/// Where a number of a column is written as a power of ten: from this size on…
+const SCIENTIFIC_FROM: f64 = 1e6;
+
+/// … and below this, but for zero.
+const SCIENTIFIC_BELOW: f64 = 1e-3;
+
+/// Decimals of a float that is not written as a power of ten, at most.
+const DECIMALS_MAX: usize = 3;
+
+/// Writes a table: heading, names of columns, a rule, rows.
+pub(crate) fn render(table: &ReportTable) -> String {
+    let mut columns = Vec::new();
+    for (at, (name, ty)) in table.columns.iter().enumerate() {
+        let values: Vec<_> = table.rows.iter().map(|row| row.get(at)).collect();
+        columns.push(Column::new(name, ty, &values));
+    }
+    let mut text = format!("{}\n", printable(&table.title));
+    text.push_str(&line(&columns, |column| &column.head));
+    let rule: Vec<_> = columns.iter().map(|column| "─".repeat(column.width)).collect();
+    text.push_str(&format!("{}\n", rule.join("──")));
+    for row in 0..table.rows.len() {
+        text.push_str(&line(&columns, |column| column.cells.get(row).map_or("", String::as_str)));
+    }
+    text
+}
+
+/// Names to the left, numbers to the right: a short list of counts.
+pub(crate) fn counts(rows: &[(&str, String)]) -> String {
+    let name = rows.iter().map(|(name, _)| name.width()).max().unwrap_or(0);
+    let number = rows.iter().map(|(_, number)| number.width()).max().unwrap_or(0);
+    rows.iter()
+        .map(|(text, value)| format!("{}  {}\n", pad(text, name, false), pad(value, number, true)))
+        .collect()
+}
+
+struct Column {
+    head: String,
+    right: bool,
+    width: usize,
+    cells: Vec<String>,
+}
+
+impl Column {
+    fn new(name: &str, ty: &WitType, values: &[Option<&Value>]) -> Self {
+        let inner = match ty {
+            WitType::Option(inner) => inner,
+            ty => ty,
+        };
+        let notation = Notation::of(values);
+        let cells: Vec<_> =
+            values.iter().map(|value| value.map_or_else(String::new, |value| cell(value, ty, &notation))).collect();
+        let head = cut(&printable(name));
+        let width = cells.iter().map(|cell| cell.width()).chain([head.width()]).max().unwrap_or(0);
+        Self { head, right: is_number(inner), width, cells }
+    }
+}
+
+fn line<'a>(columns: &'a [Column], text: impl Fn(&'a Column) -> &'a str) -> String {
+    let cells: Vec<_> = columns.iter().map(|column| pad(text(column), column.width, column.right)).collect();
+    format!("{}\n", cells.join("  ").trim_end())
+}
+
+fn pad(text: &str, width: usize, right: bool) -> String {
+    let space = " ".repeat(width.saturating_sub(text.width()));
+    if right { format!("{space}{text}") } else { format!("{text}{space}") }
+}
+
+fn cut(text: &str) -> String {
+    if text.width() <= CELL_WIDTH_MAX {
+        return text.to_owned();
+    }
+    let mut short = String::new();
+    for c in text.chars() {
+        if short.width() >= CELL_WIDTH_MAX - 1 {
+            break;
+        }
+        short.push(c);
+    }
+    short.push('…');
+    short
+}
+
+fn is_number(ty: &WitType) -> bool {
+    use WitType::{F32, F64, S8, S16, S32, S64, U8, U16, U32, U64};
+    matches!(ty, U8 | U16 | U32 | U64 | S8 | S16 | S32 | S64 | F32 | F64)
+}
+
+fn float(value: &Value) -> Option<f64> {
+    match value {
+        Value::F32(number) => Some(f64::from(*number)),
+        Value::F64(number) => Some(*number),
+        Value::Option(Some(inner)) => float(inner),
+        _ => None,
+    }
+}
+
+fn cell(value: &Value, ty: &WitType, notation: &Notation) -> String {
+    match (value, ty) {
+        (Value::Option(None), _) => "–".to_owned(),
+        (Value::Option(Some(value)), WitType::Option(ty)) => cell(value, ty, notation),
+        (Value::F32(_) | Value::F64(_), _) => float(value).map(|number| notation.write(number)).unwrap_or_default(),
+        (Value::String(text), _) => cut(&printable(text)),
+        (value, ty) => cut(&printable(&format_value(value, ty))),
+    }
+}
+
+/// How the floats of one column are written.
+enum Notation {
+    Scientific,
+    Decimals(usize),
+}
+
+impl Notation {
+    fn of(values: &[Option<&Value>]) -> Self {
+        let floats: Vec<_> =
+            values.iter().filter_map(|value| float((*value)?)).filter(|number| number.is_finite()).collect();
+        let extreme = |number: &f64| {
+            let size = number.abs();
+            size >= SCIENTIFIC_FROM || (size > 0.0 && size < SCIENTIFIC_BELOW)
+        };
+        if floats.iter().any(extreme) {
+            return Self::Scientific;
+        }
+        let decimals = floats.iter().map(|number| {
+            let text = format!("{number:.DECIMALS_MAX$}");
+            text.trim_end_matches('0').split_once('.').map_or(0, |(_, decimals)| decimals.len())
+        });
+        Self::Decimals(decimals.max().unwrap_or(0))
+    }
+
+    fn write(&self, number: f64) -> String {
+        match self {
+            Self::Scientific if number.is_finite() && number != 0.0 => format!("{number:.2e}"),
+            Self::Decimals(decimals) if number.is_finite() => format!("{number:.decimals$}"),
+            _ => number.to_string(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn rows(columns: Vec<(&str, WitType)>, rows: Vec<Vec<Value>>) -> ReportTable {
+        let columns = columns.into_iter().map(|(name, ty)| (name.to_owned(), ty)).collect();
+        ReportTable { title: "Table".to_owned(), columns, rows }
+    }
+
+    fn some(value: Value) -> Value {
+        Value::Option(Some(Box::new(value)))
+    }
+
+    #[test]
+    fn numbers_stand_right_and_text_left() {
+        let table = rows(
+            vec![
+                ("region", WitType::String),
+                ("events", WitType::U64),
+                ("energy-joules", WitType::F64),
+                ("strongest", WitType::Option(Arc::new(WitType::F64))),
+            ],
+            vec![
+                vec!["Alaska".into(), 1_234u64.into(), 6.31e13.into(), some(6.4.into())],
+                vec!["Tōhoku 東北".into(), 7u64.into(), 0.0.into(), Value::Option(None)],
+            ],
+        );
+        assert_eq!(
+            render(&table),
+            "Table\n\
+             region       events  energy-joules  strongest\n\
+             ──────────────────────────────────────────────\n\
+             Alaska         1234        6.31e13        6.4\n\
+             Tōhoku 東北       7              0          –\n"
+        );
+    }
+
+    #[test]
+    fn one_column_has_one_notation() {
+        let floats = |numbers: &[f64]| {
+            let values: Vec<Value> = numbers.iter().map(|number| (*number).into()).collect();
+            let values: Vec<_> = values.iter().map(Some).collect();
+            let notation = Notation::of(&values);
+            numbers.iter().map(|number| notation.write(*number)).collect::<Vec<_>>()
+        };
+        assert_eq!(floats(&[1.0, 2.5, 3.125]), ["1.000", "2.500", "3.125"]);
+        assert_eq!(floats(&[1.0, 2.0]), ["1", "2"]);
+        assert_eq!(floats(&[1.0, 2e6]), ["1.00e0", "2.00e6"]);
+        assert_eq!(floats(&[f64::NAN, 2.0]), ["NaN", "2"]);
+    }
+
+    #[test]
+    fn what_a_guest_writes_stays_in_its_cell() {
+        let long = "x".repeat(1_000);
+        let table = rows(
+            vec![("a\u{1b}[2J", WitType::String)],
+            vec![vec!["one\ntwo\u{1b}[31m".into()], vec![long.as_str().into()]],
+        );
+        let text = render(&table);
+        assert_eq!(text.lines().count(), 5);
+        assert!(!text.contains('\u{1b}'));
+        assert!(text.lines().all(|line| line.width() <= CELL_WIDTH_MAX));
+    }
+
+    #[test]
+    fn counts_are_aligned() {
+        assert_eq!(
+            counts(&[("events in", "1707".to_owned()), ("failed", "25".to_owned())]),
+            "events in  1707\nfailed       25\n"
+        );
+    }
+}
