@@ -39,8 +39,9 @@ pub struct Limits {
     /// Table elements, summed over all tables (standard: 20,000: large C# guests are known to need 10,000).
     pub table_elements_max: u32,
     /// Bytes the guest may hand to the host in one host call or in one result (standard: 1 MiB, the message
-    /// size). Our own lifting charges one unit a byte; values that go wasmtime's dynamic road are charged 40
-    /// units for every list element there, so they reach the limit 40 times earlier. Fault `hostcall-bytes`.
+    /// size). Strings and byte lists are charged their bytes; every nested value (a list's element, a record's
+    /// field) is charged 40, about what it takes in the host, so lists of small values reach the limit
+    /// earlier. Fault `hostcall-bytes`.
     pub hostcall_bytes_max: u64,
     /// Live component-model handles (standard: 4,096; wasmtime's own default is 100,000). Fault `handles`.
     pub handles_max: u32,

@@ -15,7 +15,7 @@ pub(crate) const INTERFACE: &str = "airssys:actor/log@0.1.0";
 /// Its text; a guest's import is compared with it when a template is linked.
 pub(crate) const WIT: &str = include_str!("../../wit/actor/log.wit");
 
-pub(crate) fn add_to_linker(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
+pub(crate) fn define(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     linker
         .instance(INTERFACE)?
         .func_new("log", |mut store, _, params, _| {

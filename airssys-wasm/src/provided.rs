@@ -15,8 +15,8 @@ pub(crate) struct Provided {
 impl Provided {
     pub(crate) fn new(engine: &wasmtime::Engine) -> wasmtime::Result<Self> {
         let mut linker = Linker::new(engine);
-        crate::wasi::add_to_linker(&mut linker)?;
-        crate::log::add_to_linker(&mut linker)?;
+        crate::wasi::define(&mut linker)?;
+        crate::log::define(&mut linker)?;
         let log = Surface::from_wit(crate::log::WIT).map_err(|error| {
             wasmtime::format_err!("the WIT of {}: {error}", crate::log::INTERFACE)
         })?;

@@ -52,7 +52,7 @@ pub(crate) const INTERFACES: &[&str] = &[
 ];
 
 /// Defines WASI, then our own entry points over wasmtime-wasi's.
-pub(crate) fn add_to_linker(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
+pub(crate) fn define(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     type Ours = HasSelf<HostState>;
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
     linker.allow_shadowing(true);

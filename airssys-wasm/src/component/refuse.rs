@@ -77,6 +77,9 @@ pub enum LoadErrorKind {
     /// It exceeds what an artifact may be; all findings.
     #[error("exceeds the limits of an artifact: {}", list(.0))]
     ExceedsLimits(Vec<Finding>),
+    /// It needs more memories, tables or instances than any class of limits allows.
+    #[error("needs more than any class of limits allows: {0}")]
+    TooDemanding(String),
     /// It is a component, but not a valid one for this engine.
     #[error("is not a component this engine accepts: {0}")]
     Invalid(String),
@@ -170,13 +173,23 @@ fn is_wat(bytes: &[u8]) -> bool {
 
 /// What wasmtime says of bytes that begin as a component does.
 pub(super) fn refused_by_wasmtime(error: &wasmtime::Error) -> LoadErrorKind {
-    LoadErrorKind::Invalid(printable(&format!("{error:#}"), DETAIL_BYTES_MAX))
+    let text = printable(&format!("{error:#}"), DETAIL_BYTES_MAX);
+    // The pool's caps are the largest class's; its refusals have no type of their own.
+    if text.contains("pooling allocator") {
+        LoadErrorKind::TooDemanding(text)
+    } else {
+        LoadErrorKind::Invalid(text)
+    }
 }
 
 /// What the parser says while the sections are walked.
-pub(super) fn refused_by_parser(error: &wasmparser::BinaryReaderError) -> LoadErrorKind {
+pub(super) fn refused_by_parser(
+    error: &wasmparser::BinaryReaderError,
+    bytes: usize,
+) -> LoadErrorKind {
     let message = error.message();
-    if message.contains("unexpected end") {
+    // Whatever is found wrong at the very end is wrong because there should be more.
+    if message.contains("unexpected end") || error.offset() >= bytes {
         return LoadErrorKind::Truncated {
             at: u64::try_from(error.offset()).unwrap_or(u64::MAX),
             what: "a section".to_owned(),

@@ -21,7 +21,7 @@ struct Counts {
 pub(super) fn check(bytes: &[u8], limits: &ArtifactLimits) -> Result<(), LoadErrorKind> {
     let mut counts = Counts::default();
     for payload in Parser::new(0).parse_all(bytes) {
-        counts.take(&payload.map_err(|error| refused_by_parser(&error))?);
+        counts.take(&payload.map_err(|error| refused_by_parser(&error, bytes.len()))?);
         // Deeper than this, walking itself would be the attack.
         if counts.depth > u64::from(limits.nesting_max) {
             break;

@@ -4,6 +4,9 @@ use super::LinkError;
 use crate::component::{Component, Finding};
 use crate::limits::Limits;
 
+/// Bytes of a page of linear memory; custom page sizes are off.
+const WASM_PAGE_BYTES: u64 = 65_536;
+
 /// Checks the limits themselves, then what the component is known to need against them.
 pub(super) fn check(component: &Component, limits: &Limits) -> Result<(), LinkError> {
     let profile_max = component.engine().profile().memory_bytes_max();
@@ -25,12 +28,10 @@ pub(super) fn check(component: &Component, limits: &Limits) -> Result<(), LinkEr
             limits.memories_max.into(),
         );
         at_most("tables", needed.num_tables.into(), limits.tables_max.into());
-        if let Some(bytes) = needed.max_initial_memory_size {
-            at_most(
-                "initial bytes of a memory",
-                bytes,
-                limits.memory_bytes_max.min(profile_max),
-            );
+        if let Some(pages) = needed.max_initial_memory_size {
+            let bytes = pages.saturating_mul(WASM_PAGE_BYTES);
+            let max = limits.memory_bytes_max.min(profile_max);
+            at_most("initial bytes of a memory", bytes, max);
         }
         if let Some(elements) = needed.max_initial_table_size {
             at_most(
