@@ -2,6 +2,7 @@
 
 mod differential;
 mod echo;
+mod edges;
 pub(crate) mod generate;
 mod hostile;
 mod oracle;

@@ -192,3 +192,17 @@ fn a_type_that_expands_without_bound_is_cut() {
     let (_, function) = surface.import_function(ImportId::from_index(0)).unwrap();
     assert!(function.ty.uncarriable().is_some());
 }
+
+#[test]
+fn a_type_that_nests_without_sense_is_cut() {
+    let nested = |levels: usize| {
+        let ty = format!("{}u8{}", "(list ".repeat(levels), ")".repeat(levels));
+        let surface = compiled(&format!(
+            r#"(component (import "f" (func (param "x" {ty}))))"#
+        ));
+        let (_, function) = surface.import_function(ImportId::from_index(0)).unwrap();
+        function.ty.uncarriable().is_some()
+    };
+    assert!(!nested(60));
+    assert!(nested(70));
+}
