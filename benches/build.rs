@@ -1,0 +1,45 @@
+//! Writes down what the benchmarks were built with: figures without it cannot be compared.
+
+use std::path::Path;
+use std::process::Command;
+use std::{env, fs};
+
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    say("RUSTC", rustc());
+    for variable in ["PROFILE", "OPT_LEVEL", "TARGET"] {
+        say(variable, env::var(variable).ok());
+    }
+    let lock = Path::new("../Cargo.lock");
+    if lock.exists() {
+        println!("cargo:rerun-if-changed={}", lock.display());
+    }
+    let lock = fs::read_to_string(lock).unwrap_or_default();
+    for package in ["wasmtime", "ractor", "tokio"] {
+        say(
+            &package.to_uppercase(),
+            locked(&lock, package).map(str::to_owned),
+        );
+    }
+}
+
+fn say(what: &str, value: Option<String>) {
+    println!(
+        "cargo:rustc-env=BENCHES_{what}={}",
+        value.as_deref().unwrap_or("unknown")
+    );
+}
+
+fn rustc() -> Option<String> {
+    let out = Command::new(env::var_os("RUSTC")?)
+        .arg("--version")
+        .output()
+        .ok()?;
+    Some(String::from_utf8_lossy(&out.stdout).trim().to_owned())
+}
+
+/// The version of a package in the lock file's text.
+fn locked<'a>(lock: &'a str, package: &str) -> Option<&'a str> {
+    let (_, rest) = lock.split_once(&format!("name = \"{package}\"\nversion = \""))?;
+    rest.split('"').next()
+}

@@ -1,0 +1,340 @@
+//! Rounds: every row of a group once, in an order that rotates, on a runtime of so many workers.
+//!
+//! Owns [`Samples`] (what a row measures into), the [`Scenario`] trait, and the loop. The measuring code runs
+//! as a task on a worker, never on the thread that waits for it, so that on one worker caller and callee share
+//! a thread and on two they need not. Each row is warmed up by a tenth of a round that counts for nothing.
+//! Figures become ratios in `report.rs`.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::error::{BenchError, OrFailed};
+use crate::rows::{RowSpec, Stat, Unit};
+
+/// Three significant digits: well below the noise, and 250 KiB a histogram.
+const DIGITS: u8 = 3;
+/// The largest sample: a quarter of an hour in nanoseconds, 1 TB in bytes.
+const SAMPLE_MAX: u64 = 1_000_000_000_000;
+
+fn histogram() -> Result<Histogram<u64>, BenchError> {
+    Histogram::new_with_max(SAMPLE_MAX, DIGITS).or_failed("making a histogram")
+}
+
+/// What one row measured in one round.
+pub struct Samples {
+    histogram: Histogram<u64>,
+    total: Duration,
+    /// KiB of page tables for one actor, where that was measured.
+    page_tables_kib: Option<f64>,
+}
+
+impl Samples {
+    /// No samples yet.
+    ///
+    /// # Errors
+    /// Never, unless the histogram's constants are wrong.
+    pub fn new() -> Result<Self, BenchError> {
+        let histogram = histogram()?;
+        Ok(Self {
+            histogram,
+            total: Duration::ZERO,
+            page_tables_kib: None,
+        })
+    }
+
+    /// Records that so many operations, one after the other, took so long.
+    ///
+    /// They become one sample, their mean: operations near the clock's own cost are timed in batches.
+    pub fn record(&mut self, took: Duration, operations: u64) {
+        self.total += took;
+        let nanoseconds = took.as_nanos() / u128::from(operations.max(1));
+        self.histogram
+            .saturating_record(u64::try_from(nanoseconds).unwrap_or(u64::MAX));
+    }
+
+    /// Records the memory of one actor, in bytes, and of the page tables that map it.
+    pub(crate) fn record_memory(&mut self, bytes: u64, page_tables_kib: f64) {
+        self.histogram.saturating_record(bytes);
+        self.page_tables_kib = Some(page_tables_kib);
+    }
+
+    /// How long all recorded operations took together.
+    #[must_use]
+    pub fn total(&self) -> Duration {
+        self.total
+    }
+}
+
+/// Work of a scenario.
+pub type Work<'a> = Pin<Box<dyn Future<Output = Result<(), BenchError>> + Send + 'a>>;
+
+/// How one row is measured. Made once a group; its rounds run on the group's runtime.
+pub trait Scenario: Send {
+    /// Does `operations` operations and records what each took.
+    fn round<'a>(&'a mut self, operations: u64, samples: &'a mut Samples) -> Work<'a>;
+
+    /// Stops what was started.
+    fn finish(self: Box<Self>) -> Work<'static> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+/// One row and all that was measured of it.
+pub(crate) struct Measured {
+    pub(crate) spec: &'static RowSpec,
+    pub(crate) threads: usize,
+    /// One value a round, in the row's unit.
+    pub(crate) rounds: Vec<f64>,
+    /// The 99th percentile over all rounds, in the row's unit.
+    pub(crate) p99: f64,
+    /// Samples, or actors where those are counted.
+    pub(crate) n: u64,
+    pub(crate) page_tables_kib: Vec<f64>,
+}
+
+/// How many rounds, and how much of each.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Effort {
+    pub(crate) rounds: u32,
+    /// A hundredth of the usual operations.
+    pub(crate) quick: bool,
+}
+
+impl Effort {
+    /// Operations of a row in one round.
+    pub(crate) fn operations(self, spec: &RowSpec) -> u64 {
+        if self.quick {
+            (spec.per_round / 100).max(1)
+        } else {
+            spec.per_round
+        }
+    }
+}
+
+/// A row in the loop.
+struct Running {
+    spec: &'static RowSpec,
+    scenario: Box<dyn Scenario>,
+    histogram: Histogram<u64>,
+    rounds: Vec<f64>,
+    page_tables_kib: Vec<f64>,
+}
+
+/// The rows of a group, ready to run.
+pub(crate) struct GroupRun {
+    rows: Vec<Running>,
+    threads: usize,
+    effort: Effort,
+}
+
+/// A runtime with so many workers; one is the thread that waits for it.
+///
+/// # Errors
+/// If the operating system refuses threads or a timer.
+pub fn runtime(threads: usize) -> Result<Runtime, BenchError> {
+    let mut builder = match threads {
+        0 | 1 => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    if threads > 1 {
+        builder.worker_threads(threads);
+    }
+    builder.enable_all().build().or_failed("starting a runtime")
+}
+
+impl GroupRun {
+    pub(crate) fn new(
+        rows: Vec<(&'static RowSpec, Box<dyn Scenario>)>,
+        threads: usize,
+        effort: Effort,
+    ) -> Result<Self, BenchError> {
+        let rows = rows
+            .into_iter()
+            .map(|(spec, scenario)| {
+                let histogram = histogram()?;
+                let (rounds, page_tables_kib) = (Vec::new(), Vec::new());
+                Ok(Running {
+                    spec,
+                    scenario,
+                    histogram,
+                    rounds,
+                    page_tables_kib,
+                })
+            })
+            .collect::<Result<_, BenchError>>()?;
+        Ok(Self {
+            rows,
+            threads,
+            effort,
+        })
+    }
+
+    /// Runs all rounds; `told` hears of each before it begins.
+    pub(crate) fn run(
+        mut self,
+        runtime: &Runtime,
+        told: &mut dyn FnMut(u32),
+    ) -> Result<Vec<Measured>, BenchError> {
+        // Round 0 warms up.
+        for round in 0..=self.effort.rounds {
+            told(round);
+            let task = runtime.spawn(self.round(round));
+            self = runtime.block_on(task).or_failed("a round panicked")??;
+        }
+        runtime
+            .block_on(runtime.spawn(self.finish()))
+            .or_failed("stopping panicked")?
+    }
+
+    async fn round(mut self, round: u32) -> Result<Self, BenchError> {
+        let warming_up = round == 0;
+        let first = usize::try_from(round).unwrap_or(0) % self.rows.len().max(1);
+        self.rows.rotate_left(first);
+        for row in &mut self.rows {
+            let operations = self.effort.operations(row.spec);
+            let operations = if warming_up {
+                operations.div_ceil(10)
+            } else {
+                operations
+            };
+            let mut samples = Samples::new()?;
+            // Processes of their own and compilers are as cold every time.
+            if warming_up && row.spec.stat == Stat::Median {
+                continue;
+            }
+            row.scenario.round(operations, &mut samples).await?;
+            if !warming_up {
+                row.keep(&samples)?;
+            }
+        }
+        self.rows.rotate_right(first);
+        Ok(self)
+    }
+
+    async fn finish(self) -> Result<Vec<Measured>, BenchError> {
+        let mut measured = Vec::with_capacity(self.rows.len());
+        for row in self.rows {
+            let n = match row.spec.unit {
+                Unit::Nanoseconds => row.histogram.len(),
+                Unit::Kibibytes => self.effort.operations(row.spec),
+            };
+            measured.push(Measured {
+                spec: row.spec,
+                threads: self.threads,
+                rounds: row.rounds,
+                p99: in_unit(row.spec.unit, row.histogram.value_at_quantile(0.99)),
+                n,
+                page_tables_kib: row.page_tables_kib,
+            });
+            row.scenario.finish().await?;
+        }
+        Ok(measured)
+    }
+}
+
+impl Running {
+    fn keep(&mut self, samples: &Samples) -> Result<(), BenchError> {
+        if samples.histogram.is_empty() {
+            return Err(BenchError::failed(self.spec.name, "it measured nothing"));
+        }
+        let median = samples.histogram.value_at_quantile(0.5);
+        self.rounds.push(in_unit(self.spec.unit, median));
+        self.page_tables_kib.extend(samples.page_tables_kib);
+        self.histogram
+            .add(&samples.histogram)
+            .or_failed("adding histograms")
+    }
+}
+
+/// Histograms hold nanoseconds or bytes.
+fn in_unit(unit: Unit, value: u64) -> f64 {
+    // 2^53 ns are a hundred days.
+    #[expect(clippy::cast_precision_loss, reason = "exact below 2^53")]
+    let value = value as f64;
+    match unit {
+        Unit::Nanoseconds => value,
+        Unit::Kibibytes => value / 1024.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::rows::row;
+
+    struct Fixed {
+        name: &'static str,
+        nanoseconds: u64,
+        order: Arc<Mutex<Vec<&'static str>>>,
+    }
+
+    impl Scenario for Fixed {
+        fn round<'a>(&'a mut self, operations: u64, samples: &'a mut Samples) -> Work<'a> {
+            Box::pin(async move {
+                self.order.lock().unwrap().push(self.name);
+                for _ in 0..operations {
+                    samples.record(Duration::from_nanos(self.nanoseconds), 1);
+                }
+                Ok(())
+            })
+        }
+    }
+
+    #[test]
+    fn rounds_rotate_and_every_row_runs_once_in_each() {
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let rows = [
+            ("raw.call", 100),
+            ("raw.call-val", 200),
+            ("tokio.ping", 300),
+        ]
+        .map(|(name, nanoseconds)| {
+            let scenario = Fixed {
+                name,
+                nanoseconds,
+                order: Arc::clone(&order),
+            };
+            (row(name).unwrap(), Box::new(scenario) as Box<dyn Scenario>)
+        });
+        let effort = Effort {
+            rounds: 2,
+            quick: true,
+        };
+        let group = GroupRun::new(rows.into(), 1, effort).unwrap();
+        let mut told = Vec::new();
+        let measured = group
+            .run(&runtime(1).unwrap(), &mut |round| told.push(round))
+            .unwrap();
+        assert_eq!(told, [0, 1, 2]);
+        let order = order.lock().unwrap();
+        assert_eq!(order[0..3], ["raw.call", "raw.call-val", "tokio.ping"]);
+        assert_eq!(order[3..6], ["raw.call-val", "tokio.ping", "raw.call"]);
+        assert_eq!(order[6..9], ["tokio.ping", "raw.call", "raw.call-val"]);
+        assert_eq!(measured[1].rounds, [200.0, 200.0]);
+        assert_eq!(measured[1].n, 2 * 1_000);
+        assert_eq!(measured[2].spec.name, "tokio.ping");
+    }
+
+    #[test]
+    fn a_batch_is_one_sample_of_its_mean() {
+        let mut samples = Samples::new().unwrap();
+        samples.record(Duration::from_nanos(6_400), 64);
+        assert_eq!(samples.histogram.len(), 1);
+        assert_eq!(samples.histogram.value_at_quantile(0.5), 100);
+        assert_eq!(samples.total(), Duration::from_nanos(6_400));
+    }
+
+    #[test]
+    fn long_samples_are_not_cut() {
+        let mut samples = Samples::new().unwrap();
+        samples.record(Duration::from_secs(2), 1);
+        let median = samples.histogram.value_at_quantile(0.5);
+        assert!(median.abs_diff(2_000_000_000) < 2_000_000, "{median}");
+    }
+}

@@ -1,0 +1,4 @@
+//! The benchmarks themselves: that every row measures something, never how fast.
+#![cfg(test)]
+
+mod smoke;

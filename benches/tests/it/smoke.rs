@@ -1,0 +1,95 @@
+//! A quick run of everything. The rows of memory run this very test as their child.
+
+use std::env;
+use std::process::Command;
+
+use airssys_wasm_benches::{ChildCommand, Group, Options, ROWS, Row, Unit, rss_child, run};
+
+/// Set for the child, whose arguments a test harness would take for itself.
+const CHILD: &str = "AIRSSYS_BENCH_TEST_CHILD";
+
+/// `sh -c` puts the child's arguments where this test finds them.
+fn child() -> ChildCommand {
+    let this = env::current_exe().unwrap();
+    let script = format!(
+        "{CHILD}=\"$1 $2\" exec \"$0\" --exact --nocapture smoke::the_child_that_measures_memory"
+    );
+    ChildCommand {
+        program: "sh".into(),
+        args: vec!["-c".into(), script.into(), this.into()],
+    }
+}
+
+#[test]
+fn the_child_that_measures_memory() {
+    let Ok(arguments) = env::var(CHILD) else {
+        // Run as a test of its own: it is a child's child.
+        let out = Command::new("sh")
+            .args(child().args)
+            .args(["3", "called"])
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&out.stdout);
+        assert!(text.contains("rss-child {\"actors\":3,"), "{text}");
+        return;
+    };
+    let (actors, mode) = arguments.split_once(' ').unwrap();
+    // The harness has begun a line.
+    println!();
+    rss_child(actors.parse().unwrap(), mode == "called").unwrap();
+}
+
+#[test]
+fn every_row_is_there_and_has_measured_something() {
+    let options = Options {
+        which: "all".to_owned(),
+        rounds: None,
+        quick: true,
+        child: Some(child()),
+    };
+    let mut groups = Vec::new();
+    let report = run(&options, &mut |progress| groups.push(progress.group)).unwrap();
+    groups.dedup();
+    assert_eq!(groups, Group::ALL);
+
+    let expected: Vec<_> = Group::ALL
+        .iter()
+        .flat_map(|group| [1, 2].map(|threads| (group, threads)))
+        .flat_map(|(group, threads)| {
+            ROWS.iter()
+                .filter(move |row| row.group == *group && row.threads.contains(&threads))
+                .map(move |row| (row.name, threads))
+        })
+        .collect();
+    let found: Vec<_> = report
+        .rows
+        .iter()
+        .map(|row| (row.name, row.threads))
+        .collect();
+    assert_eq!(found, expected);
+    for row in &report.rows {
+        check(row);
+    }
+    let json = serde_json::to_value(&report).unwrap();
+    assert_eq!(json["rows"].as_array().unwrap().len(), found.len());
+    assert_eq!(
+        report.to_string().lines().count() - 2 - usize::from(cfg!(debug_assertions)),
+        found.len() + 1
+    );
+}
+
+fn check(row: &Row) {
+    assert!(row.n > 0, "{row:?}");
+    assert_eq!(row.rounds, 2, "{row:?}");
+    assert!(row.median.is_finite() && row.p99.is_finite(), "{row:?}");
+    if row.unit == Unit::Nanoseconds {
+        assert!(row.median > 0.0 && row.p99 > 0.0, "{row:?}");
+    }
+    assert_eq!(row.baseline.is_some(), row.ratio.is_some(), "{row:?}");
+    assert_eq!(row.bar.is_some(), row.met.is_some(), "{row:?}");
+    assert_eq!(
+        row.page_tables_kib.is_some(),
+        row.group == Group::Rss,
+        "{row:?}"
+    );
+}
