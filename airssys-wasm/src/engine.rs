@@ -1,8 +1,8 @@
 //! The engine: one wasmtime engine, its ticker, its compile cache and its audit trail.
 //!
 //! An [`Engine`] is cheap to clone and is shared by every component made from it; its threads end with the
-//! last clone, component, template or instance. Making one costs a pool's reservations (about 15 ms for the
-//! default 10,240 instances); loading a component costs its compilation, or a read from the cache.
+//! last clone, component, template or instance. Making one costs a pool's reservations (25–50 ms for the
+//! default 10,240 instances, most of it for the guard pages of stacks); loading a component costs its compilation, or a read from the cache.
 
 use std::fmt;
 use std::path::PathBuf;

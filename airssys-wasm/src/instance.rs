@@ -5,7 +5,7 @@
 //! the call's future if that is dropped. An idle instance is a Store, a kept fiber stack and a thin box.
 
 use std::fmt;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use wasmtime::Store;
@@ -32,8 +32,9 @@ struct Inner {
     raw: wasmtime::component::Instance,
     template: Arc<Shared>,
     control: Arc<Control>,
-    /// The wall-clock timer, made when a call first has to wait and kept: moving a registered timer later is
-    /// a compare-and-swap, registering one takes the runtime's lock.
+    /// The wall-clock timer, made when a call first has to wait and kept: moving a registered timer to a
+    /// later time is a compare-and-swap, registering one takes the runtime's lock. After a call it may still
+    /// fire once, which wakes a task that has nothing to do.
     timer: Option<Pin<Box<tokio::time::Sleep>>>,
 }
 
@@ -99,14 +100,15 @@ impl Instance {
         store.data_mut().begin_call();
 
         let mut timer = None;
-        let watch = Watch {
+        let made = Watch {
+            call: pin!(Some(template.pre.instantiate_async(&mut store))),
             control: &control,
             ticks: engine.ticks(),
             wall: terms.limits.wall_per_call,
-        };
-        let made = watch
-            .run(template.pre.instantiate_async(&mut store), &mut timer)
-            .await;
+            timer: &mut timer,
+            waited: false,
+        }
+        .await;
         match made {
             Ended::Returned(Ok(raw)) => {
                 store.data_mut().end_call();
@@ -125,7 +127,8 @@ impl Instance {
     /// Calls an export. Takes the instance and gives it back, or says why it is dead.
     ///
     /// Dropping the future drops the Store: a guest that was left in the middle can never be entered again.
-    /// Must be polled in a tokio runtime with time enabled if the guest can ever wait.
+    /// Must be polled in a tokio runtime with time enabled if the guest can ever wait, and all calls of one
+    /// instance in the same runtime.
     pub async fn call(self, export: ExportId, args: Args) -> CallOutcome {
         let Self(mut inner) = self;
         let Inner {
@@ -145,12 +148,16 @@ impl Instance {
         let wall = template.terms.limits.wall_per_call;
         store.data_mut().begin_call();
         store.set_epoch_deadline(1);
-        let watch = Watch {
+        let ended = Watch {
+            call: pin!(Some(target.call_async(store, raw, args))),
             control,
             ticks: template.engine.ticks(),
             wall,
-        };
-        match watch.run(target.call_async(store, raw, args), timer).await {
+            timer,
+            waited: false,
+        }
+        .await;
+        match ended {
             Ended::Returned(Ok(results)) => {
                 store.data_mut().end_call();
                 CallOutcome::Returned(Self(inner), results)

@@ -6,9 +6,8 @@
 //! `catch_unwind`, and so is the drop of an unfinished call, because both run host functions' code.
 
 use std::any::Any;
-use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -24,89 +23,64 @@ pub(super) enum Ended<T> {
     Panicked(String),
 }
 
-pub(super) struct Watch<'a> {
+/// A call under watch. Borrows the call from its caller's frame: a call's future is some hundred bytes, and
+/// moving it shows in the time of a small call.
+pub(super) struct Watch<'a, F> {
+    pub(super) call: Pin<&'a mut Option<F>>,
     pub(super) control: &'a Control,
     pub(super) ticks: &'a TickCount,
     pub(super) wall: Duration,
+    pub(super) timer: &'a mut Option<Pin<Box<Sleep>>>,
+    /// The call was pending before.
+    pub(super) waited: bool,
 }
 
-/// An unfinished call whose drop cannot panic.
-struct Quiet<'a, F>(Pin<&'a mut Option<F>>);
+impl<F: Future> Future for Watch<'_, F> {
+    type Output = Ended<F::Output>;
 
-impl<F> Quiet<'_, F> {
-    /// Drops the call; returns what its host functions' drops panicked with.
-    fn end(&mut self) -> Result<(), String> {
-        catch_unwind(AssertUnwindSafe(|| self.0.set(None))).map_err(|payload| panic_text(&*payload))
-    }
-}
-
-impl<F> Drop for Quiet<'_, F> {
-    fn drop(&mut self) {
-        if self.0.is_some()
-            && let Err(message) = self.end()
-        {
-            tracing::error!(%message, "a host function panicked while its call was dropped");
-        }
-    }
-}
-
-impl Watch<'_> {
-    pub(super) async fn run<F: Future>(
-        &self,
-        call: F,
-        timer: &mut Option<Pin<Box<Sleep>>>,
-    ) -> Ended<F::Output> {
-        let call = pin!(Some(call));
-        let mut call = Quiet(call);
-        if self.control.is_killed() {
-            return Ended::Killed;
-        }
-        let mut waited = false;
-        poll_fn(|cx| {
-            let polled = catch_unwind(AssertUnwindSafe(|| {
-                self.poll(&mut call, cx, timer, &mut waited)
-            }));
-            let ended = match polled {
-                Ok(Poll::Pending) => return Poll::Pending,
-                Ok(Poll::Ready(ended)) => ended,
-                Err(payload) => Ended::Panicked(panic_text(&*payload)),
-            };
-            // A suspended fiber is unwound here, before the Store is looked at again.
-            Poll::Ready(match call.end() {
-                Ok(()) => ended,
-                Err(message) => Ended::Panicked(message),
-            })
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let ended = match catch_unwind(AssertUnwindSafe(|| this.poll_call(cx))) {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(ended)) => ended,
+            Err(payload) => Ended::Panicked(panic_text(&*payload)),
+        };
+        // A suspended fiber is unwound here, before the Store is looked at again.
+        Poll::Ready(match this.end() {
+            Ok(()) => ended,
+            Err(message) => Ended::Panicked(message),
         })
-        .await
     }
+}
 
-    fn poll<F: Future>(
-        &self,
-        call: &mut Quiet<'_, F>,
-        cx: &mut Context<'_>,
-        timer: &mut Option<Pin<Box<Sleep>>>,
-        waited: &mut bool,
-    ) -> Poll<Ended<F::Output>> {
-        if *waited {
-            if self.control.is_killed() {
-                return Poll::Ready(Ended::Killed);
-            }
+impl<F: Future> Watch<'_, F> {
+    #[inline]
+    fn poll_call(&mut self, cx: &mut Context<'_>) -> Poll<Ended<F::Output>> {
+        if self.control.is_killed() {
+            return Poll::Ready(Ended::Killed);
+        }
+        if self.waited {
             // The ticks that passed while the guest waited are not its own.
             self.control.resume(self.ticks.now());
         }
-        let Some(running) = call.0.as_mut().as_pin_mut() else {
+        let Some(running) = self.call.as_mut().as_pin_mut() else {
             return Poll::Ready(Ended::Killed);
         };
-        if let Poll::Ready(output) = running.poll(cx) {
-            return Poll::Ready(Ended::Returned(output));
+        match running.poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Ended::Returned(output)),
+            Poll::Pending => self.wait(cx),
         }
+    }
+
+    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Ended<F::Output>> {
         self.control.wait(cx.waker());
         if self.control.is_killed() {
             return Poll::Ready(Ended::Killed);
         }
-        let timer = match timer {
+        let timer = match &mut *self.timer {
             Some(timer) => {
-                if !*waited {
+                if !self.waited {
                     let now = Instant::now();
                     timer
                         .as_mut()
@@ -114,10 +88,29 @@ impl Watch<'_> {
                 }
                 timer
             }
-            None => timer.insert(Box::pin(sleep(self.wall))),
+            None => self.timer.insert(Box::pin(sleep(self.wall))),
         };
-        *waited = true;
+        self.waited = true;
         timer.as_mut().poll(cx).map(|()| Ended::Timeout)
+    }
+}
+
+impl<F> Watch<'_, F> {
+    /// Drops the call; returns what its host functions' drops panicked with.
+    #[inline]
+    fn end(&mut self) -> Result<(), String> {
+        catch_unwind(AssertUnwindSafe(|| self.call.set(None)))
+            .map_err(|payload| panic_text(&*payload))
+    }
+}
+
+impl<F> Drop for Watch<'_, F> {
+    fn drop(&mut self) {
+        if self.call.is_some()
+            && let Err(message) = self.end()
+        {
+            tracing::error!(%message, "a host function panicked while its call was dropped");
+        }
     }
 }
 

@@ -17,11 +17,18 @@ use crate::guest::{
 
 /// A sink that keeps what is written, and can be held shut.
 #[derive(Clone, Default)]
-struct Kept(Arc<(Mutex<(Vec<u8>, bool)>, Condvar)>);
+struct Kept(Arc<Held>);
+
+#[derive(Default)]
+struct Held {
+    /// The bytes, and whether the sink is held shut.
+    kept: Mutex<(Vec<u8>, bool)>,
+    opened: Condvar,
+}
 
 impl Kept {
     fn lines(&self) -> Vec<Json> {
-        let kept = self.0.0.lock().unwrap();
+        let kept = self.0.kept.lock().unwrap();
         let text = String::from_utf8(kept.0.clone()).unwrap();
         text.lines()
             .map(|line| serde_json::from_str(line).unwrap())
@@ -36,8 +43,8 @@ impl Kept {
     }
 
     fn shut(&self, shut: bool) {
-        self.0.0.lock().unwrap().1 = shut;
-        self.0.1.notify_all();
+        self.0.kept.lock().unwrap().1 = shut;
+        self.0.opened.notify_all();
     }
 
     fn config(&self) -> AuditConfig {
@@ -52,8 +59,8 @@ impl Write for Kept {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         let mut kept = self
             .0
-            .1
-            .wait_while(self.0.0.lock().unwrap(), |kept| kept.1)
+            .opened
+            .wait_while(self.0.kept.lock().unwrap(), |kept| kept.1)
             .unwrap();
         kept.0.extend_from_slice(bytes);
         Ok(bytes.len())
