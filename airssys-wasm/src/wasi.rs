@@ -7,7 +7,6 @@
 //! ones start a second runtime. WASI's context is made when first used; most components never do.
 
 use wasmtime::component::{HasSelf, Linker};
-use wasmtime_wasi::p2::bindings::{cli, clocks, filesystem, random, sockets};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder};
 
 use crate::host::HostState;
@@ -51,25 +50,17 @@ pub(crate) const INTERFACES: &[&str] = &[
     "wasi:sockets/udp@0.2.12",
 ];
 
-/// Defines WASI, then our own entry points over wasmtime-wasi's.
+/// How the generated code reaches our implementations: they are the Store's data itself.
+type Ours = HasSelf<HostState>;
+
+/// Defines WASI as wasmtime-wasi has it, then our own entry points in place of its.
 pub(crate) fn define(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
-    type Ours = HasSelf<HostState>;
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
     linker.allow_shadowing(true);
-    cli::environment::add_to_linker::<_, Ours>(linker, |state| state)?;
-    cli::exit::add_to_linker::<_, Ours>(linker, |state| state)?;
-    cli::stdin::add_to_linker::<_, Ours>(linker, |state| state)?;
-    cli::stdout::add_to_linker::<_, Ours>(linker, |state| state)?;
-    cli::stderr::add_to_linker::<_, Ours>(linker, |state| state)?;
-    clocks::wall_clock::add_to_linker::<_, Ours>(linker, |state| state)?;
-    clocks::monotonic_clock::add_to_linker::<_, Ours>(linker, |state| state)?;
-    random::random::add_to_linker::<_, Ours>(linker, |state| state)?;
-    random::insecure::add_to_linker::<_, Ours>(linker, |state| state)?;
-    random::insecure_seed::add_to_linker::<_, Ours>(linker, |state| state)?;
-    filesystem::preopens::add_to_linker::<_, Ours>(linker, |state| state)?;
-    sockets::tcp_create_socket::add_to_linker::<_, Ours>(linker, |state| state)?;
-    sockets::udp_create_socket::add_to_linker::<_, Ours>(linker, |state| state)?;
-    sockets::ip_name_lookup::add_to_linker::<_, Ours>(linker, |state| state)?;
+    cli_host::define(linker)?;
+    clock::define(linker)?;
+    random_bytes::define(linker)?;
+    network::define(linker)?;
     linker.allow_shadowing(false);
     Ok(())
 }

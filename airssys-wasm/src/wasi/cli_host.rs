@@ -3,17 +3,28 @@
 //! Environment and arguments are the granted ones and nothing of the host's. Standard input is closed; output
 //! goes to the log if granted, and is closed if not.
 
-use wasmtime::component::Resource;
+use wasmtime::component::{Linker, Resource};
 use wasmtime_wasi::filesystem::Descriptor;
 use wasmtime_wasi::p2::bindings::cli::{environment, exit, stderr, stdin, stdout};
 use wasmtime_wasi::p2::bindings::filesystem::preopens;
 use wasmtime_wasi::p2::pipe::{ClosedInputStream, ClosedOutputStream};
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream};
 
+use super::Ours;
 use super::sink::LineSink;
 use crate::fault::EndedByHost;
 use crate::gate::Access;
 use crate::host::HostState;
+
+/// Defines what a program gets at its start.
+pub(super) fn define(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
+    environment::add_to_linker::<_, Ours>(linker, |state| state)?;
+    exit::add_to_linker::<_, Ours>(linker, |state| state)?;
+    stdin::add_to_linker::<_, Ours>(linker, |state| state)?;
+    stdout::add_to_linker::<_, Ours>(linker, |state| state)?;
+    stderr::add_to_linker::<_, Ours>(linker, |state| state)?;
+    preopens::add_to_linker::<_, Ours>(linker, |state| state)
+}
 
 impl environment::Host for HostState {
     fn get_environment(&mut self) -> wasmtime::Result<Vec<(String, String)>> {

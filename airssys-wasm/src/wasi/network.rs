@@ -1,7 +1,7 @@
 //! `wasi:sockets`: creating a socket and resolving a name, the two ways to the network. Neither can be granted
 //! yet; both answer `access-denied`, which a guest can handle.
 
-use wasmtime::component::Resource;
+use wasmtime::component::{Linker, Resource};
 use wasmtime_wasi::p2::bindings::sockets::network::{ErrorCode, IpAddress, IpAddressFamily};
 use wasmtime_wasi::p2::bindings::sockets::{
     ip_name_lookup, network, tcp_create_socket, udp_create_socket,
@@ -9,8 +9,16 @@ use wasmtime_wasi::p2::bindings::sockets::{
 use wasmtime_wasi::p2::{DynPollable, Network, SocketError, SocketResult, TcpSocket, UdpSocket};
 use wasmtime_wasi::sockets::WasiSocketsView;
 
+use super::Ours;
 use crate::gate::Access;
 use crate::host::HostState;
+
+/// Defines the ways to the network.
+pub(super) fn define(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
+    tcp_create_socket::add_to_linker::<_, Ours>(linker, |state| state)?;
+    udp_create_socket::add_to_linker::<_, Ours>(linker, |state| state)?;
+    ip_name_lookup::add_to_linker::<_, Ours>(linker, |state| state)
+}
 
 type Addresses = ip_name_lookup::ResolveAddressStream;
 

@@ -2,12 +2,21 @@
 //!
 //! The insecure ones need the grant too: a seed that differs between runs is a way to see the host.
 
+use wasmtime::component::Linker;
 use wasmtime_wasi::p2::bindings::random::{insecure, insecure_seed, random};
 use wasmtime_wasi::random::WasiRandomView;
 
+use super::Ours;
 use crate::fault::EndedByHost;
 use crate::gate::Access;
 use crate::host::HostState;
+
+/// Defines the three interfaces of random bytes.
+pub(super) fn define(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
+    random::add_to_linker::<_, Ours>(linker, |state| state)?;
+    insecure::add_to_linker::<_, Ours>(linker, |state| state)?;
+    insecure_seed::add_to_linker::<_, Ours>(linker, |state| state)
+}
 
 impl HostState {
     fn allow_random(&mut self, bytes: u64) -> wasmtime::Result<()> {
