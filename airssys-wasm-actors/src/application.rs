@@ -20,7 +20,7 @@ use std::sync::Arc;
 use airssys_wasm::{Component, Engine};
 
 pub use asking::{Report, ReportError, ReportTable};
-pub use options::{InputOverride, ResolveOptions};
+pub use options::{InputOverride, LoadingObserver, ResolveOptions};
 pub use running::{ApplicationEnded, RunningApplication};
 
 use crate::address::ActorAddress;

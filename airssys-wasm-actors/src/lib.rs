@@ -42,7 +42,7 @@ mod wait_for;
 
 pub use address::{ADDRESS_BYTES_MAX, ActorAddress, ActorId, AddressError};
 pub use application::{
-    Application, ApplicationEnded, InputOverride, Loading, Report, ReportError, ReportTable,
+    Application, ApplicationEnded, InputOverride, Loading, LoadingObserver, Report, ReportError, ReportTable,
     ResolveOptions, ResolvedComponent, RunningApplication,
 };
 pub use component::ComponentStart;

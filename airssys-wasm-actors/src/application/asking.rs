@@ -99,7 +99,7 @@ pub enum ReportError {
         function: String,
         /// Why.
         #[source]
-        why: CallError,
+        why: Box<CallError>,
     },
     /// The answer is of another type than the function's.
     #[error("`{function}` of `{address}`, which the report asks, answered in another type")]
@@ -354,10 +354,10 @@ impl ReportPlan {
 
 impl Question {
     async fn ask(&self, system: &System) -> Result<Args, ReportError> {
-        let call = |why| ReportError::Call {
+        let call = |why: CallError| ReportError::Call {
             address: self.address.clone(),
             function: self.function.clone(),
-            why,
+            why: Box::new(why),
         };
         let Some(actor) = system.whereis(&self.address) else {
             return Err(call(CallError::NoSuchActor {

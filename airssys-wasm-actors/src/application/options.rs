@@ -22,6 +22,9 @@ pub struct InputOverride {
     pub input: Input,
 }
 
+/// Told what a resolve is doing.
+pub type LoadingObserver = Box<dyn Fn(Loading<'_>) + Send + Sync>;
+
 /// What [`resolve`](crate::ApplicationSpec::resolve) takes beside the manifest.
 #[derive(Default)]
 pub struct ResolveOptions {
@@ -32,7 +35,7 @@ pub struct ResolveOptions {
     /// Other inputs.
     pub inputs: Vec<InputOverride>,
     /// Told of each component before it is loaded, since that can take seconds.
-    pub loading: Option<Box<dyn Fn(Loading<'_>) + Send + Sync>>,
+    pub loading: Option<LoadingObserver>,
 }
 
 impl fmt::Debug for ResolveOptions {

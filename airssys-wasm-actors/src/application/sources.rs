@@ -43,6 +43,8 @@ pub(super) fn resolve(
         let Some(found) = function(resolving, spec, surfaces) else {
             continue;
         };
+        // More calls than the mailbox takes would only be refused and sent again, or wait in no order.
+        let in_flight = in_flight.min(depth(resolving, spec.to.get_ref()));
         let Some(application) = application else {
             continue;
         };
@@ -149,6 +151,20 @@ fn in_flight(resolving: &mut Resolving<'_>, spec: &SourceSpec) -> u32 {
         );
     }
     count
+}
+
+/// The depth of a component's mailbox.
+fn depth(resolving: &Resolving<'_>, name: &str) -> u32 {
+    let mailbox = resolving
+        .spec
+        .tables
+        .components
+        .get(name)
+        .and_then(|component| component.mailbox.as_ref());
+    let depth = mailbox
+        .and_then(|mailbox| mailbox.depth.as_ref())
+        .map(|depth| *depth.get_ref());
+    depth.unwrap_or(MailboxConfig::default().depth_max).max(1)
 }
 
 /// The function a source feeds.

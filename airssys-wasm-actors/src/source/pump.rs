@@ -24,6 +24,12 @@ use crate::reference::{ActorFunction, CallOptions};
 /// How long a full mailbox is waited for when no answer of our own can make room: others fill it.
 const RETRY_AFTER: Duration = Duration::from_millis(5);
 
+/// How often a source that has been stopped looks whether the component that owes it answers still runs.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Looks in a row at which it does not, before the answers are given up: a restart takes less than one.
+const LOOKS_MAX: u32 = 3;
+
 /// What the function takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shape {
@@ -72,7 +78,8 @@ enum Done {
     NoRoom(Item),
 }
 
-/// Feeds every item, and waits for every answer.
+/// Feeds every item, and waits for every answer. Once it is stopped it only waits, and not for a component that
+/// is down: its supervisor may be the one that is stopping everything.
 pub(super) async fn run(
     feed: &Feed,
     target: &ActorFunction,
@@ -84,6 +91,8 @@ pub(super) async fn run(
     let mut refused: VecDeque<Item> = VecDeque::new();
     let mut end = None;
     let mut stop = pin!(stop.notified());
+    let mut stopping = tokio::time::interval(LOOK_EVERY);
+    let mut down = 0;
     loop {
         let reading = end.is_none() && refused.is_empty() && calls.len() < feed.in_flight_max;
         tokio::select! {
@@ -91,6 +100,7 @@ pub(super) async fn run(
             () = &mut stop, if end.is_none() => {
                 items.close();
                 end = Some(Err(SourceError::Stopped));
+                stopping.reset();
             }
             Some(done) = calls.next(), if !calls.is_empty() => match done {
                 Done::NoRoom(item) => refused.push_back(item),
@@ -109,6 +119,12 @@ pub(super) async fn run(
                 Some(Reading::End(result)) => end = Some(result),
                 None => end = Some(Err(SourceError::ReaderDied)),
             },
+            _ = stopping.tick(), if matches!(end, Some(Err(SourceError::Stopped))) && !calls.is_empty() => {
+                down = if target.actor().status().running { 0 } else { down + 1 };
+                if down == LOOKS_MAX {
+                    return Err(SourceError::Stopped);
+                }
+            }
             () = tokio::time::sleep(RETRY_AFTER), if !refused.is_empty() => {
                 if let Some(item) = refused.pop_front() {
                     calls.push(send(feed, target, item));

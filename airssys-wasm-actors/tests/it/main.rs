@@ -1,6 +1,7 @@
 //! Actors as a user has them: real components, a real system.
 #![cfg(test)]
 
+mod application;
 mod calls;
 mod cycles;
 mod guests;

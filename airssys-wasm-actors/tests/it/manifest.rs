@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use airssys_wasm_actors::{
-    ApplicationSpec, BackpressureStrategy, ErrorAs, Finding, FindingKind, Location, MANIFEST_BYTES_MAX, ManifestErrors,
-    OptionKind, RestartPolicy, ShutdownPolicy, SourceFormat,
+    ApplicationSpec, BackpressureStrategy, ErrorAs, Finding, FindingKind, Location,
+    MANIFEST_BYTES_MAX, ManifestErrors, OptionKind, RestartPolicy, ShutdownPolicy, SourceFormat,
 };
 
 const FULL: &str = r#"
@@ -65,27 +65,53 @@ fn every_key_is_read() {
     let tables = &spec.tables;
     assert_eq!(tables.application.name.get_ref(), "quakes");
     let restarts = tables.supervision.restarts.as_ref().unwrap();
-    assert_eq!((restarts.max, restarts.within.0), (2000, Duration::from_secs(60)));
+    assert_eq!(
+        (restarts.max, restarts.within.0),
+        (2000, Duration::from_secs(60))
+    );
     let classify = &tables.components["classify"];
     assert!(classify.grants.as_ref().unwrap().get_ref().log);
     assert_eq!(classify.config.as_ref().unwrap().get_ref()["poison"], "0");
     assert_eq!(classify.after[0].get_ref(), "parse");
     assert_eq!(classify.restart, Some(RestartPolicy::Transient));
-    assert_eq!(classify.shutdown, Some(ShutdownPolicy::Timeout(Duration::from_millis(250))));
+    assert_eq!(
+        classify.shutdown,
+        Some(ShutdownPolicy::Timeout(Duration::from_millis(250)))
+    );
     let mailbox = classify.mailbox.as_ref().unwrap();
     assert_eq!(*mailbox.depth.as_ref().unwrap().get_ref(), 10);
     assert_eq!(mailbox.bytes.as_ref().unwrap().get_ref().0, 1 << 20);
     assert_eq!(mailbox.strategy, BackpressureStrategy::DropOldest);
     let link = &classify.links[0];
-    assert_eq!((link.import.get_ref().as_str(), link.to.get_ref().as_str()), ("quakes:app/parse", "parse"));
-    assert_eq!(*link.error_as.as_ref().unwrap().get_ref(), ErrorAs::Case("unavailable".to_owned()));
+    assert_eq!(
+        (link.import.get_ref().as_str(), link.to.get_ref().as_str()),
+        ("quakes:app/parse", "parse")
+    );
+    assert_eq!(
+        *link.error_as.as_ref().unwrap().get_ref(),
+        ErrorAs::Case("unavailable".to_owned())
+    );
     assert_eq!(link.reply_within.unwrap().0, Duration::from_secs(2));
-    assert_eq!(tables.components["parse"].shutdown, Some(ShutdownPolicy::Brutal));
+    assert_eq!(
+        tables.components["parse"].shutdown,
+        Some(ShutdownPolicy::Brutal)
+    );
     assert_eq!(tables.options["poison"].kind, OptionKind::Integer);
     let feed = &tables.sources["feed"];
     assert_eq!(feed.format, SourceFormat::Json);
     assert_eq!(*feed.in_flight.as_ref().unwrap().get_ref(), 64);
-    assert_eq!(tables.report.counted.as_ref().unwrap().field.as_ref().unwrap().get_ref(), "counted");
+    assert_eq!(
+        tables
+            .report
+            .counted
+            .as_ref()
+            .unwrap()
+            .field
+            .as_ref()
+            .unwrap()
+            .get_ref(),
+        "counted"
+    );
     assert_eq!(tables.report.tables[0].title, "By region");
     assert_eq!(spec.path("b.wasm"), std::path::Path::new("dir/b.wasm"));
 }
@@ -104,45 +130,87 @@ fn an_unknown_key_is_an_error_in_every_table() {
         ("[suprevision]", 5, "suprevision", "supervision"),
         ("[application.x]", 5, "x", ""),
         ("[supervision]\nrestart = 1", 6, "restart", "restarts"),
-        ("[supervision]\nrestarts = { max = 1, wihtin = \"1s\" }", 6, "wihtin", "within"),
+        (
+            "[supervision]\nrestarts = { max = 1, wihtin = \"1s\" }",
+            6,
+            "wihtin",
+            "within",
+        ),
         ("limits = { memroy = \"1MiB\" }", 5, "memroy", "memory"),
         ("grants = { logs = true }", 5, "logs", "log"),
         ("mailbox = { dept = 1 }", 5, "dept", "depth"),
-        ("links = [ { imports = \"a:b/c\", to = \"b\" } ]", 5, "imports", "import"),
+        (
+            "links = [ { imports = \"a:b/c\", to = \"b\" } ]",
+            5,
+            "imports",
+            "import",
+        ),
         ("[options.o]\nset = \"b.x\"", 6, "set", "sets"),
         ("[sources.s]\ninflight = 1", 6, "inflight", "in-flight"),
         ("[report]\ntable = []", 6, "table", "tables"),
-        ("[report]\ncounted = { componnt = \"b\" }", 6, "componnt", "component"),
+        (
+            "[report]\ncounted = { componnt = \"b\" }",
+            6,
+            "componnt",
+            "component",
+        ),
     ] {
         let finding = finding(more);
         assert_eq!(finding.kind, FindingKind::UnknownKey, "{more}: {finding:?}");
         assert_eq!(finding.what, format!("unknown key `{key}`"), "{more}");
         assert_eq!(finding.at.unwrap().line, line, "{more}");
         let help = finding.help.unwrap();
-        assert!(meant.is_empty() || help == format!("did you mean `{meant}`?"), "{more}: {help}");
+        assert!(
+            meant.is_empty() || help == format!("did you mean `{meant}`?"),
+            "{more}: {help}"
+        );
     }
 }
 
 #[test]
 fn a_finding_points_at_the_line_and_the_character() {
     let finding = finding("# é é\nlimits = { class = \"tiny\", memroy = \"1MiB\" }");
-    assert_eq!(finding.at, Some(Location { line: 6, column: 28 }));
+    assert_eq!(
+        finding.at,
+        Some(Location {
+            line: 6,
+            column: 28
+        })
+    );
 }
 
 #[test]
 fn a_bad_value_says_what_is_good() {
     for (more, wanted) in [
         ("limits = \"standrad\"", "did you mean `standard`?"),
-        ("limits = { class = \"huge\" }", "`tiny`, `standard`, `large`, `trusted`"),
+        (
+            "limits = { class = \"huge\" }",
+            "`tiny`, `standard`, `large`, `trusted`",
+        ),
         ("limits = { memory = \"64MB\" }", "64MiB"),
-        ("limits = { cpu-per-call = 5 }", "a duration such as \"500ms\""),
+        (
+            "limits = { cpu-per-call = 5 }",
+            "a duration such as \"500ms\"",
+        ),
         ("limits = 5", "a limit class, or a table of limits"),
-        ("restart = \"always\"", "`permanent`, `transient`, `temporary`"),
+        (
+            "restart = \"always\"",
+            "`permanent`, `transient`, `temporary`",
+        ),
         ("shutdown = \"soon\"", "brutal"),
         ("mailbox = { strategy = \"drop\" }", "`drop-newest`"),
-        ("links = [ { import = \"a:b/c\", to = \"b\", error-as = \"case\" } ]", "case:NAME"),
-        ("[supervision]\nstrategy = \"one-for-none\"", "did you mean `one-for-one`?"),
-        ("[supervision]\nrestarts = { max = -1, within = \"1s\" }", "-1"),
+        (
+            "links = [ { import = \"a:b/c\", to = \"b\", error-as = \"case\" } ]",
+            "case:NAME",
+        ),
+        (
+            "[supervision]\nstrategy = \"one-for-none\"",
+            "did you mean `one-for-one`?",
+        ),
+        (
+            "[supervision]\nrestarts = { max = -1, within = \"1s\" }",
+            "-1",
+        ),
         ("[options.o]\nsets = \"b.c\"\ntype = \"int\"", "`integer`"),
         ("after = \"b\"", "a sequence"),
     ] {
@@ -163,15 +231,27 @@ fn a_missing_key_is_named() {
     ] {
         let finding = parse(text).unwrap_err().findings.remove(0);
         assert_eq!(finding.kind, FindingKind::MissingKey, "{text}");
-        assert!(finding.what.contains(&format!("`{key}`")), "{}", finding.what);
+        assert!(
+            finding.what.contains(&format!("`{key}`")),
+            "{}",
+            finding.what
+        );
     }
 }
 
 #[test]
 fn a_name_given_twice_is_an_error_with_its_place() {
-    for (more, line) in [("[components.b]\nfile = \"c\"", 5), ("file = \"c\"", 5), ("[application]", 5)] {
+    for (more, line) in [
+        ("[components.b]\nfile = \"c\"", 5),
+        ("file = \"c\"", 5),
+        ("[application]", 5),
+    ] {
         let finding = finding(more);
-        assert_eq!(finding.kind, FindingKind::DuplicateName, "{more}: {finding:?}");
+        assert_eq!(
+            finding.kind,
+            FindingKind::DuplicateName,
+            "{more}: {finding:?}"
+        );
         assert_eq!(finding.at.unwrap().line, line, "{more}");
     }
 }
@@ -191,7 +271,10 @@ fn a_manifest_is_found_in_its_directory() {
     let missing = kind(&directory);
     assert_eq!(missing.kind, FindingKind::Unreadable);
     assert!(missing.help.unwrap().contains("airssys.toml"));
-    assert_eq!(kind(&directory.join("nothing.toml")).kind, FindingKind::Unreadable);
+    assert_eq!(
+        kind(&directory.join("nothing.toml")).kind,
+        FindingKind::Unreadable
+    );
 
     std::fs::write(directory.join("airssys.toml"), LEAST).unwrap();
     let spec = ApplicationSpec::read(&directory).unwrap();
