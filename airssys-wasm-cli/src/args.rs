@@ -38,7 +38,13 @@ pub(crate) struct Cli {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Globals {
     /// How results and errors are written
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        value_name = "FORMAT"
+    )]
     pub(crate) format: Format,
     /// Shows no progress, and logs errors only
     #[arg(long, short, global = true)]
@@ -60,16 +66,20 @@ pub(crate) enum Format {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Starts an application, and prints its report when every source has ended
-    #[command(after_help = "An application without sources runs until SIGINT or SIGTERM. The first signal stops it \
+    #[command(
+        after_help = "An application without sources runs until SIGINT or SIGTERM. The first signal stops it \
                             in order, the second at once.\nThe manifest may declare options of its own: \
-                            `airssys up MANIFEST --help` shows them.")]
+                            `airssys up MANIFEST --help` shows them."
+    )]
     Up(Up),
     /// Checks everything that `up` checks before it starts anything
     Check(Check),
     /// Starts an application without its sources, calls one function, prints the result, and stops
-    #[command(after_help = "Arguments and results are WAVE, the component model's text form:\n  \
+    #[command(
+        after_help = "Arguments and results are WAVE, the component model's text form:\n  \
                             airssys call examples/quakes region region -- -122.4 37.8\n  \
-                            airssys call app.toml sum add '{x: 1, y: 2}' '[\"a\", \"b\"]' 'some(3)'")]
+                            airssys call app.toml sum add '{x: 1, y: 2}' '[\"a\", \"b\"]' 'some(3)'"
+    )]
     Call(Call),
     /// Shows what a component imports and exports, and what it needs
     Inspect(Inspect),
@@ -148,7 +158,10 @@ fn declared(name: &str, option: &OptionSpec) -> Arg {
             Err(expected) => Err(format!("expected {expected}")),
         });
     if kind == OptionKind::Boolean {
-        return arg.num_args(0..=1).require_equals(true).default_missing_value("true");
+        return arg
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true");
     }
     arg
 }
@@ -159,7 +172,10 @@ fn id(name: &str) -> String {
 }
 
 /// The values given for a manifest's options.
-pub(crate) fn values(spec: &ApplicationSpec, up: &ArgMatches) -> std::collections::BTreeMap<String, String> {
+pub(crate) fn values(
+    spec: &ApplicationSpec,
+    up: &ArgMatches,
+) -> std::collections::BTreeMap<String, String> {
     let names = spec.tables.options.keys().map(|name| name.get_ref());
     names
         .filter_map(|name| {
@@ -172,11 +188,15 @@ pub(crate) fn values(spec: &ApplicationSpec, up: &ArgMatches) -> std::collection
 /// Why a name cannot be that of an option, if it cannot.
 fn problem(name: &str) -> Option<String> {
     let first = name.starts_with(|c: char| c.is_ascii_lowercase());
-    let rest = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+    let rest = name
+        .chars()
+        .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
     if !(first && rest) {
         return Some("use a-z, 0-9 and `-`, and begin with a letter".to_owned());
     }
-    TAKEN.contains(&name).then(|| format!("`--{name}` is an option of `airssys` itself; choose another name"))
+    TAKEN
+        .contains(&name)
+        .then(|| format!("`--{name}` is an option of `airssys` itself; choose another name"))
 }
 
 /// Checks that every option of a manifest can be one of the command line.
@@ -185,10 +205,21 @@ pub(crate) fn check_options(spec: &ApplicationSpec) -> Result<(), ManifestErrors
     for (name, _) in spec.options() {
         if let Some(help) = problem(name.get_ref()) {
             let what = format!("`{}` cannot be the name of an option", name.get_ref());
-            findings.push(Finding::new(FindingKind::BadValue, what).at(spec.location(name)).help(help));
+            findings.push(
+                Finding::new(FindingKind::BadValue, what)
+                    .at(spec.location(name))
+                    .help(help),
+            );
         }
     }
-    if findings.is_empty() { Ok(()) } else { Err(ManifestErrors { file: spec.file.clone(), findings }) }
+    if findings.is_empty() {
+        Ok(())
+    } else {
+        Err(ManifestErrors {
+            file: spec.file.clone(),
+            findings,
+        })
+    }
 }
 
 /// Options that take the next argument as their value.
@@ -204,7 +235,10 @@ pub(crate) fn manifest_of_up(argv: &[OsString]) -> Option<PathBuf> {
     }
     let candidates: Vec<&OsString> = words.collect();
     let holds = |path: &Path| path.is_file() || path.join(MANIFEST_FILE).is_file();
-    let best = candidates.iter().find(|word| holds(Path::new(word))).or(candidates.first())?;
+    let best = candidates
+        .iter()
+        .find(|word| holds(Path::new(word)))
+        .or(candidates.first())?;
     Some(PathBuf::from(best))
 }
 
@@ -233,8 +267,14 @@ pub(crate) fn asks_for_help(argv: &[OsString]) -> bool {
 
 /// The format asked for, as far as that can be told before the arguments are known to be right.
 pub(crate) fn format_of(argv: &[OsString]) -> Format {
-    let json = argv.windows(2).any(|pair| matches!(pair, [option, value] if option == "--format" && value == "json"));
-    if json || argv.iter().any(|word| word == "--format=json") { Format::Json } else { Format::Text }
+    let json = argv
+        .windows(2)
+        .any(|pair| matches!(pair, [option, value] if option == "--format" && value == "json"));
+    if json || argv.iter().any(|word| word == "--format=json") {
+        Format::Json
+    } else {
+        Format::Text
+    }
 }
 
 #[cfg(test)]
@@ -256,15 +296,25 @@ mod tests {
         let file = format!("{here}/Cargo.toml");
         for (line, manifest) in [
             ("airssys up app.toml".to_owned(), Some("app.toml")),
-            ("airssys --format json up --input - app.toml".to_owned(), Some("app.toml")),
+            (
+                "airssys --format json up --input - app.toml".to_owned(),
+                Some("app.toml"),
+            ),
             ("airssys up -q app.toml other".to_owned(), Some("app.toml")),
-            (format!("airssys up --poison 25 {file}"), Some(file.as_str())),
+            (
+                format!("airssys up --poison 25 {file}"),
+                Some(file.as_str()),
+            ),
             ("airssys up".to_owned(), None),
             ("airssys check app.toml".to_owned(), None),
             ("airssys --log debug".to_owned(), None),
             ("airssys up -- --odd".to_owned(), Some("--odd")),
         ] {
-            assert_eq!(manifest_of_up(&argv(&line)), manifest.map(PathBuf::from), "{line}");
+            assert_eq!(
+                manifest_of_up(&argv(&line)),
+                manifest.map(PathBuf::from),
+                "{line}"
+            );
         }
     }
 
@@ -290,17 +340,35 @@ mod tests {
             Ok::<_, clap::Error>(values(&spec, matches.subcommand_matches("up").unwrap()))
         };
         let given = values("airssys up m --poison -5 --fast").unwrap();
-        assert_eq!((given["poison"].as_str(), given["fast"].as_str()), ("-5", "true"));
-        assert_eq!(values("airssys up m --fast=false").unwrap()["fast"], "false");
+        assert_eq!(
+            (given["poison"].as_str(), given["fast"].as_str()),
+            ("-5", "true")
+        );
+        assert_eq!(
+            values("airssys up m --fast=false").unwrap()["fast"],
+            "false"
+        );
         assert!(values("airssys up m").unwrap().is_empty());
-        assert!(values("airssys up m --poison many").unwrap_err().to_string().contains("a whole number"));
-        assert!(values("airssys up m --posion 3").unwrap_err().to_string().contains("--poison"));
+        assert!(
+            values("airssys up m --poison many")
+                .unwrap_err()
+                .to_string()
+                .contains("a whole number")
+        );
+        assert!(
+            values("airssys up m --posion 3")
+                .unwrap_err()
+                .to_string()
+                .contains("--poison")
+        );
     }
 
     #[test]
     fn an_option_cannot_hide_one_of_ours() {
         for name in ["input", "help", "Upper", "9"] {
-            let spec = spec(&format!("[options.{name}]\nsets = \"b.c\"\ntype = \"string\""));
+            let spec = spec(&format!(
+                "[options.{name}]\nsets = \"b.c\"\ntype = \"string\""
+            ));
             let errors = check_options(&spec).unwrap_err();
             assert_eq!(errors.findings[0].at.unwrap().line, 5, "{name}");
             grammar(Some(&spec)).debug_assert();

@@ -33,10 +33,18 @@ pub(crate) fn run(argv: Vec<OsString>) -> Result<ExitCode, Failure> {
         .and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
     let (cli, matches) = match parsed {
         Ok(parsed) => parsed,
-        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+            ) =>
+        {
             return match error.print() {
                 Ok(()) => Ok(ExitCode::SUCCESS),
-                Err(error) => Err(Failure::new(crate::failure::FailureKind::Io, error.to_string())),
+                Err(error) => Err(Failure::new(
+                    crate::failure::FailureKind::Io,
+                    error.to_string(),
+                )),
             };
         }
         Err(error) if format == Format::Json => return Err(Failure::from(error).plain()),
@@ -50,7 +58,10 @@ pub(crate) fn run(argv: Vec<OsString>) -> Result<ExitCode, Failure> {
                 Some(spec) => spec,
                 None => ApplicationSpec::read(&up.manifest)?,
             };
-            let values = matches.subcommand_matches("up").map(|up| args::values(&spec, up)).unwrap_or_default();
+            let values = matches
+                .subcommand_matches("up")
+                .map(|up| args::values(&spec, up))
+                .unwrap_or_default();
             up::run(&globals, &up, &spec, values)
         }
         Command::Check(check) => check::run(&globals, &check),

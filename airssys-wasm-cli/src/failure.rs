@@ -65,6 +65,12 @@ impl FailureKind {
 #[derive(Debug)]
 pub(crate) struct Failure {
     kind: FailureKind,
+    /// Behind a box, so that a result that may fail stays small.
+    said: Box<Said>,
+}
+
+#[derive(Debug, Default)]
+struct Said {
     message: String,
     hint: Option<String>,
     /// The manifest and its findings, where that is what is wrong.
@@ -77,7 +83,14 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn new(kind: FailureKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hint: None, manifest: None, rendered: false, details: Vec::new() }
+        let message = message.into();
+        Self {
+            kind,
+            said: Box::new(Said {
+                message,
+                ..Said::default()
+            }),
+        }
     }
 
     /// A failure with everything its error and the errors behind it say.
@@ -95,12 +108,12 @@ impl Failure {
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.said.hint = Some(hint.into());
         self
     }
 
     pub(crate) fn detail(mut self, key: &'static str, value: impl Into<Value>) -> Self {
-        self.details.push((key, value.into()));
+        self.said.details.push((key, value.into()));
         self
     }
 
@@ -116,12 +129,12 @@ impl Failure {
     }
 
     fn text(&self) -> String {
-        if self.rendered {
-            return self.message.clone();
+        if self.said.rendered {
+            return self.said.message.clone();
         }
-        let Some(manifest) = &self.manifest else {
-            let mut text = format!("error: {}\n", indented(&self.message));
-            if let Some(hint) = &self.hint {
+        let Some(manifest) = &self.said.manifest else {
+            let mut text = format!("error: {}\n", indented(&self.said.message));
+            if let Some(hint) = &self.said.hint {
                 text.push_str(&format!("  help: {}\n", indented(hint)));
             }
             return text;
@@ -129,14 +142,25 @@ impl Failure {
         let mut text = String::new();
         let file = manifest.file.display().to_string();
         for finding in &manifest.findings {
-            let place = finding.at.map(|at| format!(":{}:{}", at.line, at.column)).unwrap_or_default();
-            text.push_str(&format!("error: {}{place}: {}\n", printable(&file), indented(&finding.what)));
+            let place = finding
+                .at
+                .map(|at| format!(":{}:{}", at.line, at.column))
+                .unwrap_or_default();
+            text.push_str(&format!(
+                "error: {}{place}: {}\n",
+                printable(&file),
+                indented(&finding.what)
+            ));
             if let Some(help) = &finding.help {
                 text.push_str(&format!("  help: {}\n", indented(help)));
             }
         }
         if manifest.findings.len() > 1 {
-            text.push_str(&format!("{} errors in {}\n", manifest.findings.len(), printable(&file)));
+            text.push_str(&format!(
+                "{} errors in {}\n",
+                manifest.findings.len(),
+                printable(&file)
+            ));
         }
         text
     }
@@ -144,16 +168,27 @@ impl Failure {
     fn json(&self) -> Value {
         let mut error = json!({
             "kind": self.kind.as_str(),
-            "message": self.message,
-            "hint": self.hint,
+            "message": self.said.message,
+            "hint": self.said.hint,
             "exit_code": self.kind.code(),
         });
-        if let (Some(error), Some(manifest)) = (error.as_object_mut(), &self.manifest) {
-            error.insert("file".to_owned(), manifest.file.display().to_string().into());
-            error.insert("findings".to_owned(), manifest.findings.iter().map(finding).collect());
+        if let (Some(error), Some(manifest)) = (error.as_object_mut(), &self.said.manifest) {
+            error.insert(
+                "file".to_owned(),
+                manifest.file.display().to_string().into(),
+            );
+            error.insert(
+                "findings".to_owned(),
+                manifest.findings.iter().map(finding).collect(),
+            );
         }
         if let Some(error) = error.as_object_mut() {
-            error.extend(self.details.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
+            error.extend(
+                self.said
+                    .details
+                    .iter()
+                    .map(|(key, value)| ((*key).to_owned(), value.clone())),
+            );
         }
         json!({ "error": error })
     }
@@ -171,7 +206,10 @@ fn finding(finding: &Finding) -> Value {
 
 /// Escaped line by line, with the lines after the first under it.
 fn indented(text: &str) -> String {
-    text.lines().map(printable).collect::<Vec<_>>().join("\n    ")
+    text.lines()
+        .map(printable)
+        .collect::<Vec<_>>()
+        .join("\n    ")
 }
 
 impl From<ManifestErrors> for Failure {
@@ -186,30 +224,46 @@ impl From<ManifestErrors> for Failure {
             () => FailureKind::Manifest,
         };
         let first = errors.findings.first();
-        let message = first.map(|finding| finding.what.clone()).unwrap_or_default();
+        let message = first
+            .map(|finding| finding.what.clone())
+            .unwrap_or_default();
         let hint = first.and_then(|finding| finding.help.clone());
-        Self { hint, manifest: Some(errors), ..Self::new(kind, message) }
+        let mut failure = Self::new(kind, message);
+        failure.said.hint = hint;
+        failure.said.manifest = Some(errors);
+        failure
     }
 }
 
 impl From<clap::Error> for Failure {
     fn from(error: clap::Error) -> Self {
         let rendered = error.render();
-        Self { rendered: true, ..Self::new(FailureKind::Usage, rendered.to_string()) }
+        let mut failure = Self::new(FailureKind::Usage, rendered.to_string());
+        failure.said.rendered = true;
+        failure
     }
 }
 
 impl Failure {
     /// clap's message without its colours and decoration, for JSON.
     pub(crate) fn plain(mut self) -> Self {
-        if self.rendered {
-            let text = self.message.strip_prefix("error: ").unwrap_or(&self.message);
+        if self.said.rendered {
+            let text = self
+                .said
+                .message
+                .strip_prefix("error: ")
+                .unwrap_or(&self.said.message);
             let mut parts = text.split("\n\n");
-            let message = parts.next().unwrap_or(text).split_whitespace().collect::<Vec<_>>().join(" ");
+            let message = parts
+                .next()
+                .unwrap_or(text)
+                .split_whitespace()
+                .collect::<Vec<_>>()
+                .join(" ");
             let tip = parts.find_map(|part| part.trim().strip_prefix("tip: ").map(str::to_owned));
-            self.hint = tip.or_else(|| Some("see `airssys --help`".to_owned()));
-            self.message = message;
-            self.rendered = false;
+            self.said.hint = tip.or_else(|| Some("see `airssys --help`".to_owned()));
+            self.said.message = message;
+            self.said.rendered = false;
         }
         self
     }

@@ -10,9 +10,10 @@ use crate::failure::{Failure, FailureKind};
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(Failure::new(FailureKind::Io, format!("cannot write the result: {error}")))
-        }
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::new(
+            FailureKind::Io,
+            format!("cannot write the result: {error}"),
+        )),
         _ => Ok(()),
     }
 }

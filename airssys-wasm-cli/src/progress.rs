@@ -3,7 +3,7 @@
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
-use airssys_wasm_actors::Loading;
+use airssys_wasm_actors::{Loading, LoadingObserver};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// How often the spinner turns.
@@ -16,7 +16,11 @@ impl Progress {
     pub(crate) fn new(quiet: bool) -> Self {
         let shown = !quiet && std::io::stderr().is_terminal();
         let bar = ProgressBar::new_spinner();
-        bar.set_draw_target(if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() });
+        bar.set_draw_target(if shown {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        });
         if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} ({elapsed})") {
             bar.set_style(style);
         }
@@ -31,7 +35,7 @@ impl Progress {
     }
 
     /// What `resolve` reports to.
-    pub(crate) fn loading(&self) -> Box<dyn Fn(Loading<'_>) + Send + Sync> {
+    pub(crate) fn loading(&self) -> LoadingObserver {
         let bar = self.0.clone();
         Box::new(move |loading| match loading {
             Loading::Begin { name, index, count } => {

@@ -15,9 +15,17 @@ pub(crate) struct Signals {
 impl Signals {
     pub(crate) fn listen() -> Result<Self, Failure> {
         let listen = |kind| {
-            signal(kind).map_err(|error| Failure::new(FailureKind::Io, format!("cannot listen to signals: {error}")))
+            signal(kind).map_err(|error| {
+                Failure::new(
+                    FailureKind::Io,
+                    format!("cannot listen to signals: {error}"),
+                )
+            })
         };
-        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+        })
     }
 
     /// Waits for one of them; says what a command that was not finished ends with.

@@ -31,10 +31,15 @@ pub(crate) fn render(table: &ReportTable) -> String {
     }
     let mut text = format!("{}\n", printable(&table.title));
     text.push_str(&line(&columns, |column| &column.head));
-    let rule: Vec<_> = columns.iter().map(|column| "─".repeat(column.width)).collect();
+    let rule: Vec<_> = columns
+        .iter()
+        .map(|column| "─".repeat(column.width))
+        .collect();
     text.push_str(&format!("{}\n", rule.join("──")));
     for row in 0..table.rows.len() {
-        text.push_str(&line(&columns, |column| column.cells.get(row).map_or("", String::as_str)));
+        text.push_str(&line(&columns, |column| {
+            column.cells.get(row).map_or("", String::as_str)
+        }));
     }
     text
 }
@@ -42,7 +47,11 @@ pub(crate) fn render(table: &ReportTable) -> String {
 /// Names to the left, numbers to the right: a short list of counts.
 pub(crate) fn counts(rows: &[(&str, String)]) -> String {
     let name = rows.iter().map(|(name, _)| name.width()).max().unwrap_or(0);
-    let number = rows.iter().map(|(_, number)| number.width()).max().unwrap_or(0);
+    let number = rows
+        .iter()
+        .map(|(_, number)| number.width())
+        .max()
+        .unwrap_or(0);
     rows.iter()
         .map(|(text, value)| format!("{}  {}\n", pad(text, name, false), pad(value, number, true)))
         .collect()
@@ -62,22 +71,41 @@ impl Column {
             ty => ty,
         };
         let notation = Notation::of(values);
-        let cells: Vec<_> =
-            values.iter().map(|value| value.map_or_else(String::new, |value| cell(value, ty, &notation))).collect();
+        let cells: Vec<_> = values
+            .iter()
+            .map(|value| value.map_or_else(String::new, |value| cell(value, ty, &notation)))
+            .collect();
         let head = cut(&printable(name));
-        let width = cells.iter().map(|cell| cell.width()).chain([head.width()]).max().unwrap_or(0);
-        Self { head, right: is_number(inner), width, cells }
+        let width = cells
+            .iter()
+            .map(|cell| cell.width())
+            .chain([head.width()])
+            .max()
+            .unwrap_or(0);
+        Self {
+            head,
+            right: is_number(inner),
+            width,
+            cells,
+        }
     }
 }
 
 fn line<'a>(columns: &'a [Column], text: impl Fn(&'a Column) -> &'a str) -> String {
-    let cells: Vec<_> = columns.iter().map(|column| pad(text(column), column.width, column.right)).collect();
+    let cells: Vec<_> = columns
+        .iter()
+        .map(|column| pad(text(column), column.width, column.right))
+        .collect();
     format!("{}\n", cells.join("  ").trim_end())
 }
 
 fn pad(text: &str, width: usize, right: bool) -> String {
     let space = " ".repeat(width.saturating_sub(text.width()));
-    if right { format!("{space}{text}") } else { format!("{text}{space}") }
+    if right {
+        format!("{space}{text}")
+    } else {
+        format!("{text}{space}")
+    }
 }
 
 fn cut(text: &str) -> String {
@@ -113,7 +141,9 @@ fn cell(value: &Value, ty: &WitType, notation: &Notation) -> String {
     match (value, ty) {
         (Value::Option(None), _) => "–".to_owned(),
         (Value::Option(Some(value)), WitType::Option(ty)) => cell(value, ty, notation),
-        (Value::F32(_) | Value::F64(_), _) => float(value).map(|number| notation.write(number)).unwrap_or_default(),
+        (Value::F32(_) | Value::F64(_), _) => float(value)
+            .map(|number| notation.write(number))
+            .unwrap_or_default(),
         (Value::String(text), _) => cut(&printable(text)),
         (value, ty) => cut(&printable(&format_value(value, ty))),
     }
@@ -127,8 +157,11 @@ enum Notation {
 
 impl Notation {
     fn of(values: &[Option<&Value>]) -> Self {
-        let floats: Vec<_> =
-            values.iter().filter_map(|value| float((*value)?)).filter(|number| number.is_finite()).collect();
+        let floats: Vec<_> = values
+            .iter()
+            .filter_map(|value| float((*value)?))
+            .filter(|number| number.is_finite())
+            .collect();
         let extreme = |number: &f64| {
             let size = number.abs();
             size >= SCIENTIFIC_FROM || (size > 0.0 && size < SCIENTIFIC_BELOW)
@@ -138,7 +171,9 @@ impl Notation {
         }
         let decimals = floats.iter().map(|number| {
             let text = format!("{number:.DECIMALS_MAX$}");
-            text.trim_end_matches('0').split_once('.').map_or(0, |(_, decimals)| decimals.len())
+            text.trim_end_matches('0')
+                .split_once('.')
+                .map_or(0, |(_, decimals)| decimals.len())
         });
         Self::Decimals(decimals.max().unwrap_or(0))
     }
@@ -159,8 +194,15 @@ mod tests {
     use super::*;
 
     fn rows(columns: Vec<(&str, WitType)>, rows: Vec<Vec<Value>>) -> ReportTable {
-        let columns = columns.into_iter().map(|(name, ty)| (name.to_owned(), ty)).collect();
-        ReportTable { title: "Table".to_owned(), columns, rows }
+        let columns = columns
+            .into_iter()
+            .map(|(name, ty)| (name.to_owned(), ty))
+            .collect();
+        ReportTable {
+            title: "Table".to_owned(),
+            columns,
+            rows,
+        }
     }
 
     fn some(value: Value) -> Value {
@@ -177,8 +219,18 @@ mod tests {
                 ("strongest", WitType::Option(Arc::new(WitType::F64))),
             ],
             vec![
-                vec!["Alaska".into(), 1_234u64.into(), 6.31e13.into(), some(6.4.into())],
-                vec!["Tōhoku 東北".into(), 7u64.into(), 0.0.into(), Value::Option(None)],
+                vec![
+                    "Alaska".into(),
+                    1_234u64.into(),
+                    6.31e13.into(),
+                    some(6.4.into()),
+                ],
+                vec![
+                    "Tōhoku 東北".into(),
+                    7u64.into(),
+                    0.0.into(),
+                    Value::Option(None),
+                ],
             ],
         );
         assert_eq!(
@@ -197,7 +249,10 @@ mod tests {
             let values: Vec<Value> = numbers.iter().map(|number| (*number).into()).collect();
             let values: Vec<_> = values.iter().map(Some).collect();
             let notation = Notation::of(&values);
-            numbers.iter().map(|number| notation.write(*number)).collect::<Vec<_>>()
+            numbers
+                .iter()
+                .map(|number| notation.write(*number))
+                .collect::<Vec<_>>()
         };
         assert_eq!(floats(&[1.0, 2.5, 3.125]), ["1.000", "2.500", "3.125"]);
         assert_eq!(floats(&[1.0, 2.0]), ["1", "2"]);
@@ -210,7 +265,10 @@ mod tests {
         let long = "x".repeat(1_000);
         let table = rows(
             vec![("a\u{1b}[2J", WitType::String)],
-            vec![vec!["one\ntwo\u{1b}[31m".into()], vec![long.as_str().into()]],
+            vec![
+                vec!["one\ntwo\u{1b}[31m".into()],
+                vec![long.as_str().into()],
+            ],
         );
         let text = render(&table);
         assert_eq!(text.lines().count(), 5);
@@ -221,7 +279,10 @@ mod tests {
     #[test]
     fn counts_are_aligned() {
         assert_eq!(
-            counts(&[("events in", "1707".to_owned()), ("failed", "25".to_owned())]),
+            counts(&[
+                ("events in", "1707".to_owned()),
+                ("failed", "25".to_owned())
+            ]),
             "events in  1707\nfailed       25\n"
         );
     }

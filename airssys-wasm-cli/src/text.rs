@@ -37,9 +37,13 @@ pub(crate) fn size(bytes: u64) -> String {
     for (unit, shift) in UNITS {
         if bytes >> shift > 0 {
             // Tenths, rounded down: no floats, and 64 MiB stays `64 MiB`.
-            let tenths = (bytes % (1 << shift)) * 10 >> shift;
+            let tenths = ((bytes % (1 << shift)) * 10) >> shift;
             let whole = bytes >> shift;
-            return if tenths == 0 { format!("{whole} {unit}") } else { format!("{whole}.{tenths} {unit}") };
+            return if tenths == 0 {
+                format!("{whole} {unit}")
+            } else {
+                format!("{whole}.{tenths} {unit}")
+            };
         }
     }
     format!("{bytes} B")
@@ -65,15 +69,29 @@ mod tests {
     #[test]
     fn nothing_that_a_terminal_acts_on_is_left() {
         assert_eq!(printable("Tōhoku 9.1 ✓"), "Tōhoku 9.1 ✓");
-        assert_eq!(printable("a\u{1b}[31m\nb\t\u{202e}c"), "a\\u{1b}[31m\\nb\\t\\u{202e}c");
+        assert_eq!(
+            printable("a\u{1b}[31m\nb\t\u{202e}c"),
+            "a\\u{1b}[31m\\nb\\t\\u{202e}c"
+        );
     }
 
     #[test]
     fn sizes_and_times_are_short() {
-        for (bytes, text) in [(0, "0 B"), (1023, "1023 B"), (1024, "1 KiB"), (16_900, "16.5 KiB"), (64 << 20, "64 MiB")] {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1 KiB"),
+            (16_900, "16.5 KiB"),
+            (64 << 20, "64 MiB"),
+        ] {
             assert_eq!(size(bytes), text);
         }
-        for (micros, text) in [(7, "7 µs"), (1_234, "1.2 ms"), (412_300, "412 ms"), (2_150_000, "2.1 s")] {
+        for (micros, text) in [
+            (7, "7 µs"),
+            (1_234, "1.2 ms"),
+            (412_300, "412 ms"),
+            (2_150_000, "2.1 s"),
+        ] {
             assert_eq!(time(Duration::from_micros(micros)), text);
         }
     }

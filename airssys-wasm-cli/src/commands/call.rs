@@ -6,7 +6,9 @@
 use std::process::ExitCode;
 
 use airssys_wasm::{Args, FunctionType, format_value, parse_args, to_json};
-use airssys_wasm_actors::{Application, ApplicationSpec, CallError, CallOptions, ResolveOptions, ResolvedComponent};
+use airssys_wasm_actors::{
+    Application, ApplicationSpec, CallError, CallOptions, ResolveOptions, ResolvedComponent,
+};
 use serde_json::{Value, json};
 
 use super::hosting;
@@ -21,12 +23,14 @@ pub(super) fn run(globals: &Globals, call: &Call) -> Result<ExitCode, Failure> {
     let spec = ApplicationSpec::read(&call.manifest)?;
     let progress = Progress::new(globals.quiet);
     let engine = hosting::engine()?;
-    let application = hosting::resolve(&spec, &engine, ResolveOptions::default(), &progress)?.without_sources();
+    let application =
+        hosting::resolve(&spec, &engine, ResolveOptions::default(), &progress)?.without_sources();
     let component = component(&application, &call.address)?;
     let name = component.name.clone();
     let ty = function(component, &call.function)?;
     let args = parse_args(&ty, &call.args).map_err(|error| {
-        Failure::of(FailureKind::Usage, &error).hint(format!("`{}` is {ty}", printable(&call.function)))
+        Failure::of(FailureKind::Usage, &error)
+            .hint(format!("`{}` is {ty}", printable(&call.function)))
     })?;
     let results = hosting::block_on(async {
         let mut signals = Signals::listen()?;
@@ -48,23 +52,41 @@ pub(super) fn run(globals: &Globals, call: &Call) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn component<'a>(application: &'a Application, address: &str) -> Result<&'a ResolvedComponent, Failure> {
+fn component<'a>(
+    application: &'a Application,
+    address: &str,
+) -> Result<&'a ResolvedComponent, Failure> {
     let components = application.components();
     let named = |component: &&ResolvedComponent| {
         component.name == address || component.child.address.as_str() == address
     };
     components.iter().find(named).ok_or_else(|| {
-        let names: Vec<_> = components.iter().map(|component| component.name.as_str()).collect();
-        Failure::new(FailureKind::Usage, format!("no actor `{}` in this application", printable(address)))
-            .hint(format!("there are {}", names.join(", ")))
+        let names: Vec<_> = components
+            .iter()
+            .map(|component| component.name.as_str())
+            .collect();
+        Failure::new(
+            FailureKind::Usage,
+            format!("no actor `{}` in this application", printable(address)),
+        )
+        .hint(format!("there are {}", names.join(", ")))
     })
 }
 
 fn function(component: &ResolvedComponent, path: &str) -> Result<FunctionType, Failure> {
     let surface = component.child.surface();
-    let export = surface.export(path).map_err(|error| Failure::of(FailureKind::Usage, &error))?;
-    let found = surface.export_function(export).map(|(_, function)| function.ty.clone());
-    found.ok_or_else(|| Failure::new(FailureKind::Usage, format!("no function `{}`", printable(path))))
+    let export = surface
+        .export(path)
+        .map_err(|error| Failure::of(FailureKind::Usage, &error))?;
+    let found = surface
+        .export_function(export)
+        .map(|(_, function)| function.ty.clone());
+    found.ok_or_else(|| {
+        Failure::new(
+            FailureKind::Usage,
+            format!("no function `{}`", printable(path)),
+        )
+    })
 }
 
 async fn ask(
@@ -75,9 +97,17 @@ async fn ask(
 ) -> Result<Args, Failure> {
     let gone = || Failure::new(FailureKind::Call, format!("`{name}` has ended"));
     let actor = running.actor(name).ok_or_else(gone)?;
-    let function = actor.function(&call.function).map_err(|error| Failure::of(FailureKind::Usage, &error))?;
-    let options = CallOptions { within: call.within, ..CallOptions::default() };
-    function.call_with(args, options).await.map_err(|error| failed(&error))
+    let function = actor
+        .function(&call.function)
+        .map_err(|error| Failure::of(FailureKind::Usage, &error))?;
+    let options = CallOptions {
+        within: call.within,
+        ..CallOptions::default()
+    };
+    function
+        .call_with(args, options)
+        .await
+        .map_err(|error| failed(&error))
 }
 
 fn failed(error: &CallError) -> Failure {
@@ -95,7 +125,9 @@ fn print(format: Format, ty: &FunctionType, results: Args) -> Result<(), Failure
     let value = results.into_values().next().zip(ty.result.as_ref());
     match (format, value) {
         (Format::Text, None) => Ok(()),
-        (Format::Text, Some((value, ty))) => output::print(&format!("{}\n", printable(&format_value(&value, ty)))),
+        (Format::Text, Some((value, ty))) => {
+            output::print(&format!("{}\n", printable(&format_value(&value, ty))))
+        }
         (Format::Json, value) => {
             let wave = value.as_ref().map(|(value, ty)| format_value(value, ty));
             let json = value.map_or(Value::Null, |(value, ty)| to_json(&value, ty));

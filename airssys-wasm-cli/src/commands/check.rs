@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 
 use airssys_wasm::Loaded;
-use airssys_wasm_actors::{Application, ApplicationSpec, Link, ResolveOptions, ResolvedComponent, Start};
+use airssys_wasm_actors::{
+    Application, ApplicationSpec, Link, ResolveOptions, ResolvedComponent, Start,
+};
 use serde_json::{Value, json};
 
 use super::hosting;
@@ -45,7 +47,10 @@ fn text(application: &Application) -> String {
             Loaded::Cached { took } => format!("from the cache in {}", time(took)),
         };
         let bytes = size(component.component.size_bytes());
-        text.push_str(&format!("  {} ({bytes}, {loaded}; {grants})\n", component.child.address));
+        text.push_str(&format!(
+            "  {} ({bytes}, {loaded}; {grants})\n",
+            component.child.address
+        ));
         for link in links(component) {
             text.push_str(&format!("    {} → {}\n", printable(&link.import), link.to));
         }
@@ -58,7 +63,9 @@ fn text(application: &Application) -> String {
 
 fn json(application: &Application) -> Value {
     let components = application.components().iter().map(|component| {
-        let links = links(component).iter().map(|link| json!({ "import": link.import, "to": link.to.to_string() }));
+        let links = links(component)
+            .iter()
+            .map(|link| json!({ "import": link.import, "to": link.to.to_string() }));
         json!({
             "name": component.name,
             "address": component.child.address.to_string(),

@@ -4,7 +4,8 @@ use std::future::Future;
 
 use airssys_wasm::{Engine, EngineConfig, Policy};
 use airssys_wasm_actors::{
-    Application, ApplicationSpec, ResolveOptions, RunningApplication, StartError, System, SystemConfig,
+    Application, ApplicationSpec, ResolveOptions, RunningApplication, StartError, System,
+    SystemConfig,
 };
 
 use crate::args;
@@ -25,8 +26,11 @@ pub(super) fn resolve(
     progress: &Progress,
 ) -> Result<Application, Failure> {
     args::check_options(spec)?;
-    let options =
-        ResolveOptions { policy: Policy::permissive(), loading: Some(progress.loading()), ..options };
+    let options = ResolveOptions {
+        policy: Policy::permissive(),
+        loading: Some(progress.loading()),
+        ..options
+    };
     Ok(spec.resolve(engine, &options)?)
 }
 
@@ -35,14 +39,21 @@ pub(super) fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> R
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::new(FailureKind::Io, format!("cannot start the runtime: {error}")))?;
+        .map_err(|error| {
+            Failure::new(
+                FailureKind::Io,
+                format!("cannot start the runtime: {error}"),
+            )
+        })?;
     let result = runtime.block_on(future);
     runtime.shutdown_background();
     result
 }
 
 pub(super) async fn system(engine: Engine) -> Result<System, Failure> {
-    System::start(SystemConfig::new(engine)).await.map_err(|error| Failure::of(FailureKind::Io, &error))
+    System::start(SystemConfig::new(engine))
+        .await
+        .map_err(|error| Failure::of(FailureKind::Io, &error))
 }
 
 /// Starts an application; a signal while it starts ends the wait.

@@ -1,11 +1,13 @@
 //! `airssys inspect`: what a component is, offers and needs.
 //!
-//! Owns sorting its imports: what the host has (and the grant it takes to use it), and what is left to be linked.
+//! Owns sorting its imports: what the host has (and the grant it takes to use it), and what is left to be linked;
+//! and the table of limit classes, with what of the component does not fit each.
 
 use std::process::ExitCode;
 
 use airssys_wasm::{
-    Component, ComponentRef, Interface, InstanceTemplate, LimitClass, LinkError, LoadErrorKind, Loaded, TemplateSpec,
+    Component, ComponentRef, InstanceTemplate, Interface, LimitClass, LinkError, LoadErrorKind,
+    Loaded, TemplateSpec,
 };
 use serde_json::{Value, json};
 
@@ -18,20 +20,33 @@ use crate::text::{printable, size, time};
 
 pub(super) fn run(globals: &Globals, inspect: &Inspect) -> Result<ExitCode, Failure> {
     let progress = Progress::new(globals.quiet);
-    progress.say(format!("loading {}", printable(&inspect.file.display().to_string())));
+    progress.say(format!(
+        "loading {}",
+        printable(&inspect.file.display().to_string())
+    ));
     let engine = hosting::engine()?;
-    let component = engine.load(&ComponentRef::File(inspect.file.clone())).map_err(|error| {
-        let kind = match error.kind {
-            LoadErrorKind::Read(_) => FailureKind::Io,
-            _ => FailureKind::Component,
-        };
-        Failure::of(kind, &error)
-    })?;
+    let component = engine
+        .load(&ComponentRef::File(inspect.file.clone()))
+        .map_err(|error| {
+            let kind = match error.kind {
+                LoadErrorKind::Read(_) => FailureKind::Io,
+                _ => FailureKind::Component,
+            };
+            Failure::of(kind, &error)
+        })?;
     drop(progress);
     let needs = needs(&component);
     match globals.format {
-        Format::Text => output::print(&text(&inspect.file.display().to_string(), &component, &needs))?,
-        Format::Json => output::print_json(&json(&inspect.file.display().to_string(), &component, &needs))?,
+        Format::Text => output::print(&text(
+            &inspect.file.display().to_string(),
+            &component,
+            &needs,
+        ))?,
+        Format::Json => output::print_json(&json(
+            &inspect.file.display().to_string(),
+            &component,
+            &needs,
+        ))?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -45,6 +60,8 @@ enum Provider {
     Granted(&'static str),
     /// The host, which denies every use of it: nothing can be granted yet.
     Denied,
+    /// Nobody has to: it declares types and no functions.
+    Types,
     /// A link to another component.
     Link,
     /// Nobody: the host has no such interface of its own family.
@@ -57,6 +74,7 @@ impl Provider {
             Self::Host => "host",
             Self::Granted(_) => "grant",
             Self::Denied => "denied",
+            Self::Types => "types",
             Self::Link => "link",
             Self::Nobody => "nobody",
         }
@@ -67,6 +85,7 @@ impl Provider {
             Self::Host => "from the host, nothing to grant".to_owned(),
             Self::Granted(grant) => format!("from the host, if `grants` has `{grant}`"),
             Self::Denied => "from the host, which denies every use of it".to_owned(),
+            Self::Types => "types alone, nothing to provide".to_owned(),
             Self::Link => "to be linked".to_owned(),
             Self::Nobody => "not provided by this host".to_owned(),
         }
@@ -113,7 +132,13 @@ fn needs(component: &Component) -> Vec<Provider> {
     };
     let imports = component.surface().imports.iter().map(|interface| {
         let name = interface.name.unversioned();
-        if missing.iter().any(|missing| missing.interface == interface.name.as_str()) {
+        if interface.functions.is_empty() && interface.resources.is_empty() {
+            return Provider::Types;
+        }
+        if missing
+            .iter()
+            .any(|missing| missing.interface == interface.name.as_str())
+        {
             return match interface.name.namespace() {
                 Some("wasi" | "airssys") => Provider::Nobody,
                 _ => Provider::Link,
@@ -128,6 +153,18 @@ fn needs(component: &Component) -> Vec<Provider> {
     imports.collect()
 }
 
+/// What of the component is known not to fit a class of limits, before it runs.
+fn too_much(component: &Component, class: LimitClass) -> Vec<String> {
+    let mut spec = TemplateSpec::new("inspect");
+    spec.limits = class.limits();
+    match InstanceTemplate::link(component, spec) {
+        Err(LinkError::ExceedsLimits(findings)) => {
+            findings.iter().map(ToString::to_string).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
 fn loaded(component: &Component) -> (&'static str, std::time::Duration) {
     match component.loaded() {
         Loaded::Compiled { took } => ("compiled", took),
@@ -137,7 +174,11 @@ fn loaded(component: &Component) -> (&'static str, std::time::Duration) {
 
 fn text(file: &str, component: &Component, needs: &[Provider]) -> String {
     let (how, took) = loaded(component);
-    let how = if how == "cached" { "from the cache" } else { "by compiling" };
+    let how = if how == "cached" {
+        "from the cache"
+    } else {
+        "by compiling"
+    };
     let mut text = format!(
         "{}\n{}, {}, loaded {how} in {}\n",
         printable(file),
@@ -160,18 +201,43 @@ fn text(file: &str, component: &Component, needs: &[Provider]) -> String {
     for (interface, provider) in surface.imports.iter().zip(needs) {
         functions(&mut text, interface, Some(*provider));
     }
+    text.push_str("\nlimits\n");
+    for class in LimitClass::ALL {
+        let limits = class.limits();
+        let fits = match too_much(component, class).join("; ") {
+            none if none.is_empty() => "fits".to_owned(),
+            findings => format!("does not fit: {}", printable(&findings)),
+        };
+        text.push_str(&format!(
+            "  {:<8}  {:>7} memory, {:>6} CPU and {:>5} wall a call: {fits}\n",
+            class.as_str(),
+            size(limits.memory_bytes_max),
+            time(limits.cpu_per_call),
+            time(limits.wall_per_call),
+        ));
+    }
     text
 }
 
 fn functions(text: &mut String, interface: &Interface, provider: Option<Provider>) {
-    let name = if interface.name.is_root() { "(root)" } else { interface.name.as_str() };
-    let provider = provider.map(|provider| format!("  — {}", provider.text())).unwrap_or_default();
+    let name = if interface.name.is_root() {
+        "(root)"
+    } else {
+        interface.name.as_str()
+    };
+    let provider = provider
+        .map(|provider| format!("  — {}", provider.text()))
+        .unwrap_or_default();
     text.push_str(&format!("  {}{provider}\n", printable(name)));
     for resource in &interface.resources {
         text.push_str(&format!("    resource {}\n", printable(resource)));
     }
     for function in &interface.functions {
-        text.push_str(&format!("    {}: {}\n", printable(&function.name), printable(&function.ty.to_string())));
+        text.push_str(&format!(
+            "    {}: {}\n",
+            printable(&function.name),
+            printable(&function.ty.to_string())
+        ));
     }
 }
 
@@ -202,5 +268,9 @@ fn json(file: &str, component: &Component, needs: &[Provider]) -> Value {
         "load_us": u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
         "imports": imports.collect::<Vec<_>>(),
         "exports": surface.exports.iter().map(interface).collect::<Vec<_>>(),
+        "does-not-fit": LimitClass::ALL
+            .into_iter()
+            .map(|class| (class.as_str().to_owned(), Value::from(too_much(component, class))))
+            .collect::<serde_json::Map<_, _>>(),
     })
 }

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use airssys_wasm_actors::{
-    Application, ApplicationEnded, ApplicationSpec, Event, ExitReason, Input, InputOverride, Report, ResolveOptions,
-    RunningApplication, System,
+    Application, ApplicationEnded, ApplicationSpec, Event, ExitReason, Input, InputOverride,
+    Report, ResolveOptions, RunningApplication, System,
 };
 
 use super::hosting;
@@ -32,12 +32,20 @@ pub(super) fn run(
     let progress = Progress::new(globals.quiet);
     let engine = hosting::engine()?;
     let inputs = up.input.iter().map(|text| input(spec, text)).collect();
-    let options = ResolveOptions { values, inputs, ..ResolveOptions::default() };
+    let options = ResolveOptions {
+        values,
+        inputs,
+        ..ResolveOptions::default()
+    };
     let application = hosting::resolve(spec, &engine, options, &progress)?;
     hosting::block_on(async {
         let mut signals = Signals::listen()?;
         let system = hosting::system(engine).await?;
-        let run = Run { globals, progress, started };
+        let run = Run {
+            globals,
+            progress,
+            started,
+        };
         run.host(application, &system, &mut signals).await
     })
 }
@@ -46,10 +54,16 @@ pub(super) fn run(
 fn input(spec: &ApplicationSpec, text: &str) -> InputOverride {
     let sources = &spec.tables.sources;
     let (source, file) = match text.split_once('=') {
-        Some((name, file)) if sources.keys().any(|known| known.get_ref() == name) => (Some(name.to_owned()), file),
+        Some((name, file)) if sources.keys().any(|known| known.get_ref() == name) => {
+            (Some(name.to_owned()), file)
+        }
         _ => (None, text),
     };
-    let input = if file == "-" { Input::Stdin } else { Input::File(file.into()) };
+    let input = if file == "-" {
+        Input::Stdin
+    } else {
+        Input::File(file.into())
+    };
     InputOverride { source, input }
 }
 
@@ -66,10 +80,25 @@ impl Run<'_> {
         system: &System,
         signals: &mut Signals,
     ) -> Result<ExitCode, Failure> {
-        let (name, description) = (application.name().to_string(), application.description().to_owned());
+        let (name, description) = (
+            application.name().to_string(),
+            application.description().to_owned(),
+        );
         let exits = Exits::watch(system);
         let running = hosting::start(application, system, signals).await?;
-        self.progress.say(if running.has_sources() { "running" } else { "running; Ctrl-C stops it" }.to_owned());
+        tracing::info!(
+            application = name,
+            actors = running.actors().len(),
+            "running"
+        );
+        self.progress.say(
+            if running.has_sources() {
+                "running"
+            } else {
+                "running; Ctrl-C stops it"
+            }
+            .to_owned(),
+        );
         let ended = tokio::select! {
             ended = running.finished() => ended,
             kind = signals.next() => {
@@ -114,7 +143,11 @@ impl Run<'_> {
     }
 
     /// An application without sources is finished when it is told to end.
-    fn interrupted(&self, kind: FailureKind, running: &RunningApplication) -> Result<ExitCode, Failure> {
+    fn interrupted(
+        &self,
+        kind: FailureKind,
+        running: &RunningApplication,
+    ) -> Result<ExitCode, Failure> {
         if !running.has_sources() {
             return Ok(ExitCode::SUCCESS);
         }
@@ -160,15 +193,22 @@ impl Exits {
         tokio::spawn(async move {
             while let Some(event) = events.recv().await {
                 let (address, reason) = match event {
-                    Event::Exited { address, reason, .. } | Event::StartFailed { address, reason, .. } => {
-                        (address, reason)
+                    Event::Exited {
+                        address, reason, ..
                     }
+                    | Event::StartFailed {
+                        address, reason, ..
+                    } => (address, reason),
                     _ => continue,
                 };
                 if reason.is_normal() {
                     continue;
                 }
                 tracing::info!(%address, %reason, "an actor ended");
+                // Killed is what a supervisor does to the rest when it gives up, not what it gave up for.
+                if matches!(reason, ExitReason::Killed) {
+                    continue;
+                }
                 let mut kept = kept.0.lock().unwrap_or_else(PoisonError::into_inner);
                 if kept.len() == EXITS_KEPT {
                     kept.pop_front();
@@ -186,7 +226,13 @@ impl Exits {
             .detail("ok", counts.ok)
             .detail("rejected", counts.rejected)
             .detail("failed", counts.failed);
-        let crash_loop = matches!(ended, ApplicationEnded::Supervisor { reason: ExitReason::CrashLoop, .. });
+        let crash_loop = matches!(
+            ended,
+            ApplicationEnded::Supervisor {
+                reason: ExitReason::CrashLoop,
+                ..
+            }
+        );
         let exits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match exits.back() {
             Some(last) if crash_loop => failure

@@ -39,17 +39,33 @@ pub(super) fn text(name: &str, description: &str, report: &Report, took: Duratio
 }
 
 fn times(count: u64) -> String {
-    if count == 1 { "once".to_owned() } else { format!("{count} times") }
+    if count == 1 {
+        "once".to_owned()
+    } else {
+        format!("{count} times")
+    }
 }
 
 fn reasons(text: &mut String, outcome: &str, groups: &[ReasonGroup]) {
     for group in groups {
-        text.push_str(&format!("\n{} {outcome} ({}):\n", group.count, printable(&group.kind)));
+        text.push_str(&format!(
+            "\n{} {outcome} ({}):\n",
+            group.count,
+            printable(&group.kind)
+        ));
         let mut shown = 0;
         for message in group.messages.iter().take(MESSAGES_SHOWN) {
             let first = message.first_item;
-            let items = if message.count == 1 { format!("item {first}") } else { format!("first item {first}") };
-            text.push_str(&format!("  {} × {} ({items})\n", message.count, printable(&message.message)));
+            let items = if message.count == 1 {
+                format!("item {first}")
+            } else {
+                format!("first item {first}")
+            };
+            text.push_str(&format!(
+                "  {} × {} ({items})\n",
+                message.count,
+                printable(&message.message)
+            ));
             shown += message.count;
         }
         if shown < group.count {
@@ -59,8 +75,11 @@ fn reasons(text: &mut String, outcome: &str, groups: &[ReasonGroup]) {
 }
 
 pub(super) fn json(name: &str, report: &Report, took: Duration) -> Value {
-    let restarted: Map<String, Value> =
-        report.restarted.iter().map(|(address, restarts)| (address.to_string(), (*restarts).into())).collect();
+    let restarted: Map<String, Value> = report
+        .restarted
+        .iter()
+        .map(|(address, restarts)| (address.to_string(), (*restarts).into()))
+        .collect();
     let sources: Map<String, Value> = report
         .sources
         .iter()
@@ -95,8 +114,14 @@ pub(super) fn json(name: &str, report: &Report, took: Duration) -> Value {
 fn rows(table: &ReportTable) -> Value {
     let rows = table.rows.iter().map(|row| {
         let fields = table.columns.iter().zip(row);
-        fields.map(|((name, ty), value)| (name.clone(), to_json(value, ty))).collect::<Map<_, _>>()
+        fields
+            .map(|((name, ty), value)| (name.clone(), to_json(value, ty)))
+            .collect::<Map<_, _>>()
     });
-    let columns: Vec<_> = table.columns.iter().map(|(name, ty)| json!({ "name": name, "type": ty.to_string() })).collect();
+    let columns: Vec<_> = table
+        .columns
+        .iter()
+        .map(|(name, ty)| json!({ "name": name, "type": ty.to_string() }))
+        .collect();
     json!({ "title": table.title, "columns": columns, "rows": rows.collect::<Vec<_>>() })
 }

@@ -1,0 +1,103 @@
+//! Files that are no components: each is told apart, by `check`, `up` and `inspect` alike.
+
+use std::path::{Path, PathBuf};
+
+use crate::fixture::{ADDER, App, airssys, ran, run};
+
+/// Checks, starts and inspects an application of one file; all three say the same, with exit code 4.
+#[track_caller]
+fn refused(bytes: impl AsRef<[u8]>, says: &[&str]) {
+    let app = App::new()
+        .file("part.wasm", bytes)
+        .manifest("[components.part]\nfile = \"part.wasm\"\n");
+    for command in ["check", "up"] {
+        let ran = app.run(command, &[]);
+        ran.fails(4, &["airssys.toml:4:8: `part.wasm` "]);
+        ran.fails(4, says);
+        assert_eq!(
+            app.run(command, &["--format", "json"]).error()["findings"][0]["kind"],
+            "bad-component"
+        );
+    }
+    run(&["inspect", &app.at("part.wasm")]).fails(4, says);
+}
+
+#[test]
+fn a_core_module() {
+    refused(
+        wat::parse_str("(module)").unwrap(),
+        &["is a core wasm module, not a component", "component new"],
+    );
+}
+
+#[test]
+fn text() {
+    refused("(component)", &["is wasm text (WAT), not a component"]);
+    refused("hello \u{1b}[31m", &["is not wasm", "\\u{1b}"]);
+}
+
+#[test]
+fn nothing() {
+    refused("", &["is empty"]);
+}
+
+#[test]
+fn a_truncated_component() {
+    let whole = wat::parse_str(ADDER).unwrap();
+    for length in [3, 9, whole.len() / 2, whole.len() - 1] {
+        refused(&whole[..length], &["is truncated"]);
+    }
+}
+
+#[test]
+fn an_executable() {
+    refused(std::fs::read("/bin/sh").unwrap(), &["is a native ELF file"]);
+}
+
+#[test]
+fn a_precompiled_artifact() {
+    // The compile cache holds one, behind its own header.
+    let app = App::of("adder", ADDER);
+    let cache = PathBuf::from(app.at("cache"));
+    assert_eq!(
+        ran(airssys()
+            .env("XDG_CACHE_HOME", &cache)
+            .args(["check", app.path()]))
+        .code,
+        0
+    );
+    let artifact = files(&cache)
+        .into_iter()
+        .filter_map(|file| {
+            let bytes = std::fs::read(file).unwrap();
+            let begin = bytes.windows(4).position(|window| window == b"\x7fELF")?;
+            Some(bytes[begin..].to_vec())
+        })
+        .next();
+    refused(
+        artifact.expect("an artifact in the cache"),
+        &["is a precompiled wasmtime artifact"],
+    );
+}
+
+fn files(directory: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    entries
+        .flat_map(|path| {
+            if path.is_dir() {
+                files(&path)
+            } else {
+                vec![path]
+            }
+        })
+        .collect()
+}
+
+#[test]
+fn a_file_that_is_not_there() {
+    run(&["inspect", "no/such/file.wasm"]).fails(6, &["no/such/file.wasm", "cannot be read"]);
+    let app = App::new();
+    run(&["inspect", app.path()]).fails(6, &["cannot be read"]);
+}

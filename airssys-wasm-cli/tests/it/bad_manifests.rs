@@ -1,0 +1,230 @@
+//! Manifests with faults: each is found before anything starts, with its place and what to do, and all at once.
+
+use crate::fixture::{ADDER, App, MISTYPED, NEEDY, Ran, SINK, run};
+
+/// What `check` says of an application; `up` says the same.
+fn checked(app: &App) -> Ran {
+    let ran = app.run("check", &[]);
+    let up = app.run("up", &[]);
+    assert_eq!((up.code, &up.stderr), (ran.code, &ran.stderr));
+    ran
+}
+
+#[test]
+fn an_unknown_key() {
+    let app = App::new().manifest("[components.a]\nfile = \"a.wasm\"\nmailbx = {}\n");
+    checked(&app).fails(
+        3,
+        &[
+            "airssys.toml:5:1: unknown key `mailbx`",
+            "did you mean `mailbox`?",
+        ],
+    );
+    let error = app.run("check", &["--format", "json"]).error();
+    assert_eq!(
+        (error["kind"].as_str(), error["exit_code"].as_u64()),
+        (Some("manifest"), Some(3))
+    );
+    let finding = &error["findings"][0];
+    assert_eq!(
+        (finding["line"].as_u64(), finding["column"].as_u64()),
+        (Some(5), Some(1))
+    );
+    assert_eq!(finding["hint"], "did you mean `mailbox`?");
+}
+
+#[test]
+fn a_missing_file() {
+    let app = App::new().manifest("[components.a]\nfile = \"a.wasm\"\n");
+    checked(&app).fails(
+        3,
+        &["airssys.toml:4:8: there is no file `a.wasm`", "looked for "],
+    );
+}
+
+#[test]
+fn no_manifest() {
+    let app = App::new();
+    checked(&app).fails(
+        6,
+        &[
+            "airssys.toml: cannot read the manifest",
+            "the directory has no `airssys.toml`",
+        ],
+    );
+    run(&["check", "no/such.toml"]).fails(6, &["no/such.toml"]);
+}
+
+#[test]
+fn a_name_given_twice() {
+    let app = App::of("a", ADDER)
+        .manifest("[components.a]\nfile = \"a.wasm\"\n[components.a]\nfile = \"a.wasm\"\n");
+    checked(&app).fails(3, &["airssys.toml:5:", "twice"]);
+
+    let app = App::of("a", SINK).file("in.txt", "x\n").manifest(
+        "[components.a]\nfile = \"a.wasm\"\n[sources.a]\nfile = \"in.txt\"\nformat = \"lines\"\nto = \"a\"\nfunction = \"put\"\n",
+    );
+    checked(&app).fails(
+        3,
+        &["airssys.toml:5:10: the source `a` has the name of the component in line 3"],
+    );
+}
+
+#[test]
+fn a_link_to_nowhere() {
+    let app = App::of("needy", NEEDY).component("adder", ADDER).manifest(
+        "[components.needy]\nfile = \"needy.wasm\"\n\
+         links = [ { import = \"test:app/add\", to = \"addr\" }, { import = \"test:app/other\", to = \"adder\" } ]\n\
+         [components.adder]\nfile = \"adder.wasm\"\n",
+    );
+    let ran = checked(&app);
+    ran.fails(
+        3,
+        &["the link of `needy` for `test:app/add` leads to `addr`, and there is no such component"],
+    );
+    ran.fails(
+        3,
+        &[
+            "did you mean `adder`?",
+            "`test:app/other` is not exported",
+            "2 errors in ",
+        ],
+    );
+}
+
+#[test]
+fn a_link_whose_types_differ() {
+    let app = App::of("importer", MISTYPED).component("adder", ADDER).manifest(
+        "[components.importer]\nfile = \"importer.wasm\"\nlinks = [ { import = \"test:app/add\", to = \"adder\" } ]\n\
+         [components.adder]\nfile = \"adder.wasm\"\n",
+    );
+    checked(&app).fails(
+        3,
+        &[
+            "airssys.toml:5:22: `importer` to `adder`:",
+            "`add` differs",
+            "func(a: u64, b: u64) -> u64",
+            "func(a: u32, b: u32) -> u32",
+        ],
+    );
+}
+
+#[test]
+fn imports_nobody_provides_are_all_listed() {
+    let app = App::of("needy", NEEDY).component("adder", ADDER).manifest(
+        "[components.needy]\nfile = \"needy.wasm\"\n[components.adder]\nfile = \"adder.wasm\"\n",
+    );
+    checked(&app).fails(
+        3,
+        &[
+            "`needy` imports `test:app/add` (add), and nothing provides it",
+            "`adder` exports it: add `{ import = \"test:app/add\", to = \"adder\" }` to `links`",
+            "`needy` imports `test:app/other` (one, two), and nothing provides it",
+            "2 errors in ",
+        ],
+    );
+}
+
+#[test]
+fn a_circular_start_order() {
+    let app = App::of("a", ADDER).manifest(
+        "[components.a]\nfile = \"a.wasm\"\nafter = [\"b\"]\n[components.b]\nfile = \"a.wasm\"\nafter = [\"c\"]\n\
+         [components.c]\nfile = \"a.wasm\"\nafter = [\"b\"]\n",
+    );
+    checked(&app).fails(
+        3,
+        &["airssys.toml:8:10: the start order is circular: `b` after `c` after `b`"],
+    );
+}
+
+#[test]
+fn circular_links_are_fine() {
+    let relay = r#"(component
+      (import "test:app/add" (instance $next (export "add" (func (param "a" u32) (param "b" u32) (result u32)))))
+      (core func $next (canon lower (func $next "add")))
+      (core module $m
+        (import "next" "add" (func $next (param i32 i32) (result i32)))
+        (func (export "add") (param i32 i32) (result i32) (call $next (local.get 0) (local.get 1))))
+      (core instance $i (instantiate $m (with "next" (instance (export "add" (func $next))))))
+      (func $add (param "a" u32) (param "b" u32) (result u32) (canon lift (core func $i "add")))
+      (instance (export "test:app/add") (export "add" (func $add))))"#;
+    let app = App::of("a", relay).manifest(
+        "[components.a]\nfile = \"a.wasm\"\nlinks = [ { import = \"test:app/add\", to = \"b\" } ]\n\
+         [components.b]\nfile = \"a.wasm\"\nlinks = [ { import = \"test:app/add\", to = \"a\" } ]\n",
+    );
+    let ran = app.run("check", &[]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    // The circular wait is refused when it happens, by name.
+    app.run("call", &["a", "add", "1", "2"])
+        .fails(5, &["app/a", "app/b", "for ever"]);
+}
+
+#[test]
+fn one_walk_finds_everything() {
+    let app = App::of("needy", NEEDY).component("adder", ADDER).manifest(
+        "[components.needy]\nfile = \"needy.wasm\"\nafter = [\"nobody\"]\nconfig = { x = \"1\" }\n\
+         limits = { memory = \"1GiB\" }\nmailbox = { depth = 0 }\n\
+         links = [ { import = \"test:app/ad\", to = \"adder\" } ]\n\
+         [components.adder]\nfile = \"adder.wasm\"\n[components.gone]\nfile = \"gone.wasm\"\n\
+         [options.o]\nsets = \"nobody.x\"\ntype = \"string\"\n\
+         [sources.s]\nfile = \"gone.json\"\nto = \"adder\"\nfunction = \"ad\"\nin-flight = 0\n\
+         [sources.t]\nfile = \"needy.wasm\"\nto = \"adder\"\nfunction = \"add\"\n\
+         [report]\ncounted = { component = \"adder\", function = \"add\" }\n\
+         tables = [ { title = \"T\", component = \"ader\", function = \"x\" } ]\n",
+    );
+    let ran = checked(&app);
+    ran.fails(
+        3,
+        &[
+            "`needy` starts after `nobody`",
+            "`needy` is configured, and does not export `airssys:actor/init`",
+            "the limit `memory` is larger",
+            "a mailbox of that depth",
+            "`needy` does not import `test:app/ad`",
+            "`needy` imports `test:app/add` (add)",
+            "`needy` imports `test:app/other` (one, two)",
+            "there is no file `gone.wasm`",
+            "the option `o` sets `nobody`",
+            "there is no file `gone.json`",
+            "`adder`: there is no exported function `ad`; did you mean `test:app/add#add`?",
+            "0 calls cannot be in flight",
+            "`add` of `adder` is func(a: u32, b: u32) -> u32",
+            "`add` is func(a: u32, b: u32) -> u32",
+            "the report asks `ader`",
+        ],
+    );
+    // In the order of the text.
+    let lines: Vec<u32> = ran
+        .stderr
+        .lines()
+        .filter_map(|line| {
+            line.split("airssys.toml:")
+                .nth(1)?
+                .split(':')
+                .next()?
+                .parse()
+                .ok()
+        })
+        .collect();
+    assert!(lines.len() >= 15 && lines.is_sorted(), "{lines:?}");
+}
+
+#[test]
+fn a_log_that_is_not_granted() {
+    let chatty = r#"(component
+      (import "airssys:actor/log@0.1.0" (instance
+        (type $l (enum "trace" "debug" "info" "warn" "error"))
+        (export "level" (type $level (eq $l)))
+        (export "log" (func (param "level" $level) (param "message" string))))))"#;
+    let app = App::of("chatty", chatty);
+    checked(&app).fails(
+        3,
+        &[
+            "`chatty` imports `airssys:actor/log`, which it is not granted",
+            "grants = { log = true }",
+        ],
+    );
+    let app = App::of("chatty", chatty)
+        .manifest("[components.chatty]\nfile = \"chatty.wasm\"\ngrants = { log = true }\n");
+    assert_eq!(app.run("check", &[]).code, 0);
+}

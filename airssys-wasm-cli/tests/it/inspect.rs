@@ -1,0 +1,88 @@
+//! `airssys inspect`: what a component is, offers and needs.
+
+use crate::fixture::{ADDER, App, NEEDY, quakes, run};
+
+#[test]
+fn imports_are_sorted_by_who_answers_them() {
+    let intake = format!("{}/components/intake.wasm", quakes());
+    let report = run(&["inspect", &intake, "--format", "json"]).json();
+    let provider = |name: &str| {
+        let imports = report["imports"].as_array().unwrap();
+        let import = imports
+            .iter()
+            .find(|import| import["interface"].as_str().unwrap().starts_with(name))
+            .unwrap();
+        import["provided-by"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(provider("quakes:app/parse"), "link");
+    assert_eq!(provider("quakes:app/types"), "types");
+
+    let classify = format!("{}/components/classify.wasm", quakes());
+    let text = run(&["inspect", &classify]).stdout;
+    assert!(
+        text.contains("airssys:actor/log@0.1.0  — from the host, if `grants` has `log = true`"),
+        "{text}"
+    );
+    assert!(
+        text.contains("init: func(config: list<tuple<string, string>>) -> result<_, string>"),
+        "{text}"
+    );
+}
+
+#[test]
+fn wasi_is_the_hosts_with_or_without_a_grant() {
+    let app = App::new().component(
+        "wasi",
+        r#"(component
+          (import "wasi:random/random@0.2.0" (instance (export "get-random-u64" (func (result u64)))))
+          (import "wasi:cli/exit@0.2.3" (instance (export "exit" (func (param "status" (result))))))
+          (import "wasi:nn/unknown@0.2.0" (instance (export "f" (func)))))"#,
+    );
+    let text = run(&["inspect", &app.at("wasi.wasm")]).stdout;
+    for line in [
+        "wasi:random/random@0.2.0  — from the host, if `grants` has `random = true`",
+        "wasi:cli/exit@0.2.3  — from the host, nothing to grant",
+        "wasi:nn/unknown@0.2.0  — not provided by this host",
+    ] {
+        assert!(text.contains(line), "no `{line}` in {text}");
+    }
+}
+
+#[test]
+fn size_digest_and_load_are_told() {
+    let app = App::new()
+        .component("adder", ADDER)
+        .component("needy", NEEDY);
+    let first = run(&["inspect", &app.at("adder.wasm"), "--format", "json"]).json();
+    let second = run(&["inspect", &app.at("adder.wasm"), "--format", "json"]).json();
+    assert_eq!(first["digest"], second["digest"]);
+    assert!(first["size_bytes"].as_u64().unwrap() > 100);
+    assert_eq!(second["loaded"], "cached");
+    assert_eq!(
+        first["exports"][0]["functions"][0]["type"],
+        "func(a: u32, b: u32) -> u32"
+    );
+    let text = run(&["inspect", &app.at("needy.wasm")]).stdout;
+    assert!(text.contains("exports\n  nothing"), "{text}");
+}
+
+#[test]
+fn a_component_that_does_not_fit_a_class_says_why() {
+    let big = "(component (core module $m (memory 100)) (core instance (instantiate $m)))";
+    let app = App::new().component("big", big);
+    let report = run(&["inspect", &app.at("big.wasm"), "--format", "json"]).json();
+    assert_eq!(
+        report["does-not-fit"]["standard"].as_array().unwrap().len(),
+        0
+    );
+    assert_eq!(
+        report["does-not-fit"]["tiny"].as_array().unwrap().len(),
+        1,
+        "{report}"
+    );
+    let text = run(&["inspect", &app.at("big.wasm")]).stdout;
+    assert!(
+        text.contains("tiny") && text.contains("does not fit: "),
+        "{text}"
+    );
+}

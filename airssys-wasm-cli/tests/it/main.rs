@@ -1,0 +1,12 @@
+//! The command as a user has it: the real binary, on the example and on small applications of its own.
+#![cfg(test)]
+
+mod bad_files;
+mod bad_guests;
+mod bad_manifests;
+mod call;
+mod fixture;
+mod inspect;
+mod quakes;
+mod running;
+mod usage;

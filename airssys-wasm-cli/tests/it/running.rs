@@ -1,0 +1,70 @@
+//! An application that runs until it is told to stop.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Child, Command, Stdio};
+
+use crate::fixture::{ADDER, App, SINK, airssys};
+
+/// Starts `up`, and waits until it says that it runs.
+fn start(app: &App, args: &[&str]) -> (Child, BufReader<std::process::ChildStderr>) {
+    let mut child = airssys()
+        .args(["up", app.path(), "--log", "info"])
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("running") {
+        line.clear();
+        assert_ne!(
+            stderr.read_line(&mut line).unwrap(),
+            0,
+            "it ended before it ran"
+        );
+    }
+    (child, stderr)
+}
+
+fn signal(child: &Child, name: &str) {
+    assert!(
+        Command::new("kill")
+            .args([name, &child.id().to_string()])
+            .status()
+            .unwrap()
+            .success()
+    );
+}
+
+#[test]
+fn without_sources_it_runs_until_a_signal() {
+    for name in ["-TERM", "-INT"] {
+        let app = App::of("adder", ADDER);
+        let (mut child, _stderr) = start(&app, &[]);
+        signal(&child, name);
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{name}");
+    }
+}
+
+#[test]
+fn a_source_that_is_interrupted_says_how_far_it_came() {
+    for (name, code) in [("-INT", 130), ("-TERM", 143)] {
+        let app = App::of("sink", SINK).manifest(
+            "[components.sink]\nfile = \"sink.wasm\"\n\
+             [sources.feed]\nfile = \"sink.wasm\"\nformat = \"lines\"\nto = \"sink\"\nfunction = \"put\"\n",
+        );
+        // Its input is a pipe that nobody writes to or closes.
+        let (mut child, mut stderr) = start(&app, &["--input", "-"]);
+        let _open = child.stdin.take().unwrap();
+        signal(&child, name);
+        assert_eq!(child.wait().unwrap().code(), Some(code), "{name}");
+        let mut rest = String::new();
+        stderr.read_to_string(&mut rest).unwrap();
+        assert!(
+            rest.contains("stopped by a signal after 0 events"),
+            "{rest}"
+        );
+    }
+}

@@ -1,0 +1,83 @@
+//! The command line itself: help, mistakes, formats.
+
+use crate::fixture::{ADDER, App, quakes, run};
+
+#[test]
+fn help_names_every_exit_code() {
+    let ran = run(&["--help"]);
+    assert_eq!(ran.code, 0);
+    for code in [
+        "  0 ", "  1 ", "  2 ", "  3 ", "  4 ", "  5 ", "  6 ", "  130 ",
+    ] {
+        assert!(ran.stdout.contains(code), "no {code} in {}", ran.stdout);
+    }
+    assert_eq!(
+        run(&["--version"]).stdout,
+        concat!("airssys ", env!("CARGO_PKG_VERSION"), "\n")
+    );
+    run(&["help"]);
+}
+
+#[test]
+fn a_manifests_options_are_in_its_help() {
+    let ran = run(&["up", &quakes(), "--help"]);
+    assert_eq!(ran.code, 0);
+    assert!(ran.stdout.contains("--poison <INTEGER>"), "{}", ran.stdout);
+    assert!(
+        ran.stdout.contains("make classify trap on N chosen events"),
+        "{}",
+        ran.stdout
+    );
+    let ran = run(&["up", "no/such", "--help"]);
+    assert!(ran.code == 0 && !ran.stdout.contains("poison"), "{ran:?}");
+}
+
+#[test]
+fn an_unknown_option_is_met_with_the_nearest() {
+    run(&["up", &quakes(), "--posion", "3"]).fails(2, &["'--posion'", "'--poison'"]);
+    run(&["up", "--posion", "3", &quakes()]).fails(2, &["'--posion'", "'--poison'"]);
+    let error = run(&["up", &quakes(), "--posion", "3", "--format", "json"]).error();
+    assert_eq!(
+        (error["kind"].as_str(), error["exit_code"].as_u64()),
+        (Some("usage"), Some(2))
+    );
+    assert!(
+        error["hint"].as_str().unwrap().contains("--poison"),
+        "{error}"
+    );
+}
+
+#[test]
+fn an_options_value_has_its_type() {
+    run(&["up", &quakes(), "--poison", "many"]).fails(2, &["many", "a whole number"]);
+    run(&["up", &quakes(), "--poison"]).fails(2, &["--poison"]);
+}
+
+#[test]
+fn an_input_for_nobody_is_refused() {
+    let app = App::of("adder", ADDER).file("in.json", "[]");
+    app.run("up", &["--input", &app.at("in.json")])
+        .fails(2, &["the manifest has no source"]);
+    run(&["up", &quakes(), "--input", "no/such.json"])
+        .fails(3, &["there is no input file no/such.json"]);
+}
+
+#[test]
+fn an_option_that_would_hide_one_of_ours_is_a_fault_of_the_manifest() {
+    let app = App::of("adder", ADDER).manifest(
+        "[components.adder]\nfile = \"adder.wasm\"\n[options.input]\nsets = \"adder.x\"\ntype = \"string\"\n",
+    );
+    app.run("check", &[]).fails(
+        3,
+        &["airssys.toml:5:10: `input` cannot be the name of an option"],
+    );
+}
+
+#[test]
+fn mistakes_without_a_manifest() {
+    run(&[]).fails(2, &["Usage"]);
+    run(&["upp"]).fails(2, &["'upp'", "'up'"]);
+    run(&["check"]).fails(2, &["MANIFEST"]);
+    run(&["check", &quakes(), "--log", "a=b=c"]).fails(2, &["--log", "is not a level"]);
+    run(&["check", &quakes(), "--format", "yaml"]).fails(2, &["yaml"]);
+}
