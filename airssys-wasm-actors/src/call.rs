@@ -19,6 +19,7 @@ use crate::envelope::{CALL_DEPTH_MAX, CallContext, Envelope};
 use crate::error::CallError;
 use crate::mailbox::{BackpressureStrategy, Refusal};
 use crate::reply::{Answer, ReplyCell};
+use crate::resting;
 use crate::slot::Slot;
 use crate::wait_for;
 
@@ -32,9 +33,17 @@ pub(crate) struct PendingCall {
     cell: Arc<ReplyCell>,
     reply_by: Instant,
     within: Duration,
+    state: State,
+}
+
+enum State {
+    /// Not sent before the first poll, which knows whom to wake.
+    New(Box<Envelope>),
     /// Waiting for room in the mailbox.
-    room: Option<Room>,
-    counted: bool,
+    Room(Room),
+    Sent,
+    /// Ended, and counted.
+    Ended,
 }
 
 /// What a call is made of.
@@ -50,14 +59,8 @@ pub(crate) struct CallRequest<'a> {
 }
 
 impl PendingCall {
-    /// Sends the message. An error is the call's end, already counted.
-    pub(crate) fn start(request: CallRequest<'_>) -> Result<Self, CallError> {
-        let target = request.target;
-        target.counters().call();
-        Self::send(request).inspect_err(|_| target.counters().ended(false))
-    }
-
-    fn send(request: CallRequest<'_>) -> Result<Self, CallError> {
+    /// Makes the message; the first poll sends it.
+    pub(crate) fn start(request: CallRequest<'_>) -> Self {
         let CallRequest {
             target,
             caller,
@@ -67,23 +70,12 @@ impl PendingCall {
             within,
             cell,
         } = request;
-        let depth = parent.chain.len() + usize::from(caller.is_some());
-        if depth > CALL_DEPTH_MAX {
-            return Err(CallError::CallDepth {
-                depth,
-                depth_max: CALL_DEPTH_MAX,
-            });
-        }
+        target.counters().call();
         let own = Instant::now() + within;
         let reply_by = parent.reply_by.map_or(own, |inherited| inherited.min(own));
-        let mut chain = parent.chain.clone();
-        if let Some(caller) = caller {
-            wait_for::check(caller, target, &parent.chain)?;
-            chain.push(caller.id());
-        }
         let context = CallContext {
             reply_by: Some(reply_by),
-            chain,
+            chain: parent.chain.clone(),
             trace: parent.trace,
         };
         let sender = caller.map(|slot| slot.id());
@@ -95,70 +87,94 @@ impl PendingCall {
             context,
             cell.open(),
         );
-        let mut call = Self {
+        Self {
             target: Arc::clone(target),
             caller: caller.cloned(),
             cell: Arc::clone(cell),
             reply_by,
             within,
-            room: None,
-            counted: true,
-        };
-        // An error from here on drops `call`, which takes the wait-for edge back.
-        match target.mailbox().push(envelope) {
-            Ok(()) => {}
-            Err(Refusal::Full(envelope))
-                if target.mailbox().config().strategy == BackpressureStrategy::Block =>
-            {
-                let target = Arc::clone(target);
-                call.room = Some(Box::pin(async move {
-                    target.mailbox().push_blocked(envelope).await
-                }));
-            }
-            Err(refusal) => return Err(refused(target, refusal).0),
+            state: State::New(envelope),
         }
-        call.counted = false;
-        Ok(call)
+    }
+
+    /// Sends the message, by the short road where the callee rests.
+    fn send(
+        &mut self,
+        mut envelope: Box<Envelope>,
+        cx: &mut Context<'_>,
+    ) -> Result<State, CallError> {
+        let chain = &mut envelope.context.chain;
+        let depth = chain.len() + usize::from(self.caller.is_some());
+        if depth > CALL_DEPTH_MAX {
+            return Err(CallError::CallDepth {
+                depth,
+                depth_max: CALL_DEPTH_MAX,
+            });
+        }
+        if let Some(caller) = &self.caller {
+            wait_for::check(caller, &self.target, chain)?;
+            chain.push(caller.id());
+        }
+        let Err(envelope) = resting::run_now(&self.target, envelope, cx) else {
+            return Ok(State::Sent);
+        };
+        match self.target.mailbox().push(envelope) {
+            Ok(()) => Ok(State::Sent),
+            Err(Refusal::Full(envelope))
+                if self.target.mailbox().config().strategy == BackpressureStrategy::Block =>
+            {
+                let target = Arc::clone(&self.target);
+                let room = async move { target.mailbox().push_blocked(envelope).await };
+                Ok(State::Room(Box::pin(room)))
+            }
+            Err(refusal) => Err(refused(&self.target, refusal).0),
+        }
     }
 
     /// The end of the call, if it has come. `timer` is the caller's, kept over its calls.
     pub(crate) fn poll(&mut self, timer: &mut LazyTimer, cx: &mut Context<'_>) -> Poll<Answer> {
-        if let Some(room) = &mut self.room {
+        // While the message is being sent the call counts as sent: if it is left then, it is abandoned.
+        match std::mem::replace(&mut self.state, State::Sent) {
+            State::New(envelope) => match self.send(envelope, cx) {
+                Ok(state) => self.state = state,
+                Err(why) => return Poll::Ready(self.end(Err(why))),
+            },
+            other => self.state = other,
+        }
+        if let State::Room(room) = &mut self.state {
             match room.as_mut().poll(cx) {
-                Poll::Ready(Ok(())) => self.room = None,
+                Poll::Ready(Ok(())) => self.state = State::Sent,
                 Poll::Ready(Err(refusal)) => {
-                    self.room = None;
                     let why = refused(&self.target, refusal).0;
                     return Poll::Ready(self.end(Err(why)));
                 }
                 Poll::Pending => {}
             }
         }
-        if self.room.is_none()
-            && let Poll::Ready(answer) = self.cell.poll(cx)
-        {
+        let sent = matches!(self.state, State::Sent);
+        if sent && let Poll::Ready(answer) = self.cell.poll(cx) {
             return Poll::Ready(self.end(answer));
         }
-        if timer.poll_reached(self.reply_by, cx) {
-            // An answer that came just now still counts: it is looked for once more.
-            if self.room.is_none()
-                && let Poll::Ready(answer) = self.cell.poll(cx)
-            {
-                return Poll::Ready(self.end(answer));
-            }
-            self.cell.abandon();
-            self.room = None;
-            let why = CallError::Deadline {
-                address: self.target.address().clone(),
-                within: self.within,
-            };
-            return Poll::Ready(self.end(Err(why)));
+        if !timer.poll_reached(self.reply_by, cx) {
+            return Poll::Pending;
         }
-        Poll::Pending
+        // An answer that came just now still counts: it is looked for once more.
+        if sent && let Poll::Ready(answer) = self.cell.poll(cx) {
+            return Poll::Ready(self.end(answer));
+        }
+        self.cell.abandon();
+        let address = self.target.address().clone();
+        Poll::Ready(self.end(Err(CallError::Deadline {
+            address,
+            within: self.within,
+        })))
     }
 
     fn end(&mut self, answer: Answer) -> Answer {
-        if !std::mem::replace(&mut self.counted, true) {
+        if !matches!(
+            std::mem::replace(&mut self.state, State::Ended),
+            State::Ended
+        ) {
             self.target.counters().ended(answer.is_ok());
         }
         self.stop_waiting();
@@ -183,7 +199,7 @@ impl PendingCall {
 impl Drop for PendingCall {
     fn drop(&mut self) {
         self.stop_waiting();
-        if !self.counted {
+        if !matches!(self.state, State::Ended) {
             self.cell.abandon();
             self.target.counters().abandoned();
         }

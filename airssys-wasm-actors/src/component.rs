@@ -19,6 +19,7 @@ use crate::error::CallError;
 use crate::exit::ExitReason;
 use crate::health::ChildHealth;
 use crate::link::{Link, LinkTargets, LinkedOutbound};
+use crate::resting::Reclaimed;
 use crate::slot::Slot;
 
 const INIT: &str = "airssys:actor/init#init";
@@ -137,6 +138,18 @@ impl ComponentBehaviour {
 }
 
 impl Behaviour for ComponentBehaviour {
+    fn park(self, slot: &Slot) -> Option<Self> {
+        if !slot.rests() {
+            return Some(self);
+        }
+        slot.resting().park(self);
+        None
+    }
+
+    fn reclaim(slot: &Slot) -> Reclaimed<Self> {
+        slot.resting().reclaim()
+    }
+
     async fn deliver(mut self, mut envelope: Box<Envelope>) -> Result<Self, ExitReason> {
         let args = envelope.begin();
         let export = envelope.export;

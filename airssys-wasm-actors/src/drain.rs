@@ -10,7 +10,7 @@ use std::future::{Future, poll_fn};
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use futures_util::FutureExt;
 
@@ -18,6 +18,7 @@ use crate::envelope::Envelope;
 use crate::exit::ExitReason;
 use crate::health::ChildHealth;
 use crate::mailbox::{Control, Next};
+use crate::resting::{Reclaimed, Step};
 use crate::slot::Slot;
 use crate::supervisor::ExitSink;
 
@@ -33,6 +34,16 @@ pub(crate) trait Behaviour: Sized + Send + 'static {
         self,
         envelope: Box<Envelope>,
     ) -> impl Future<Output = Result<Self, ExitReason>> + Send;
+
+    /// Lies down where callers find it, while there is nothing to do; or stays with the drain.
+    fn park(self, _slot: &Slot) -> Option<Self> {
+        Some(self)
+    }
+
+    /// Gets up again. Only asked after [`Behaviour::park`] took it.
+    fn reclaim(_slot: &Slot) -> Reclaimed<Self> {
+        Reclaimed::Away
+    }
 
     /// Says how it is.
     fn health(self) -> impl Future<Output = Result<(Self, ChildHealth), ExitReason>> + Send;
@@ -71,59 +82,122 @@ impl Drop for ExitGuard {
     }
 }
 
+/// What the drain still has to answer for: dropped last, whichever way the drain ends.
+struct Lease {
+    slot: Arc<Slot>,
+    guard: Option<ExitGuard>,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(guard) = self.guard.take() {
+            self.slot.resting().leave(guard);
+        }
+    }
+}
+
 /// Drains the mailbox of `slot` until the incarnation ends.
-pub(crate) async fn drain<B: Behaviour>(behaviour: B, slot: Arc<Slot>, mut guard: ExitGuard) {
+pub(crate) async fn drain<B: Behaviour>(behaviour: B, slot: Arc<Slot>, guard: ExitGuard) {
+    let mut lease = Lease {
+        slot: Arc::clone(&slot),
+        guard: Some(guard),
+    };
     let run = AssertUnwindSafe(run(behaviour, &slot)).catch_unwind();
     let reason = match run.await {
         Ok(reason) => reason,
         Err(panic) => ExitReason::panicked(&*panic),
     };
-    guard.reason = Some(reason);
+    if let Some(guard) = &mut lease.guard {
+        guard.reason = Some(reason);
+    }
 }
 
-async fn run<B: Behaviour>(mut behaviour: B, slot: &Arc<Slot>) -> ExitReason {
+/// What comes next for a drain that has its behaviour in hand.
+enum Turn<B> {
+    Next(B, Next),
+    /// A caller began this message; it is to be polled on, at once.
+    Adopt(Step<B>),
+    Ended(ExitReason),
+}
+
+fn poll_turn<B: Behaviour>(
+    held: &mut Option<B>,
+    slot: &Slot,
+    cx: &mut Context<'_>,
+) -> Poll<Turn<B>> {
+    loop {
+        slot.lane().busy();
+        let behaviour = match held.take() {
+            Some(behaviour) => behaviour,
+            None => {
+                // Registered first: whoever puts it back afterwards finds whom to wake.
+                slot.lane().watch(cx);
+                match B::reclaim(slot) {
+                    Reclaimed::Whole(behaviour) => behaviour,
+                    Reclaimed::Running(step) => return Poll::Ready(Turn::Adopt(step)),
+                    Reclaimed::Ended(reason) => return Poll::Ready(Turn::Ended(reason)),
+                    Reclaimed::Away => return Poll::Pending,
+                }
+            }
+        };
+        if let Some(next) = slot.mailbox().take_next(slot.lane()) {
+            return Poll::Ready(Turn::Next(behaviour, next));
+        }
+        slot.lane().watch(cx);
+        *held = behaviour.park(slot);
+        if slot.mailbox().settle(slot.lane()) {
+            return Poll::Pending;
+        }
+    }
+}
+
+async fn run<B: Behaviour>(behaviour: B, slot: &Arc<Slot>) -> ExitReason {
+    let mut held = Some(behaviour);
     let mut handled = 0_u32;
     loop {
-        match poll_fn(|cx| slot.mailbox().poll_next(slot.lane(), cx)).await {
-            Next::Killed => return ExitReason::Killed,
-            Next::Control(Control::Stop) => {
+        let step = match poll_fn(|cx| poll_turn(&mut held, slot, cx)).await {
+            Turn::Ended(reason) => return reason,
+            Turn::Adopt(step) => or_killed(slot, step).await,
+            Turn::Next(_, Next::Killed) => return ExitReason::Killed,
+            Turn::Next(behaviour, Next::Control(Control::Stop)) => {
                 let stopping = behaviour.stop(ExitReason::Shutdown);
                 return match or_killed(slot, stopping).await {
                     Some(()) => ExitReason::Shutdown,
                     None => ExitReason::Killed,
                 };
             }
-            Next::Control(Control::Health(answer)) => {
-                match or_killed(slot, behaviour.health()).await {
-                    Some(Ok((back, health))) => {
-                        behaviour = back;
+            Turn::Next(behaviour, Next::Control(Control::Health(answer))) => {
+                let asked = or_killed(slot, behaviour.health()).await;
+                asked.map(|asked| {
+                    asked.map(|(behaviour, health)| {
                         // The asker may have left.
                         let _ = answer.send(health);
-                    }
-                    Some(Err(reason)) => return reason,
-                    None => return ExitReason::Killed,
-                }
+                        behaviour
+                    })
+                })
             }
-            Next::Message(envelope) => {
+            Turn::Next(behaviour, Next::Message(envelope)) => {
                 if slot.lane().killed() {
                     put_back(slot, envelope);
                     return ExitReason::Killed;
                 }
                 if envelope.is_expired() {
                     expire(slot, envelope);
+                    held = Some(behaviour);
                     continue;
                 }
-                match or_killed(slot, behaviour.deliver(envelope)).await {
-                    Some(Ok(back)) => behaviour = back,
-                    Some(Err(reason)) => return reason,
-                    None => return ExitReason::Killed,
-                }
-                handled += 1;
-                if handled >= MESSAGES_PER_YIELD {
-                    handled = 0;
-                    tokio::task::yield_now().await;
-                }
+                or_killed(slot, behaviour.deliver(envelope)).await
             }
+        };
+        match step {
+            Some(Ok(behaviour)) => held = Some(behaviour),
+            Some(Err(reason)) => return reason,
+            None => return ExitReason::Killed,
+        }
+        handled += 1;
+        if handled >= MESSAGES_PER_YIELD {
+            handled = 0;
+            tokio::task::yield_now().await;
         }
     }
 }

@@ -182,7 +182,8 @@ impl Envelope {
         }
     }
 
-    fn release(&mut self) {
+    /// Gives its room in the mailbox back.
+    pub(crate) fn release(&mut self) {
         let units = std::mem::take(&mut self.units);
         if units > 0 {
             self.target.mailbox().release(units);

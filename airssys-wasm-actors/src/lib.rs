@@ -32,6 +32,7 @@ mod manifest;
 mod native;
 mod reference;
 mod reply;
+mod resting;
 mod shared;
 mod slot;
 mod source;
@@ -42,8 +43,8 @@ mod wait_for;
 
 pub use address::{ADDRESS_BYTES_MAX, ActorAddress, ActorId, AddressError};
 pub use application::{
-    Application, ApplicationEnded, InputOverride, Loading, LoadingObserver, Report, ReportError, ReportTable,
-    ResolveOptions, ResolvedComponent, RunningApplication,
+    Application, ApplicationEnded, InputOverride, Loading, LoadingObserver, Report, ReportError,
+    ReportTable, ResolveOptions, ResolvedComponent, RunningApplication,
 };
 pub use component::ComponentStart;
 pub use counters::Counters;

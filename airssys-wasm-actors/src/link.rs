@@ -177,7 +177,7 @@ impl Outbound for LinkedOutbound {
             });
             return;
         };
-        let started = PendingCall::start(CallRequest {
+        self.state = State::Waiting(PendingCall::start(CallRequest {
             target: &target.slot,
             caller: Some(&self.slot),
             export: target.export,
@@ -185,11 +185,7 @@ impl Outbound for LinkedOutbound {
             parent: &self.context,
             within: target.within,
             cell: &self.cell,
-        });
-        self.state = match started {
-            Ok(call) => State::Waiting(call),
-            Err(why) => State::Failed(why),
-        };
+        }));
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Args, LinkFailure>> {

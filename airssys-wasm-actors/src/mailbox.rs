@@ -12,7 +12,6 @@ mod lane;
 mod tests;
 
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
@@ -217,21 +216,51 @@ impl Mailbox {
         }
     }
 
-    /// What the drain of `lane` does next: kill, then control, then a message put back, then data.
-    pub(crate) fn poll_next(&self, lane: &Lane, cx: &mut Context<'_>) -> Poll<Next> {
-        loop {
-            lane.busy();
-            if lane.killed() {
-                return Poll::Ready(Next::Killed);
-            }
-            if let Some(control) = lane.take_control() {
-                return Poll::Ready(Next::Control(control));
-            }
-            if let Some(envelope) = lane.take_retry().or_else(|| self.rx.try_recv().ok()) {
-                return Poll::Ready(Next::Message(envelope));
-            }
-            if lane.settle(cx, || !self.rx.is_empty()) {
-                return Poll::Pending;
+    /// What the drain of `lane` does next, if there is anything: kill, then control, then a message
+    /// put back, then data.
+    pub(crate) fn take_next(&self, lane: &Lane) -> Option<Next> {
+        if lane.killed() {
+            return Some(Next::Killed);
+        }
+        if let Some(control) = lane.take_control() {
+            return Some(Next::Control(control));
+        }
+        lane.take_retry()
+            .or_else(|| self.rx.try_recv().ok())
+            .map(Next::Message)
+    }
+
+    /// Marks the drain of `lane` idle; `true` if it may sleep, `false` if it must look again. Its
+    /// waker has been registered before.
+    pub(crate) fn settle(&self, lane: &Lane) -> bool {
+        lane.settle(|| self.has_queued())
+    }
+
+    /// The same for a caller that had won the edge of `lane`: whatever has come wakes the drain.
+    pub(crate) fn settle_for(&self, lane: &Lane) {
+        lane.settle_for(|| self.has_queued());
+    }
+
+    /// Whether a message waits in the data queue.
+    pub(crate) fn has_queued(&self) -> bool {
+        !self.rx.is_empty()
+    }
+
+    /// Permits a message that will not be queued, or gives it back.
+    pub(crate) fn permit_now(
+        &self,
+        envelope: Box<Envelope>,
+    ) -> Result<Box<Envelope>, Box<Envelope>> {
+        match self.measure(envelope) {
+            Ok((mut envelope, units)) => match self.budget.try_reserve_now(units) {
+                Ok(()) => {
+                    envelope.permitted(units);
+                    Ok(envelope)
+                }
+                Err(_) => Err(envelope),
+            },
+            Err(Refusal::Full(back) | Refusal::TooLarge(back, _) | Refusal::Closed(back)) => {
+                Err(back)
             }
         }
     }

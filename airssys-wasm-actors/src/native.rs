@@ -236,7 +236,7 @@ impl Context {
             parent: &self.context,
             within,
             cell: &self.cell,
-        })?;
+        });
         poll_fn(|cx| pending.poll(&mut self.timer, cx)).await
     }
 }

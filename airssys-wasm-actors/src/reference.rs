@@ -266,7 +266,7 @@ impl ActorFunction {
             },
             within: options.within,
             cell: &Arc::<ReplyCell>::default(),
-        })?;
+        });
         poll_fn(|cx| pending.poll(&mut timer, cx)).await
     }
 

@@ -20,6 +20,7 @@ use crate::slot::Slot;
 
 pub(crate) struct Shared {
     engine: Engine,
+    short_road: bool,
     next_id: AtomicU64,
     registry: RwLock<Registry>,
     dead_letters: DeadLetters,
@@ -39,10 +40,12 @@ impl Shared {
         engine: Engine,
         dead_letters: DeadLetterLimits,
         events_capacity: usize,
+        short_road: bool,
     ) -> Arc<Self> {
         let (events, _) = broadcast::channel(events_capacity.max(1));
         Arc::new(Self {
             engine,
+            short_road,
             next_id: AtomicU64::new(1),
             registry: RwLock::default(),
             dead_letters: DeadLetters::new(dead_letters),
@@ -53,6 +56,11 @@ impl Shared {
 
     pub(crate) fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// Whether callers may run the calls of idle components themselves.
+    pub(crate) fn short_road(&self) -> bool {
+        self.short_road
     }
 
     pub(crate) fn next_id(&self) -> ActorId {

@@ -19,6 +19,7 @@ use crate::error::CallError;
 use crate::events::Event;
 use crate::exit::ExitReason;
 use crate::mailbox::{Lane, Mailbox, MailboxConfig};
+use crate::resting::Resting;
 use crate::shared::Shared;
 
 /// No actor: ids begin at 1.
@@ -36,6 +37,9 @@ pub(crate) struct Slot {
     incarnation: AtomicU64,
     /// Whom it waits for in a linked call, for the search for cycles.
     waiting_on: AtomicU64,
+    /// Whether its behaviour lies in `resting` while it is idle.
+    rests: bool,
+    resting: Resting,
     life: Mutex<Life>,
 }
 
@@ -57,6 +61,7 @@ impl Slot {
         address: ActorAddress,
         surface: Arc<Surface>,
         mailbox: MailboxConfig,
+        rests: bool,
     ) -> Arc<Self> {
         let lane = Arc::new(Lane::default());
         Arc::new(Self {
@@ -69,6 +74,8 @@ impl Slot {
             counters: SlotCounters::default(),
             incarnation: AtomicU64::new(0),
             waiting_on: AtomicU64::new(NOBODY),
+            rests: rests && shared.short_road(),
+            resting: Resting::default(),
             life: Mutex::default(),
         })
     }
@@ -91,6 +98,15 @@ impl Slot {
 
     pub(crate) fn lane(&self) -> &Lane {
         &self.lane
+    }
+
+    /// Whether callers may find it in [`Slot::resting`].
+    pub(crate) fn rests(&self) -> bool {
+        self.rests
+    }
+
+    pub(crate) fn resting(&self) -> &Resting {
+        &self.resting
     }
 
     pub(crate) fn counters(&self) -> &SlotCounters {
@@ -255,10 +271,10 @@ pub(crate) mod testing {
             ..EngineConfig::default()
         })
         .unwrap();
-        let shared = Shared::new(engine, crate::DeadLetterLimits::default(), 16);
+        let shared = Shared::new(engine, crate::DeadLetterLimits::default(), 16, true);
         let wit = "package test:test; interface test { f: func(n: u32); }";
         let surface = Arc::new(Surface::from_wit(wit).unwrap());
-        let slot = Slot::new(&shared, "test".parse().unwrap(), surface, config);
+        let slot = Slot::new(&shared, "test".parse().unwrap(), surface, config, false);
         let mut slot = Arc::into_inner(slot).unwrap();
         slot.mailbox = Mailbox::new(config, lanes(Arc::clone(&slot.lane)));
         let slot = Arc::new(slot);

@@ -39,6 +39,9 @@ pub struct SystemConfig {
     pub events_capacity: usize,
     /// Restarts of the actors started by [`System::spawn`]. Default 5 within 30 s.
     pub intensity: RestartIntensity,
+    /// Whether a call to an idle component may be run by the caller's own task, which saves two
+    /// scheduler hops. Default true; off, every message goes through the mailbox.
+    pub short_road: bool,
     /// How often supervisors that were killed are made again. Default 5 within 30 s.
     pub root_intensity: RestartIntensity,
 }
@@ -56,6 +59,7 @@ impl SystemConfig {
             dead_letters: DeadLetterLimits::default(),
             events_capacity: 4096,
             intensity,
+            short_road: true,
             root_intensity: intensity,
         }
     }
@@ -101,9 +105,10 @@ impl System {
             dead_letters,
             events_capacity,
             intensity,
+            short_road,
             root_intensity,
         } = config;
-        let shared = Shared::new(engine, dead_letters, events_capacity);
+        let shared = Shared::new(engine, dead_letters, events_capacity, short_road);
         let (root, _join) = <Root as ractor::Actor>::spawn(None, Root, root_intensity)
             .await
             .map_err(|error| SystemError::Root(error.to_string()))?;

@@ -67,10 +67,15 @@ impl Budget {
 
     /// Reserves room for one message and announces its push; [`Budget::pushed`] must follow.
     pub(crate) fn try_reserve(&self, units: u32) -> Result<(), NoRoom> {
-        self.reserve_or(units, false)
+        self.reserve_or(units, PUSH, false)
     }
 
-    fn reserve_or(&self, units: u32, mark_blocked: bool) -> Result<(), NoRoom> {
+    /// Reserves room for a message that is not pushed but handled at once.
+    pub(crate) fn try_reserve_now(&self, units: u32) -> Result<(), NoRoom> {
+        self.reserve_or(units, 0, false)
+    }
+
+    fn reserve_or(&self, units: u32, push: u64, mark_blocked: bool) -> Result<(), NoRoom> {
         let units = u64::from(units);
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
@@ -81,7 +86,7 @@ impl Budget {
                 && (word & UNITS) + units <= self.units_max
                 && word & PUSHES != PUSHES;
             let next = match (fits, mark_blocked) {
-                (true, _) => word + MESSAGE + units + PUSH,
+                (true, _) => word + MESSAGE + units + push,
                 (false, true) => word | BLOCKED,
                 (false, false) => return Err(NoRoom::Full),
             };
@@ -103,7 +108,7 @@ impl Budget {
             tokio::pin!(notified);
             // Registered before the blocked bit is set: the release that clears it finds us.
             notified.as_mut().enable();
-            match self.reserve_or(units, true) {
+            match self.reserve_or(units, PUSH, true) {
                 Err(NoRoom::Full) => notified.await,
                 done => return done,
             }

@@ -51,6 +51,36 @@ impl Lane {
         won
     }
 
+    /// Wins the idle → busy edge without waking the drain: the winner has its work to itself.
+    pub(crate) fn win(&self) -> bool {
+        self.idle.swap(false, Ordering::AcqRel)
+    }
+
+    /// Wakes the drain, for whoever has won the edge.
+    pub(crate) fn wake(&self) {
+        self.waker.wake();
+    }
+
+    /// The winner of the edge is done: idle again, unless there is something for the drain.
+    pub(crate) fn settle_for(&self, more: impl FnOnce() -> bool) {
+        self.idle.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        if (self.has_own_work() || more()) && self.idle.swap(false, Ordering::AcqRel) {
+            self.waker.wake();
+        }
+    }
+
+    fn has_own_work(&self) -> bool {
+        self.killed()
+            || self.control_pending.load(Ordering::Acquire)
+            || self.retry_pending.load(Ordering::Acquire)
+    }
+
+    /// Registers whom to wake.
+    pub(crate) fn watch(&self, cx: &mut Context<'_>) {
+        self.waker.register(cx.waker());
+    }
+
     /// Whether the drain waits for work.
     pub(crate) fn is_idle(&self) -> bool {
         self.idle.load(Ordering::Acquire)
@@ -115,14 +145,11 @@ impl Lane {
     }
 
     /// Marks the drain idle; `true` if it may sleep, `false` if it must look again.
-    pub(crate) fn settle(&self, cx: &mut Context<'_>, more: impl FnOnce() -> bool) -> bool {
-        self.waker.register(cx.waker());
+    /// The waker has been registered before.
+    pub(crate) fn settle(&self, more: impl FnOnce() -> bool) -> bool {
         self.idle.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
-        !(self.killed()
-            || self.control_pending.load(Ordering::Acquire)
-            || self.retry_pending.load(Ordering::Acquire)
-            || more())
+        !(self.has_own_work() || more())
     }
 
     /// The next thing asked.

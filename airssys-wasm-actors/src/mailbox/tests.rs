@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 
 use airssys_wasm::{ExportId, IntoArgs, Value};
 
@@ -32,11 +33,25 @@ fn number(envelope: &Envelope) -> u32 {
     }
 }
 
+/// What a drain does: take what is next, or fall asleep.
+fn poll_next(mailbox: &Mailbox, lane: &Lane, cx: &mut Context<'_>) -> Poll<Next> {
+    loop {
+        lane.busy();
+        if let Some(next) = mailbox.take_next(lane) {
+            return Poll::Ready(next);
+        }
+        lane.watch(cx);
+        if mailbox.settle(lane) {
+            return Poll::Pending;
+        }
+    }
+}
+
 /// Takes what is queued, without waiting.
 fn take_all(slot: &Slot) -> Vec<u32> {
     let mut cx = Context::from_waker(std::task::Waker::noop());
     let mut taken = Vec::new();
-    while let Poll::Ready(Next::Message(envelope)) = slot.mailbox().poll_next(slot.lane(), &mut cx)
+    while let Poll::Ready(Next::Message(envelope)) = poll_next(slot.mailbox(), slot.lane(), &mut cx)
     {
         taken.push(number(&envelope));
         envelope.finish(Ok(airssys_wasm::Args::new()));
@@ -133,7 +148,7 @@ fn a_message_put_back_comes_first() {
         slot.mailbox().push(cast(&slot, n)).ok().unwrap();
     }
     let mut cx = Context::from_waker(std::task::Waker::noop());
-    let Poll::Ready(Next::Message(first)) = slot.mailbox().poll_next(slot.lane(), &mut cx) else {
+    let Poll::Ready(Next::Message(first)) = poll_next(slot.mailbox(), slot.lane(), &mut cx) else {
         panic!("nothing queued");
     };
     assert!(slot.lane().put_back(first).is_none());
@@ -162,7 +177,7 @@ fn no_wake_up_is_lost() {
                 let lane = if at == 0 { slot.lane() } else { &*second };
                 let other = if at == 0 { &*second } else { slot.lane() };
                 loop {
-                    match poll_fn(|cx| slot.mailbox().poll_next(lane, cx)).await {
+                    match poll_fn(|cx| poll_next(slot.mailbox(), lane, cx)).await {
                         Next::Message(envelope) => {
                             envelope.finish(Ok(airssys_wasm::Args::new()));
                             if left.fetch_sub(1, Ordering::AcqRel) == 1 {

@@ -19,7 +19,7 @@ use crate::mailbox::Control;
 use crate::reference::ActorRef;
 use crate::slot::Slot;
 use crate::supervisor::{
-    ChildSpec, ExitSink, PreparedChild, Record, RestartWindow, ShutdownPolicy, StartError,
+    ChildSpec, ExitSink, PreparedChild, Record, RestartWindow, ShutdownPolicy, Start, StartError,
     StopError, StopReport, Verdict, child, decide,
 };
 
@@ -214,7 +214,8 @@ impl State {
             .iter()
             .map(|spec| {
                 let surface = Arc::clone(spec.surface());
-                Slot::new(shared, spec.address.clone(), surface, spec.mailbox)
+                let rests = matches!(spec.start, Start::Component(_));
+                Slot::new(shared, spec.address.clone(), surface, spec.mailbox, rests)
             })
             .collect();
         shared.register(&slots).map_err(StartError::AddressTaken)?;
