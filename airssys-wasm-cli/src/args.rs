@@ -49,7 +49,7 @@ pub(crate) struct Globals {
     /// Shows no progress, and logs errors only
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
-    /// What is logged: error, warn, info, debug, trace, or tracing's directives [env: AIRSSYS_LOG] [default: warn]
+    /// What is logged: error, warn, info, debug, trace, or tracing's directives [env: AIRSSYS_LOG] [default: warn; error with --quiet or --format json]
     #[arg(long, global = true, value_name = "LEVEL")]
     pub(crate) log: Option<String>,
 }

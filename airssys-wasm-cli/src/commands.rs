@@ -51,7 +51,7 @@ pub(crate) fn run(argv: Vec<OsString>) -> Result<ExitCode, Failure> {
         Err(error) => return Err(error.into()),
     };
     let globals = cli.globals;
-    logging::start(globals.log.as_deref(), globals.quiet)?;
+    logging::start(&globals)?;
     match cli.command {
         Command::Up(up) => {
             let spec = match spec {

@@ -1,23 +1,26 @@
 //! Logs, on standard error.
 //!
-//! Owns the level: `--log` before `AIRSSYS_LOG` before `warn`, and `error` with `--quiet`. Both take a level or
+//! Owns the level: `--log` before `AIRSSYS_LOG` before `warn`, which is `error` with `--quiet` and with
+//! `--format json`, where standard error is for programs. Both take a level or
 //! tracing's directives (`airssys_wasm_actors=debug`). The guests' own lines are among them, escaped by the engine.
 
 use std::io::IsTerminal as _;
 
 use tracing_subscriber::EnvFilter;
 
+use crate::args::{Format, Globals};
 use crate::failure::{Failure, FailureKind};
 
 /// The environment variable that sets the level.
 pub(crate) const VARIABLE: &str = "AIRSSYS_LOG";
 
-pub(crate) fn start(level: Option<&str>, quiet: bool) -> Result<(), Failure> {
+pub(crate) fn start(globals: &Globals) -> Result<(), Failure> {
     let variable = std::env::var(VARIABLE).ok();
-    let (directives, from) = match (level, &variable) {
+    let few = globals.quiet || globals.format == Format::Json;
+    let (directives, from) = match (globals.log.as_deref(), &variable) {
         (Some(level), _) => (level, "--log"),
         (None, Some(level)) if !level.is_empty() => (level.as_str(), VARIABLE),
-        _ if quiet => ("error", ""),
+        _ if few => ("error", ""),
         _ => ("warn", ""),
     };
     let filter = EnvFilter::builder().parse(directives).map_err(|error| {

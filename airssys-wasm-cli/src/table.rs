@@ -237,7 +237,7 @@ mod tests {
             render(&table),
             "Table\n\
              region       events  energy-joules  strongest\n\
-             ──────────────────────────────────────────────\n\
+             ─────────────────────────────────────────────\n\
              Alaska         1234        6.31e13        6.4\n\
              Tōhoku 東北       7              0          –\n"
         );

@@ -88,6 +88,7 @@ fn not_started(error: &StartError) -> Failure {
 
 /// Stops an application in order; the next signal kills what is left.
 pub(super) async fn stop(running: &RunningApplication, signals: &mut Signals) {
+    tracing::info!("stopping");
     let mut stopping = std::pin::pin!(running.stop());
     let report = tokio::select! {
         report = &mut stopping => report,
@@ -97,6 +98,7 @@ pub(super) async fn stop(running: &RunningApplication, signals: &mut Signals) {
         }
     };
     for address in report.killed {
-        tracing::warn!(%address, "did not stop in time, and was killed");
+        // Its time was up, or it was just being restarted.
+        tracing::info!(%address, "was killed as it was stopped");
     }
 }

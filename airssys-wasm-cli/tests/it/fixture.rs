@@ -97,10 +97,11 @@ impl Ran {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// The error as JSON.
+    /// The error as JSON: the last line of standard error, after whatever was logged.
     pub(crate) fn error(&self) -> Value {
+        let last = self.stderr.lines().last().unwrap_or("");
         let error: Value =
-            serde_json::from_str(&self.stderr).unwrap_or_else(|error| panic!("{error}: {self:?}"));
+            serde_json::from_str(last).unwrap_or_else(|error| panic!("{error}: {self:?}"));
         error["error"].clone()
     }
 

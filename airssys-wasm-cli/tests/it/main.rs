@@ -5,6 +5,7 @@ mod bad_files;
 mod bad_guests;
 mod bad_manifests;
 mod call;
+mod docs;
 mod fixture;
 mod inspect;
 mod quakes;

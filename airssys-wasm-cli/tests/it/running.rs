@@ -1,6 +1,6 @@
 //! An application that runs until it is told to stop.
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead, BufReader, Read as _};
 use std::process::{Child, Command, Stdio};
 
 use crate::fixture::{ADDER, App, SINK, airssys};
@@ -16,16 +16,18 @@ fn start(app: &App, args: &[&str]) -> (Child, BufReader<std::process::ChildStder
         .spawn()
         .unwrap();
     let mut stderr = BufReader::new(child.stderr.take().unwrap());
-    let mut line = String::new();
-    while !line.contains("running") {
-        line.clear();
-        assert_ne!(
-            stderr.read_line(&mut line).unwrap(),
-            0,
-            "it ended before it ran"
-        );
-    }
+    says(&mut stderr, "running");
     (child, stderr)
+}
+
+/// Waits for a line with a word.
+fn says(stderr: &mut impl BufRead, word: &str) {
+    let mut line = String::new();
+    while !line.contains(word) {
+        line.clear();
+        let read = stderr.read_line(&mut line).unwrap();
+        assert_ne!(read, 0, "it ended before it said {word}");
+    }
 }
 
 fn signal(child: &Child, name: &str) {
@@ -67,4 +69,18 @@ fn a_source_that_is_interrupted_says_how_far_it_came() {
             "{rest}"
         );
     }
+}
+
+#[test]
+fn the_second_signal_does_not_wait() {
+    // The item never ends, and nobody would kill its actor: the limits and the patience are far away.
+    let app = App::of("sink", SINK).file("in.txt", "l\n").manifest(
+        "[components.sink]\nfile = \"sink.wasm\"\nshutdown = \"infinity\"\nlimits = { cpu-per-call = \"1h\", wall-per-call = \"1h\" }\n\
+         [sources.feed]\nfile = \"in.txt\"\nformat = \"lines\"\nto = \"sink\"\nfunction = \"put\"\n",
+    );
+    let (mut child, mut stderr) = start(&app, &[]);
+    signal(&child, "-INT");
+    says(&mut stderr, "stopping");
+    signal(&child, "-INT");
+    assert_eq!(child.wait().unwrap().code(), Some(130));
 }
