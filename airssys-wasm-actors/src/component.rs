@@ -22,9 +22,10 @@ use crate::link::{Link, LinkTargets, LinkedOutbound};
 use crate::resting::Reclaimed;
 use crate::slot::Slot;
 
-const INIT: &str = "airssys:actor/init#init";
-const HEALTH: &str = "airssys:actor/health#check";
-const SHUTDOWN: &str = "airssys:actor/shutdown#shutdown";
+/// The hooks: an interface, without its version, and its one function.
+const INIT: (&str, &str) = ("airssys:actor/init", "init");
+const HEALTH: (&str, &str) = ("airssys:actor/health", "check");
+const SHUTDOWN: (&str, &str) = ("airssys:actor/shutdown", "shutdown");
 
 /// `airssys:actor/shutdown`'s `enum reason { normal, shutdown, upgrade }`.
 const REASON_SHUTDOWN: u32 = 1;
@@ -50,7 +51,16 @@ pub(crate) struct Hooks {
 
 impl Hooks {
     pub(crate) fn of(surface: &Surface) -> Self {
-        let find = |path| surface.export(path).ok();
+        // Not by `Surface::export`: most components have none, and its error looks for near names.
+        let find = |(interface, function): (&str, &str)| {
+            surface
+                .export_functions()
+                .find(|(_, name, exported)| {
+                    let unversioned = name.as_str().split('@').next();
+                    unversioned == Some(interface) && exported.name == function
+                })
+                .map(|(id, _, _)| id)
+        };
         Self {
             init: find(INIT),
             health: find(HEALTH),
