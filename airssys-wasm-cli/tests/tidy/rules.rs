@@ -22,6 +22,14 @@ const HOST_FUNCTIONS: &[&str] = &[
     "airssys-wasm/src/dynamic/",
 ];
 
+/// Those of them whose functions ask the gate in another file.
+const ASKING_ELSEWHERE: &[&str] = &[
+    // wasmtime-wasi's own functions: whatever gives a guest its first handle is shadowed by ours in wasi/.
+    "airssys-wasm/src/wasi.rs",
+    // Linked imports ask in `ImportHost::start_import`, which the Store's data implements in host.rs.
+    "airssys-wasm/src/dynamic/import.rs",
+];
+
 /// What registers a function, or a whole interface of them, with a linker.
 const REGISTERING: &[&str] = &["func_wrap", "func_new", "add_to_linker"];
 
@@ -194,7 +202,7 @@ fn code(file: &SourceFile, findings: &mut Findings<'_>) {
         if REGISTERING.iter().any(|call| line.contains(call)) {
             if !listed(HOST_FUNCTIONS, &file.path) {
                 findings.add(number, "a host function outside HOST_FUNCTIONS (tests/tidy/rules.rs): put it in a module that asks the gate");
-            } else if !code.contains("gate") {
+            } else if !code.contains("gate") && !listed(ASKING_ELSEWHERE, &file.path) {
                 findings.add(number, "a host function in a file that never asks the gate: make the call an Access and ask first");
             }
         }

@@ -7,7 +7,7 @@
 pub mod airssys {
     pub mod actor {
         /// Writes to the host's log. Granted in the application's manifest with `grants = { log = true }`;
-        /// without the grant a component that imports this interface is refused when it is loaded.
+        /// without the grant its lines are dropped, which is counted and audited: logging never stops a component.
         #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
         pub mod log {
             #[used]
