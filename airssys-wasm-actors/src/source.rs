@@ -93,6 +93,15 @@ pub(crate) struct Source {
     pump: Option<Pumping>,
 }
 
+impl Drop for Source {
+    fn drop(&mut self) {
+        if self.pump.is_none() {
+            // Killed before it had begun: nobody else will say that it has ended.
+            self.state.end(Err(SourceError::Stopped));
+        }
+    }
+}
+
 /// The running pump; it dies with its owner.
 struct Pumping {
     task: JoinHandle<()>,
@@ -138,8 +147,9 @@ impl Source {
         let stopped = Arc::clone(&stop);
         let state = Arc::clone(&self.state);
         let plan = Arc::clone(&self.plan);
+        // Made before the task, which may be dropped before it has run at all.
+        let guard = EndGuard(Arc::clone(&state));
         let task = tokio::spawn(async move {
-            let guard = EndGuard(Arc::clone(&state));
             let end = pump::run(&plan.feed, &target, items, &state.account, &stopped).await;
             let failed = matches!(&end, Err(error) if !matches!(error, SourceError::Stopped));
             state.end(end);

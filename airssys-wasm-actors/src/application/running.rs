@@ -114,7 +114,10 @@ impl RunningApplication {
     pub async fn finished(&self) -> Result<(), ApplicationEnded> {
         tokio::select! {
             biased;
-            reason = self.supervisor.ended() => Err(self.ended(reason)),
+            reason = self.supervisor.ended() => {
+                self.settled().await;
+                Err(self.ended(reason))
+            }
             finished = self.drained() => finished,
         }
     }
@@ -187,8 +190,20 @@ impl RunningApplication {
     }
 
     /// Stops it: the sources first, then the components in reverse start order.
+    /// What its sources have sent is accounted for when this returns.
     pub async fn stop(&self) -> StopReport {
-        self.supervisor.stop().await
+        let report = self.supervisor.stop().await;
+        self.settled().await;
+        report
+    }
+
+    /// Waits until no source writes to its account any more. Its actor is gone by then; the task it had may still
+    /// be being dropped.
+    async fn settled(&self) {
+        for (_, state) in &self.sources {
+            // How it ended is said elsewhere.
+            let _ = state.ended().await;
+        }
     }
 
     /// Ends every actor now, whatever it is doing; [`RunningApplication::stop`] then has nothing to wait for.
