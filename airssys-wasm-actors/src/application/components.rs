@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use airssys_wasm::{
-    AccessKind, Component, ComponentRef, Grants, InstanceTemplate, Limits, LinkError,
-    LoadErrorKind, Surface, TemplateSpec, grant,
+    Component, ComponentRef, Grants, InstanceTemplate, Limits, LinkError, LoadErrorKind, Surface,
+    TemplateSpec, grant,
 };
 use toml::Spanned;
 
@@ -21,7 +21,6 @@ use crate::manifest::{ComponentSpec, FindingKind, MailboxSpec, SizeText};
 use crate::supervisor::ChildSpec;
 
 const INIT: &str = "airssys:actor/init#init";
-const LOG: &str = "airssys:actor/log@0.1.0";
 
 /// A component whose file could be loaded.
 pub(super) struct Loaded<'a> {
@@ -134,7 +133,6 @@ pub(super) fn link(
     surfaces: &BTreeMap<&str, &Surface>,
     set: Option<&BTreeMap<String, String>>,
 ) -> Option<ResolvedComponent> {
-    ungranted(resolving, name, loaded);
     let config = config(resolving, name, loaded, set);
     let mailbox = mailbox(resolving, loaded.spec.mailbox.as_ref());
     let (imports, links): (Vec<_>, Vec<_>) = linked
@@ -234,28 +232,6 @@ fn unlinkable(
             format!("`{name}`: {other}"),
             None,
         ),
-    }
-}
-
-/// An interface of ours that would only ever deny is refused now: a component imports it because it uses it.
-/// WASI's are not: toolchains import them whether they are used or not.
-fn ungranted(resolving: &mut Resolving<'_>, name: &str, loaded: &Loaded<'_>) {
-    if loaded.component.surface().imported_interface(LOG).is_some()
-        && !loaded.grants.allows(AccessKind::Log)
-        && !loaded
-            .spec
-            .grants
-            .as_ref()
-            .is_some_and(|asked| asked.get_ref().log)
-    {
-        let what = format!("`{name}` imports `airssys:actor/log`, which it is not granted");
-        let help = format!("add `grants = {{ log = true }}` to `[components.{name}]`");
-        resolving.find_at(
-            &loaded.spec.file,
-            FindingKind::MissingImport,
-            what,
-            Some(help),
-        );
     }
 }
 
