@@ -144,6 +144,10 @@ pub(crate) fn template_with(
 
 /// A system whose actors may restart as often as they like.
 pub(crate) async fn system(engine: &Engine) -> System {
+    system_with(engine, true).await
+}
+
+pub(crate) async fn system_with(engine: &Engine, short_road: bool) -> System {
     let intensity = RestartIntensity {
         max: u32::MAX,
         within: Duration::from_secs(1),
@@ -151,6 +155,7 @@ pub(crate) async fn system(engine: &Engine) -> System {
     let config = SystemConfig {
         intensity,
         events_capacity: 1 << 16,
+        short_road,
         ..SystemConfig::new(engine.clone())
     };
     System::start(config).await.unwrap()

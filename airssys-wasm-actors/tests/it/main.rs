@@ -8,5 +8,6 @@ mod guests;
 mod hooks;
 mod manifest;
 mod native;
+mod short_road;
 mod storm;
 mod supervision;

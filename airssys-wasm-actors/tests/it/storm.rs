@@ -4,7 +4,9 @@ use airssys_wasm::{FromArgs, IntoArgs, Limits};
 use airssys_wasm_actors::{CallOptions, ChildSpec, Link, MailboxConfig};
 use std::time::Duration;
 
-use crate::guests::{DRIVER, SEQUENCER, address, engine, started, system, template, template_with};
+use crate::guests::{
+    DRIVER, SEQUENCER, address, engine, started, system_with, template, template_with,
+};
 
 const CALLERS: u32 = 64;
 const CALLS_EACH: u32 = 10_000;
@@ -15,17 +17,27 @@ const KILLS: u32 = 100;
 /// in one reply or one typed error, order per sender is kept, none hangs.
 #[test]
 fn every_call_ends_exactly_once_while_the_callee_is_killed() {
+    run(true);
+}
+
+/// The same with every message through the mailbox.
+#[test]
+fn every_queued_call_ends_exactly_once_while_the_callee_is_killed() {
+    run(false);
+}
+
+fn run(short_road: bool) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_time()
         .build()
         .unwrap();
-    runtime.block_on(storm());
+    runtime.block_on(storm(short_road));
 }
 
-async fn storm() {
+async fn storm(short_road: bool) {
     let engine = engine();
-    let system = system(&engine).await;
+    let system = system_with(&engine, short_road).await;
     let mut events = system.events();
     let sequencer = ChildSpec::component(address("sequencer"), template(&engine, SEQUENCER, &[]));
     let sequencer = system.spawn(sequencer).await.unwrap();
