@@ -185,7 +185,7 @@ impl fmt::Display for Path<'_> {
 pub struct SendError {
     /// Why not.
     #[source]
-    pub why: CallError,
+    pub why: Box<CallError>,
     /// The arguments, handed back; `None` when the message had been accepted and dropped later.
-    pub args: Option<Args>,
+    pub args: Option<Box<Args>>,
 }

@@ -74,7 +74,7 @@ pub enum LinkRefused {
         to: ActorAddress,
         /// What does not fit, function by function.
         #[source]
-        why: LinkMismatch,
+        why: Box<LinkMismatch>,
     },
 }
 
@@ -108,7 +108,7 @@ impl LinkTargets {
                     from: from.clone(),
                     import: link.import.clone(),
                     to: link.to.clone(),
-                    why,
+                    why: Box::new(why),
                 }
             })?;
             for &(import, export) in table.pairs() {

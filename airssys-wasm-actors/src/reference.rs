@@ -113,8 +113,8 @@ impl ActorRef {
         match self.function(path) {
             Ok(function) => function.cast(args),
             Err(why) => Err(SendError {
-                why: why.into(),
-                args: Some(args.into_args()),
+                why: Box::new(why.into()),
+                args: Some(Box::new(args.into_args())),
             }),
         }
     }
@@ -291,8 +291,8 @@ impl ActorFunction {
             Err(refusal) => {
                 let (why, args) = refused(&self.slot, refusal);
                 Err(SendError {
-                    why,
-                    args: Some(args),
+                    why: Box::new(why),
+                    args: Some(Box::new(args)),
                 })
             }
         }

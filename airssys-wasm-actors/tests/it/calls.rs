@@ -153,7 +153,7 @@ async fn calls_through_a_reference_that_has_ended_fail_at_once() {
         Err(CallError::Stopped { .. })
     ));
     let refused = worker.cast("work", (7_u32,)).unwrap_err();
-    assert_eq!(refused.args, Some((7_u32,).into_args()));
+    assert_eq!(refused.args.as_deref(), Some(&(7_u32,).into_args()));
 }
 
 /// A caller's deadline ends the caller's wait and nothing else: the callee goes on, its late reply
@@ -231,7 +231,7 @@ async fn a_full_mailbox_refuses_or_blocks_as_it_was_told() {
         other => panic!("{other:?}"),
     }
     let refused = refusing.cast("work", (9_u32,)).unwrap_err();
-    assert_eq!(refused.args, Some((9_u32,).into_args()));
+    assert_eq!(refused.args.as_deref(), Some(&(9_u32,).into_args()));
 
     let blocking = system
         .spawn(child("blocking", BackpressureStrategy::Block))
