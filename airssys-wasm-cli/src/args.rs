@@ -83,6 +83,10 @@ pub(crate) enum Command {
     Call(Call),
     /// Shows what a component imports and exports, and what it needs
     Inspect(Inspect),
+    /// Measures what calls, links, restarts and actors cost, as ratios to what they are made of
+    #[cfg(feature = "bench")]
+    #[command(after_help = "The rows and their baselines are described in docs/benchmarks.md.")]
+    Bench(Bench),
 }
 
 #[derive(Debug, Args)]
@@ -126,6 +130,26 @@ pub(crate) struct Inspect {
     /// The component
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
+}
+
+#[cfg(feature = "bench")]
+#[derive(Debug, Args)]
+pub(crate) struct Bench {
+    /// The beginning of the name of a group or a row: call, ask, payload, spawn, restart, rss, load
+    #[arg(value_name = "WHICH", default_value = "all")]
+    pub(crate) which: String,
+    /// Writes the report to FILE as JSON, too
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Rounds; every round runs every row of a group once [default: 7, with --quick 2]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub(crate) rounds: Option<u32>,
+    /// A hundredth of the work: to see that it runs, not how fast
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Measures the memory of so many actors in this process; for this program's own use
+    #[arg(long, num_args = 2, hide = true)]
+    pub(crate) rss_child: Vec<String>,
 }
 
 /// Options that commands have already: a manifest cannot declare them again.

@@ -2,6 +2,8 @@
 //!
 //! Owns reading the arguments and choosing the command. Each command is a module with one `run`.
 
+#[cfg(feature = "bench")]
+mod bench;
 mod call;
 mod check;
 mod hosting;
@@ -67,5 +69,7 @@ pub(crate) fn run(argv: Vec<OsString>) -> Result<ExitCode, Failure> {
         Command::Check(check) => check::run(&globals, &check),
         Command::Call(call) => call::run(&globals, &call),
         Command::Inspect(inspect) => inspect::run(&globals, &inspect),
+        #[cfg(feature = "bench")]
+        Command::Bench(bench) => bench::run(&globals, &bench),
     }
 }

@@ -4,6 +4,8 @@
 mod bad_files;
 mod bad_guests;
 mod bad_manifests;
+#[cfg(feature = "bench")]
+mod bench;
 mod call;
 mod docs;
 mod fixture;
