@@ -10,7 +10,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use airssys_wasm::{Args, ArgsMismatch, ExportId, FromArgs, IntoArgs, Surface};
+use airssys_wasm::{Args, ArgsMismatch, ExportId, FromArgs, IntoArgs, Surface, WitError};
 use futures_util::FutureExt;
 
 use crate::address::ActorAddress;
@@ -43,8 +43,11 @@ pub trait Actor: Sized + Send + 'static {
     /// What its handlers fail with: an error type, or `Box<dyn Error + Send + Sync>`.
     type Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send + 'static;
 
-    /// The functions others can call, usually by [`Surface::from_wit`].
-    fn surface() -> Surface;
+    /// The functions others can call, usually by [`Surface::from_wit`]; `Ok(Surface::default())` for none.
+    ///
+    /// # Errors
+    /// [`WitError`] when the WIT is not valid; the actor is then not started.
+    fn surface() -> Result<Surface, WitError>;
 
     /// Runs before the first message. An error is a failed start.
     fn pre_start(
@@ -216,6 +219,24 @@ impl Context {
         args: impl IntoArgs,
     ) -> Result<Args, CallError> {
         self.call_within(function, args, REPLY_WITHIN_DEFAULT).await
+    }
+
+    /// As [`Context::call`], looking the actor and the function up first. Resolve them once with
+    /// [`Context::whereis`] and [`ActorRef::function`] where calls are many.
+    ///
+    /// # Errors
+    /// [`CallError`], as [`ActorFunction::call`].
+    pub async fn call_by_name(
+        &mut self,
+        address: &ActorAddress,
+        path: &str,
+        args: impl IntoArgs,
+    ) -> Result<Args, CallError> {
+        let no_such_actor = || CallError::NoSuchActor {
+            address: address.clone(),
+        };
+        let actor = self.whereis(address).ok_or_else(no_such_actor)?;
+        self.call(&actor.function(path)?, args).await
     }
 
     /// As [`Context::call`], with its own longest wait.

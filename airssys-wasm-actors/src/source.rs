@@ -17,7 +17,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use airssys_wasm::Surface;
+use airssys_wasm::{Surface, WitError};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
@@ -167,8 +167,8 @@ impl Source {
 impl Actor for Source {
     type Error = SourceFailed;
 
-    fn surface() -> Surface {
-        Surface::from_wit(CONTROL).unwrap_or_default()
+    fn surface() -> Result<Surface, WitError> {
+        Surface::from_wit(CONTROL)
     }
 
     async fn pre_start(&mut self, ctx: &mut Context) -> Result<(), SourceFailed> {

@@ -13,6 +13,7 @@ mod decide;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use airssys_wasm::WitError;
 use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 
@@ -68,6 +69,14 @@ pub enum StartError {
     /// The name is taken, or two of the children have it.
     #[error("the address `{0}` is taken; give the actor another name, or stop the one that has it")]
     AddressTaken(ActorAddress),
+    /// The WIT that says what a native actor exports is not valid. Nothing was started.
+    #[error("the surface of actor `{address}` is not valid WIT: {why}")]
+    Surface {
+        /// The actor.
+        address: ActorAddress,
+        /// What is wrong.
+        why: Arc<WitError>,
+    },
     /// A link cannot be made. Nothing was started.
     #[error(transparent)]
     Link(#[from] LinkRefused),

@@ -7,28 +7,23 @@ use std::error::Error;
 
 use airssys_wasm::{
     ComponentRef, Engine, EngineConfig, InstanceTemplate, LinkedImport, Surface, TemplateSpec,
+    WitError,
 };
 use airssys_wasm_actors::{
-    Actor, ActorFunction, CallError, ChildSpec, Context, Event, Link, Message, System, SystemConfig,
+    Actor, CallError, ChildSpec, Context, Event, Link, Message, System, SystemConfig,
 };
 
 /// A native actor: it keeps a sum. Its functions have WIT types, so a component can call them.
 #[derive(Default)]
-struct Ledger {
-    sum: u32,
-    square: Option<ActorFunction>,
-}
+struct Ledger(u32);
 
 impl Actor for Ledger {
     type Error = Box<dyn Error + Send + Sync>;
 
-    fn surface() -> Surface {
+    fn surface() -> Result<Surface, WitError> {
         let wit = "package embed:demo@0.1.0;
-            interface ledger {
-                add: func(n: u32) -> u32;
-                add-square: func(n: u32) -> u32;
-            }";
-        Surface::from_wit(wit).unwrap_or_default()
+            interface ledger { add: func(n: u32) -> u32; add-square: func(n: u32) -> u32; }";
+        Surface::from_wit(wit)
     }
 
     async fn handle_message(
@@ -36,31 +31,14 @@ impl Actor for Ledger {
         message: &mut Message,
         ctx: &mut Context,
     ) -> Result<(), Self::Error> {
-        let (n,): (u32,) = message.args()?;
-        self.sum += match message.function() {
-            "add-square" => self.ask_for_square(n, ctx).await?,
-            _ => n,
-        };
-        message.reply((self.sum,));
-        Ok(())
-    }
-}
-
-impl Ledger {
-    async fn ask_for_square(
-        &mut self,
-        n: u32,
-        ctx: &mut Context,
-    ) -> Result<u32, Box<dyn Error + Send + Sync>> {
-        if self.square.is_none() {
-            let abacus = ctx
-                .whereis(&"abacus".parse()?)
-                .ok_or("there is no abacus")?;
-            self.square = Some(abacus.function("square")?);
+        let (mut n,): (u32,) = message.args()?;
+        if message.function() == "add-square" {
+            let squared = ctx.call_by_name(&"abacus".parse()?, "square", (n,)).await?;
+            (n,) = squared.into_typed()?;
         }
-        let square = self.square.as_ref().ok_or("there is no square")?;
-        let (squared,) = ctx.call(square, (n,)).await?.into_typed()?;
-        Ok(squared)
+        self.0 += n;
+        message.reply((self.0,));
+        Ok(())
     }
 }
 

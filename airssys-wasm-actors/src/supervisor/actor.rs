@@ -210,21 +210,29 @@ impl State {
     /// Reserves every name and resolves every link, or does nothing.
     fn prepare(&mut self, specs: Vec<ChildSpec>) -> Result<VecDeque<ActorId>, StartError> {
         let shared = &self.record.shared;
-        let slots: Vec<_> = specs
-            .iter()
-            .map(|spec| {
-                let surface = Arc::clone(spec.surface());
-                let rests = matches!(spec.start, Start::Component(_));
-                Slot::new(shared, spec.address.clone(), surface, spec.mailbox, rests)
-            })
-            .collect();
+        let mut slots = Vec::with_capacity(specs.len());
+        for spec in &specs {
+            let surface = spec.surface().map_err(|why| StartError::Surface {
+                address: spec.address.clone(),
+                why: Arc::clone(why),
+            })?;
+            let rests = matches!(spec.start, Start::Component(_));
+            let address = spec.address.clone();
+            slots.push(Slot::new(
+                shared,
+                address,
+                Arc::clone(surface),
+                spec.mailbox,
+                rests,
+            ));
+        }
         shared.register(&slots).map_err(StartError::AddressTaken)?;
         let mut prepared = Vec::with_capacity(specs.len());
         for (spec, slot) in specs.into_iter().zip(&slots) {
             let find = |address: &ActorAddress| shared.whereis(address);
-            match LinkTargets::resolve(&spec.address, spec.surface(), spec.links(), find) {
+            match LinkTargets::resolve(&spec.address, slot.surface(), spec.links(), find) {
                 Ok(targets) => prepared.push(PreparedChild {
-                    hooks: Hooks::of(spec.surface()),
+                    hooks: Hooks::of(slot.surface()),
                     slot: Arc::clone(slot),
                     targets,
                     spec,

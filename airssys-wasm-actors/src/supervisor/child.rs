@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use airssys_wasm::{InstanceTemplate, Surface};
+use airssys_wasm::{InstanceTemplate, Surface, WitError};
 use futures_util::FutureExt;
 
 use crate::address::ActorAddress;
@@ -73,7 +73,7 @@ type NativeFactory = Arc<dyn Fn(StartContext) -> Starting + Send + Sync>;
 /// How a native actor is made, any number of times.
 #[derive(Clone)]
 pub struct NativeStart {
-    surface: Arc<Surface>,
+    surface: Result<Arc<Surface>, Arc<WitError>>,
     factory: NativeFactory,
 }
 
@@ -107,7 +107,7 @@ impl ChildSpec {
                 context.run(behaviour).await
             })
         });
-        let surface = Arc::new(A::surface());
+        let surface = A::surface().map(Arc::new).map_err(Arc::new);
         Self::new(address, Start::Native(NativeStart { surface, factory }))
     }
 
@@ -140,11 +140,13 @@ impl ChildSpec {
     }
 
     /// The functions the child has.
-    #[must_use]
-    pub fn surface(&self) -> &Arc<Surface> {
+    ///
+    /// # Errors
+    /// [`WitError`] when a native actor's WIT is not valid.
+    pub fn surface(&self) -> Result<&Arc<Surface>, &Arc<WitError>> {
         match &self.start {
-            Start::Component(start) => start.template.surface(),
-            Start::Native(start) => &start.surface,
+            Start::Component(start) => Ok(start.template.surface()),
+            Start::Native(start) => start.surface.as_ref(),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use airssys_wasm::{IntoArgs, Surface};
+use airssys_wasm::{IntoArgs, Surface, WitError};
 use airssys_wasm_actors::{
     Actor, ActorFunction, CallError, ChildHealth, ChildSpec, Context, ErrorAction, ExitReason,
     Link, Message, StartError,
@@ -32,7 +32,7 @@ enum NativeError {
 impl Actor for Native {
     type Error = NativeError;
 
-    fn surface() -> Surface {
+    fn surface() -> Result<Surface, WitError> {
         Surface::from_wit(
             "package test:t;
              interface work { work: func(n: u32) -> u32; }
@@ -44,7 +44,6 @@ impl Actor for Native {
                  panic: func();
              }",
         )
-        .unwrap()
     }
 
     async fn pre_start(&mut self, ctx: &mut Context) -> Result<(), NativeError> {
@@ -195,4 +194,38 @@ async fn health_is_asked_between_messages() {
         .await
         .unwrap();
     assert_eq!(worker.health(within).await.unwrap_err().kind(), "stopped");
+}
+
+struct Unspeakable;
+
+impl Actor for Unspeakable {
+    type Error = NativeError;
+
+    fn surface() -> Result<Surface, WitError> {
+        Surface::from_wit("package test:t; interface nothing { f: funk(); }")
+    }
+
+    async fn handle_message(
+        &mut self,
+        _: &mut Message,
+        _: &mut Context,
+    ) -> Result<(), NativeError> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn an_actor_whose_wit_is_not_valid_is_not_started() {
+    let system = system(&engine()).await;
+    match system
+        .spawn(ChildSpec::native(address("u"), || Unspeakable))
+        .await
+    {
+        Err(error @ StartError::Surface { .. }) => {
+            let text = error.to_string();
+            assert!(text.contains("`u`") && text.contains("funk"), "{text}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(system.whereis(&address("u")).is_none());
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use airssys_wasm::{IntoArgs, Surface};
+use airssys_wasm::{IntoArgs, Surface, WitError};
 use airssys_wasm_actors::{
     Actor, ActorRef, CallError, ChildSpec, Context, ExitReason, Link, Message, System, SystemConfig,
 };
@@ -19,8 +19,8 @@ struct Gate {
 impl Actor for Gate {
     type Error = Box<dyn std::error::Error + Send + Sync>;
 
-    fn surface() -> Surface {
-        Surface::from_wit("package test:t; interface work { work: func(n: u32) -> u32; }").unwrap()
+    fn surface() -> Result<Surface, WitError> {
+        Surface::from_wit("package test:t; interface work { work: func(n: u32) -> u32; }")
     }
 
     async fn handle_message(
