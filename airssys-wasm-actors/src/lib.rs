@@ -54,13 +54,14 @@ pub use error::{CallError, SendError};
 pub use events::{Event, Events};
 pub use exit::ExitReason;
 pub use health::ChildHealth;
-pub use link::{Link, LinkRefused, REPLY_WITHIN_DEFAULT};
+pub use link::{Link, LinkRefused, REPLY_WITHIN_DEFAULT, Retry};
 pub use mailbox::{BackpressureStrategy, MailboxConfig};
 pub use manifest::{
     ApplicationSpec, ApplicationTable, ComponentSpec, CountedSpec, DurationText, ErrorAs, Finding,
     FindingKind, LimitsSpec, LinkSpec, Location, MANIFEST_BYTES_MAX, MANIFEST_FILE, MailboxSpec,
-    ManifestErrors, OptionKind, OptionSpec, ReportSpec, RestartsSpec, SizeText, SourceFormat,
-    SourceSpec, SupervisionSpec, TableSpec, Tables, UnitError, parse_duration, parse_size,
+    ManifestErrors, OptionKind, OptionSpec, ReportSpec, RestartsSpec, RetrySpec, SizeText,
+    SourceFormat, SourceSpec, SupervisionSpec, TableSpec, Tables, UnitError, parse_duration,
+    parse_size,
 };
 pub use native::{Actor, Context, ErrorAction, Message};
 pub use reference::{ActorFunction, ActorRef, ActorStatus, CallOptions};

@@ -13,6 +13,8 @@ use airssys_wasm::{
     Args, ExportId, ImportId, LinkFailure, LinkMismatch, Outbound, Surface, check_link,
 };
 
+use tokio::time::Instant;
+
 use crate::address::ActorAddress;
 use crate::call::{CallRequest, PendingCall};
 use crate::deadline::LazyTimer;
@@ -33,8 +35,22 @@ pub struct Link {
     pub import: String,
     /// The actor whose exports satisfy it.
     pub to: ActorAddress,
-    /// Longest wait for a reply; a caller's own reply-by may be earlier.
+    /// Longest wait for a reply, all attempts together; a caller's own reply-by may be earlier.
     pub reply_within: Duration,
+    /// Whether a failed call is sent again. Default: no, a message is handled at most once.
+    pub retry: Option<Retry>,
+}
+
+/// Sending a failed call again, for functions that may be handled twice with the same effect.
+///
+/// Only an end that a second attempt can change is followed by one: the callee died with the message in
+/// hand, or its mailbox was full. The attempts share one reply-by, and the last failure is the call's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retry {
+    /// Attempts after the first.
+    pub times: u32,
+    /// Wait before each of them.
+    pub backoff: Duration,
 }
 
 impl Link {
@@ -45,6 +61,7 @@ impl Link {
             import: import.into(),
             to,
             reply_within: REPLY_WITHIN_DEFAULT,
+            retry: None,
         }
     }
 }
@@ -83,6 +100,7 @@ struct LinkTarget {
     slot: Arc<Slot>,
     export: ExportId,
     within: Duration,
+    retry: Option<Retry>,
 }
 
 /// The links of one actor, resolved: an entry for each imported function that is linked.
@@ -121,6 +139,7 @@ impl LinkTargets {
                         slot: Arc::clone(&slot),
                         export,
                         within: link.reply_within,
+                        retry: link.retry,
                     });
                 }
             }
@@ -142,12 +161,27 @@ pub(crate) struct LinkedOutbound {
     cell: Arc<ReplyCell>,
     timer: LazyTimer,
     state: State,
+    again: Option<Box<Again>>,
 }
 
 enum State {
     Quiet,
     Failed(CallError),
     Waiting(PendingCall),
+    /// Before the next attempt.
+    Backoff(Instant),
+}
+
+/// What is needed to send a call again.
+struct Again {
+    import: ImportId,
+    args: Args,
+    retry: Retry,
+    /// Attempts left.
+    left: u32,
+    /// How long all attempts may take together, and when that is over.
+    within: Duration,
+    until: Instant,
 }
 
 impl LinkedOutbound {
@@ -159,6 +193,7 @@ impl LinkedOutbound {
             cell: Arc::default(),
             timer: LazyTimer::default(),
             state: State::Quiet,
+            again: None,
         }
     }
 
@@ -168,39 +203,113 @@ impl LinkedOutbound {
     }
 }
 
-impl Outbound for LinkedOutbound {
-    fn start(&mut self, import: ImportId, args: Args) {
-        let targets = Arc::clone(&self.targets);
-        let Some(target) = targets.get(import) else {
-            self.state = State::Failed(CallError::NoSuchActor {
+impl LinkedOutbound {
+    fn no_answer(&self) -> CallError {
+        let address = self.slot.address().clone();
+        match &self.again {
+            Some(again) => CallError::Deadline {
+                address,
+                within: again.within,
+            },
+            None => CallError::NoSuchActor { address },
+        }
+    }
+
+    fn send(&mut self, import: ImportId, args: Args, within: Option<Duration>) -> State {
+        let Some(target) = self.targets.get(import) else {
+            return State::Failed(CallError::NoSuchActor {
                 address: self.slot.address().clone(),
             });
-            return;
         };
-        self.state = State::Waiting(PendingCall::start(CallRequest {
+        State::Waiting(PendingCall::start(CallRequest {
             target: &target.slot,
             caller: Some(&self.slot),
             export: target.export,
             args,
             parent: &self.context,
-            within: target.within,
+            within: within.unwrap_or(target.within),
             cell: &self.cell,
-        }));
+        }))
+    }
+
+    /// Sends the call again, if there is time left.
+    fn resend(&mut self) -> Option<State> {
+        let again = self.again.as_deref()?;
+        let left = again.until.saturating_duration_since(Instant::now());
+        let (import, args) = (again.import, again.args.clone());
+        (!left.is_zero()).then(|| self.send(import, args, Some(left)))
+    }
+
+    /// When the next attempt is due after `why`, if there is one.
+    fn next_attempt(&mut self, why: &CallError) -> Option<Instant> {
+        let again = self.again.as_deref_mut()?;
+        let may_help = matches!(
+            why,
+            CallError::CalleeDied { .. }
+                | CallError::MailboxFull { .. }
+                | CallError::Evicted { .. }
+        );
+        let due = Instant::now() + again.retry.backoff;
+        if !may_help || again.left == 0 || due >= again.until {
+            return None;
+        }
+        again.left -= 1;
+        Some(due)
+    }
+}
+
+impl Outbound for LinkedOutbound {
+    fn start(&mut self, import: ImportId, args: Args) {
+        let retry = self
+            .targets
+            .get(import)
+            .and_then(|target| Some((target.retry?, target.within)));
+        self.again = retry.map(|(retry, within)| {
+            let (args, until) = (args.clone(), Instant::now() + within);
+            Box::new(Again {
+                import,
+                args,
+                retry,
+                left: retry.times,
+                within,
+                until,
+            })
+        });
+        self.state = self.send(import, args, None);
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Args, LinkFailure>> {
-        let answer = match &mut self.state {
-            State::Waiting(call) => std::task::ready!(call.poll(&mut self.timer, cx)),
-            State::Failed(_) | State::Quiet => {
-                match std::mem::replace(&mut self.state, State::Quiet) {
-                    State::Failed(why) => Err(why),
-                    _ => Err(CallError::NoSuchActor {
-                        address: self.slot.address().clone(),
-                    }),
+        loop {
+            let answer = match std::mem::replace(&mut self.state, State::Quiet) {
+                State::Waiting(mut call) => match call.poll(&mut self.timer, cx) {
+                    Poll::Ready(answer) => answer,
+                    Poll::Pending => {
+                        self.state = State::Waiting(call);
+                        return Poll::Pending;
+                    }
+                },
+                State::Backoff(due) => {
+                    if !self.timer.poll_reached(due, cx) {
+                        self.state = State::Backoff(due);
+                        return Poll::Pending;
+                    }
+                    if let Some(state) = self.resend() {
+                        self.state = state;
+                        continue;
+                    }
+                    Err(self.no_answer())
                 }
+                State::Failed(why) => Err(why),
+                State::Quiet => Err(self.no_answer()),
+            };
+            if let Err(why) = &answer
+                && let Some(due) = self.next_attempt(why)
+            {
+                self.state = State::Backoff(due);
+                continue;
             }
-        };
-        self.state = State::Quiet;
-        Poll::Ready(answer.map_err(CallError::into_link_failure))
+            self.again = None;
+            return Poll::Ready(answer.map_err(CallError::into_link_failure));
+        }
     }
 }

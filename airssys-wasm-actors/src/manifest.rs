@@ -21,7 +21,7 @@ pub use grammar::{ErrorAs, OptionKind, SourceFormat};
 pub use limits::LimitsSpec;
 pub use tables::{
     ApplicationTable, ComponentSpec, CountedSpec, LinkSpec, MailboxSpec, OptionSpec, ReportSpec,
-    RestartsSpec, SourceSpec, SupervisionSpec, TableSpec, Tables,
+    RestartsSpec, RetrySpec, SourceSpec, SupervisionSpec, TableSpec, Tables,
 };
 pub use units::{DurationText, SizeText, UnitError, parse_duration, parse_size};
 

@@ -11,7 +11,7 @@ use super::components::Loaded;
 use super::options::escaped;
 use super::resolving::Resolving;
 use crate::address::ActorAddress;
-use crate::link::{Link, REPLY_WITHIN_DEFAULT};
+use crate::link::{Link, REPLY_WITHIN_DEFAULT, Retry};
 use crate::manifest::{ErrorAs, FindingKind, LinkSpec, suggest};
 
 /// One link: what the engine is told, and what the actor is; `None` for a link with a finding.
@@ -60,6 +60,10 @@ pub(super) fn resolve(
                 reply_within: spec
                     .reply_within
                     .map_or(REPLY_WITHIN_DEFAULT, |within| within.0),
+                retry: spec.retry.map(|retry| Retry {
+                    times: retry.times,
+                    backoff: retry.backoff.0,
+                }),
             }),
             _ => None,
         };

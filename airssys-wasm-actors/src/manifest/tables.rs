@@ -108,8 +108,20 @@ pub struct LinkSpec {
     pub to: Spanned<String>,
     /// How a failed call reaches the guest; without it, the guest traps.
     pub error_as: Option<Spanned<ErrorAs>>,
-    /// How long a call waits.
+    /// How long a call waits, all attempts together.
     pub reply_within: Option<DurationText>,
+    /// Whether a failed call is sent again.
+    pub retry: Option<RetrySpec>,
+}
+
+/// `retry = { times = N, backoff = "…" }` of a link.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RetrySpec {
+    /// Attempts after the first.
+    pub times: u32,
+    /// Wait before each of them.
+    pub backoff: DurationText,
 }
 
 /// `mailbox = { … }`

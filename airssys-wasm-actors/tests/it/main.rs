@@ -8,6 +8,7 @@ mod guests;
 mod hooks;
 mod manifest;
 mod native;
+mod retry;
 mod short_road;
 mod storm;
 mod supervision;

@@ -24,7 +24,7 @@ after = ["parse"]
 restart = "transient"
 shutdown = "250ms"
 mailbox = { depth = 10, bytes = "1MiB", message-bytes = "64KiB", strategy = "drop-oldest" }
-links = [ { import = "quakes:app/parse", to = "parse", error-as = "case:unavailable", reply-within = "2s" } ]
+links = [ { import = "quakes:app/parse", to = "parse", error-as = "case:unavailable", reply-within = "2s", retry = { times = 2, backoff = "10ms" } } ]
 [components.parse]
 file = "components/parse.wasm"
 limits = "large"
