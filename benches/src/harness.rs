@@ -28,6 +28,7 @@ fn histogram() -> Result<Histogram<u64>, BenchError> {
 pub struct Samples {
     histogram: Histogram<u64>,
     total: Duration,
+    operations: u64,
     /// KiB of page tables for one actor, where that was measured.
     page_tables_kib: Option<f64>,
 }
@@ -42,6 +43,7 @@ impl Samples {
         Ok(Self {
             histogram,
             total: Duration::ZERO,
+            operations: 0,
             page_tables_kib: None,
         })
     }
@@ -51,6 +53,7 @@ impl Samples {
     /// They become one sample, their mean: operations near the clock's own cost are timed in batches.
     pub fn record(&mut self, took: Duration, operations: u64) {
         self.total += took;
+        self.operations += operations;
         let nanoseconds = took.as_nanos() / u128::from(operations.max(1));
         self.histogram
             .saturating_record(u64::try_from(nanoseconds).unwrap_or(u64::MAX));
@@ -62,10 +65,12 @@ impl Samples {
         self.page_tables_kib = Some(page_tables_kib);
     }
 
-    /// How long all recorded operations took together.
+    /// How long so many operations took: the recorded ones may be some more, because batches are whole.
     #[must_use]
-    pub fn total(&self) -> Duration {
-        self.total
+    pub fn of(&self, operations: u64) -> Duration {
+        let nanoseconds =
+            self.total.as_nanos() * u128::from(operations) / u128::from(self.operations.max(1));
+        Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
     }
 }
 
@@ -327,7 +332,7 @@ mod tests {
         samples.record(Duration::from_nanos(6_400), 64);
         assert_eq!(samples.histogram.len(), 1);
         assert_eq!(samples.histogram.value_at_quantile(0.5), 100);
-        assert_eq!(samples.total(), Duration::from_nanos(6_400));
+        assert_eq!(samples.of(32), Duration::from_nanos(3_200));
     }
 
     #[test]
