@@ -180,6 +180,7 @@ pub const ROWS: &[RowSpec] = &[
     latency("ask.idle", Group::Ask, 64_000)
         .against("ractor.call.guest")
         .at_most(Bar::Ratio(1.6)),
+    latency("ask.queued", Group::Ask, 64_000).against("ractor.call.guest"),
     latency("raw.echo.64k", Group::Payload, 2_000),
     latency("payload.64k", Group::Payload, 2_000)
         .against("raw.echo.64k")
@@ -255,7 +256,7 @@ mod tests {
         };
         assert_eq!(asked("load"), ["load.compile", "load.cached"]);
         assert_eq!(asked("raw.ec"), ["raw.echo.64k"]);
-        assert_eq!(asked("ask").len(), 3);
+        assert_eq!(asked("ask").len(), 4);
         assert_eq!(asked("all").len(), ROWS.len());
         assert!(asked("nothing").is_empty());
     }

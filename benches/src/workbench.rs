@@ -80,7 +80,12 @@ impl Workbench {
 
     /// A system of our actors on the current runtime.
     pub(crate) async fn system(&self) -> Result<System, BenchError> {
-        start_system(self.engine.clone()).await
+        start_system(self.engine.clone(), true).await
+    }
+
+    /// A system in which every call goes through its callee's mailbox.
+    pub(crate) async fn queueing_system(&self) -> Result<System, BenchError> {
+        start_system(self.engine.clone(), false).await
     }
 
     pub(crate) fn adder_template(&self) -> Result<InstanceTemplate, BenchError> {
@@ -114,8 +119,9 @@ pub(crate) fn engine(instances: u32, cache: CacheLocation) -> Result<Engine, Ben
 }
 
 /// A system whose actors may be restarted as often as a benchmark makes them trap.
-pub(crate) async fn start_system(engine: Engine) -> Result<System, BenchError> {
+pub(crate) async fn start_system(engine: Engine, short_road: bool) -> Result<System, BenchError> {
     let mut config = SystemConfig::new(engine);
+    config.short_road = short_road;
     config.intensity = RestartIntensity {
         max: 1_000_000,
         within: std::time::Duration::from_millis(1),

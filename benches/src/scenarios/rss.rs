@@ -98,7 +98,7 @@ async fn grow(actors: u64, called: bool) -> Result<Growth, BenchError> {
     let adder = ComponentRef::Bytes(Bytes::from_static(ADDER));
     let adder = engine.load(&adder).or_failed("loading the adder")?;
     let template = workbench::template(&adder, "adder", &[])?;
-    let system = workbench::start_system(engine).await?;
+    let system = workbench::start_system(engine, true).await?;
     let spec = |number: u64| {
         Ok(ChildSpec::component(
             address(&format!("idle/{number}"))?,

@@ -1,4 +1,5 @@
 //! The benchmarks themselves: that every row measures something, never how fast.
 #![cfg(test)]
 
+mod docs;
 mod smoke;
