@@ -149,7 +149,7 @@ impl Instance {
         store.data_mut().begin_call();
         store.set_epoch_deadline(1);
         let ended = Watch {
-            call: pin!(Some(target.call_async(store, raw, args))),
+            call: pin!(Some(target.call_async(store, raw, &args))),
             control,
             ticks: template.engine.ticks(),
             wall,

@@ -74,7 +74,7 @@ impl CallTarget {
         self.ty.accepts(args)
     }
 
-    /// Calls the function. After an error, and if the future is dropped, the Store must be dropped.
+    /// Calls the function. The arguments are borrowed, so that the future does not hold them twice. After an error, and if the future is dropped, the Store must be dropped.
     ///
     /// # Errors
     /// The guest's trap, an [`AbiViolation`](super::AbiViolation), an exhausted budget, or an `instance` of
@@ -83,7 +83,7 @@ impl CallTarget {
         &self,
         store: &mut Store<T>,
         instance: &Instance,
-        args: Args,
+        args: &Args,
     ) -> wasmtime::Result<Args> {
         let function = instance
             .get_func(&mut *store, self.index)

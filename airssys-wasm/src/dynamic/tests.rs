@@ -89,7 +89,7 @@ impl Running<'_> {
         let target = CallTarget::resolve(&self.guest.component, &self.guest.surface, id).unwrap();
         target.accepts(&args).unwrap();
         target
-            .call_async(&mut self.store, &self.instance, args)
+            .call_async(&mut self.store, &self.instance, &args)
             .await
     }
 }

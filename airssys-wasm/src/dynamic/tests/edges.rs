@@ -36,7 +36,7 @@ async fn arguments_that_do_not_fit_never_reach_the_guest() {
     let mut running = guest.start().await;
     let (store, instance) = (&mut running.store, &running.instance);
     for args in [(1u32, 2u64).into_args(), (1u32,).into_args(), Args::new()] {
-        let error = target.call_async(store, instance, args).await.unwrap_err();
+        let error = target.call_async(store, instance, &args).await.unwrap_err();
         assert!(
             matches!(error.downcast_ref(), Some(AbiViolation::Unfit { .. })),
             "{error:?}"
@@ -54,7 +54,7 @@ async fn an_instance_of_another_component_is_refused() {
     let mut running = two.start().await;
     let args = (1u32, 2u32).into_args();
     let result = target
-        .call_async(&mut running.store, &running.instance, args)
+        .call_async(&mut running.store, &running.instance, &args)
         .await;
     assert!(format!("{:?}", result.unwrap_err()).contains("another component"));
 }
@@ -123,7 +123,7 @@ async fn a_host_that_answers_with_another_type_ends_the_call() {
             .instantiate_async(&mut store, &guest.component)
             .await
             .unwrap();
-        let result = target.call_async(&mut store, &instance, Args::new()).await;
+        let result = target.call_async(&mut store, &instance, &Args::new()).await;
         assert_eq!(result.is_ok(), works, "{answer:?}: {result:?}");
     }
 }
