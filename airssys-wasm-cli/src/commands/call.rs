@@ -74,7 +74,10 @@ fn component<'a>(
 }
 
 fn function(component: &ResolvedComponent, path: &str) -> Result<FunctionType, Failure> {
-    let surface = component.child.surface();
+    let surface = component
+        .child
+        .surface()
+        .map_err(|error| Failure::of(FailureKind::Usage, error))?;
     let export = surface
         .export(path)
         .map_err(|error| Failure::of(FailureKind::Usage, &error))?;
