@@ -3,7 +3,7 @@
 //! Owns the counters of one slot and their sum over a system. The accounting that must hold
 //! whenever nothing is under way: `calls = replies + call_errors + calls_abandoned`, and
 //! `casts = casts_handled + dead_letters` (a cast that was refused is an error of its sender and
-//! not counted). Each count is one relaxed atomic increment.
+//! not counted; a dead letter that is sent again is one more cast). Each count is one relaxed atomic increment.
 
 use std::ops::AddAssign;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -12,6 +12,7 @@ use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use crate::address::ActorId;
+use crate::dead_letters::Replay;
 use crate::error::CallError;
 use crate::exit::ExitReason;
 use crate::reply::{Answer, ReplyPort};
@@ -56,6 +57,10 @@ pub(crate) struct Envelope {
     /// `None` for a cast, or when it has been answered.
     port: Option<ReplyPort>,
     cast: bool,
+    /// Whether handling it has ended the callee by an error of its own.
+    fatal: bool,
+    /// If it is a dead letter that is sent again.
+    replay: Option<Box<Replay>>,
     /// Units held in the target's budget.
     units: u32,
     stage: Stage,
@@ -79,6 +84,8 @@ impl Envelope {
             context,
             port: Some(port),
             cast: false,
+            fatal: false,
+            replay: None,
             units: 0,
             stage: Stage::Queued,
         })
@@ -100,9 +107,29 @@ impl Envelope {
             context,
             port: None,
             cast: true,
+            fatal: false,
+            replay: None,
             units: 0,
             stage: Stage::Queued,
         })
+    }
+
+    /// A dead letter sent again, to be pushed by the mailbox.
+    pub(crate) fn replayed(
+        target: Arc<Slot>,
+        sender: Option<ActorId>,
+        export: ExportId,
+        args: Args,
+        replay: Replay,
+    ) -> Box<Self> {
+        let mut envelope = Self::cast(target, sender, export, args, CallContext::default());
+        envelope.replay = Some(Box::new(replay));
+        envelope
+    }
+
+    /// Whoever handles it ends because of it.
+    pub(crate) fn ends_callee(&mut self) {
+        self.fatal = true;
     }
 
     pub(crate) fn is_cast(&self) -> bool {
@@ -164,10 +191,22 @@ impl Envelope {
             return;
         }
         match answer {
-            Ok(_) => self.target.counters().cast_handled(),
+            Ok(_) => {
+                self.target.counters().cast_handled();
+                if let Some(replay) = self.replay.take() {
+                    self.target.dead_letter_handled(replay.sequence);
+                }
+            }
             Err(why) => {
-                let args = std::mem::take(&mut self.args);
-                self.target.dead_letter(self.sender, self.export, args, why);
+                let undelivered = Undelivered {
+                    sender: self.sender,
+                    export: self.export,
+                    args: std::mem::take(&mut self.args),
+                    fatal: self.fatal || ended_callee(&why),
+                    replay: self.replay.take(),
+                    why,
+                };
+                self.target.dead_letter(undelivered);
             }
         }
     }
@@ -189,6 +228,27 @@ impl Envelope {
             self.target.mailbox().release(units);
         }
     }
+}
+
+/// Whether this is what handling the message did to the callee, and not what somebody else did to it.
+fn ended_callee(why: &CallError) -> bool {
+    match why {
+        CallError::CalleeDied { reason, .. } => {
+            !reason.is_normal() && !matches!(reason, ExitReason::Killed)
+        }
+        _ => false,
+    }
+}
+
+/// What is left of a cast that was not handled.
+pub(crate) struct Undelivered {
+    pub(crate) sender: Option<ActorId>,
+    pub(crate) export: ExportId,
+    pub(crate) args: Args,
+    pub(crate) why: CallError,
+    /// Whether it has ended its actor.
+    pub(crate) fatal: bool,
+    pub(crate) replay: Option<Box<Replay>>,
 }
 
 impl Drop for Envelope {

@@ -59,6 +59,13 @@ pub enum Event {
         /// The kind of the error, as [`CallError::kind`](crate::CallError::kind).
         kind: &'static str,
     },
+    /// A dead letter that was sent again has been handled, and is no longer kept.
+    DeadLetterHandled {
+        /// Who handled it.
+        address: ActorAddress,
+        /// Its number.
+        sequence: u64,
+    },
     /// This subscriber was too slow: so many events before the next one are lost to it.
     Lagged(u64),
 }

@@ -48,7 +48,10 @@ pub use application::{
 };
 pub use component::ComponentStart;
 pub use counters::Counters;
-pub use dead_letters::{DeadLetter, DeadLetterLimits};
+pub use dead_letters::{
+    AddressPattern, DeadLetter, DeadLetterFilter, DeadLetterLimits, DeadLetterSelection,
+    DeadLetters, PatternError, PurgeReport, ReplayRefused, ReplayReport,
+};
 pub use envelope::CALL_DEPTH_MAX;
 pub use error::{CallError, SendError};
 pub use events::{Event, Events};

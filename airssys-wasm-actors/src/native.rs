@@ -301,6 +301,11 @@ impl<A: Actor> Behaviour for NativeBehaviour<A> {
             Ok(Err(error)) => {
                 let action = self.actor.on_error(&error);
                 let error = error.into();
+                if matches!(action, ErrorAction::Exit)
+                    && let Some(envelope) = &mut message.envelope
+                {
+                    envelope.ends_callee();
+                }
                 message.close(Some(&*error));
                 match action {
                     ErrorAction::Resume => Ok(self),

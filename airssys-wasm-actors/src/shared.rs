@@ -14,7 +14,7 @@ use tokio::sync::broadcast;
 
 use crate::address::{ActorAddress, ActorId};
 use crate::counters::Counters;
-use crate::dead_letters::{DeadLetter, DeadLetterLimits, DeadLetters};
+use crate::dead_letters::{DeadLetterLimits, DeadLetterStore};
 use crate::events::{Event, Events};
 use crate::slot::Slot;
 
@@ -23,7 +23,7 @@ pub(crate) struct Shared {
     short_road: bool,
     next_id: AtomicU64,
     registry: RwLock<Registry>,
-    dead_letters: DeadLetters,
+    dead_letters: DeadLetterStore,
     events: broadcast::Sender<Event>,
     /// Counts of the actors that are gone.
     retired: Mutex<Counters>,
@@ -48,7 +48,7 @@ impl Shared {
             short_road,
             next_id: AtomicU64::new(1),
             registry: RwLock::default(),
-            dead_letters: DeadLetters::new(dead_letters),
+            dead_letters: DeadLetterStore::new(dead_letters),
             events,
             retired: Mutex::default(),
         })
@@ -130,11 +130,7 @@ impl Shared {
         sum
     }
 
-    pub(crate) fn keep_dead_letter(&self, letter: DeadLetter) {
-        self.dead_letters.keep(letter);
-    }
-
-    pub(crate) fn dead_letters(&self) -> &DeadLetters {
+    pub(crate) fn dead_letters(&self) -> &DeadLetterStore {
         &self.dead_letters
     }
 

@@ -9,12 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
-use airssys_wasm::{Args, ExportId, KillSwitch, Surface};
+use airssys_wasm::{KillSwitch, Surface};
 use parking_lot::Mutex;
 
 use crate::address::{ActorAddress, ActorId};
 use crate::counters::SlotCounters;
-use crate::dead_letters::DeadLetter;
+use crate::dead_letters::Failed;
+use crate::envelope::Undelivered;
 use crate::error::CallError;
 use crate::events::Event;
 use crate::exit::ExitReason;
@@ -214,13 +215,15 @@ impl Slot {
     }
 
     /// A cast to this actor will not be handled.
-    pub(crate) fn dead_letter(
-        &self,
-        sender: Option<ActorId>,
-        export: ExportId,
-        args: Args,
-        why: CallError,
-    ) {
+    pub(crate) fn dead_letter(&self, undelivered: Undelivered) {
+        let Undelivered {
+            sender,
+            export,
+            args,
+            why,
+            fatal,
+            replay,
+        } = undelivered;
         self.counters.dead_letter();
         let function = self
             .surface
@@ -228,18 +231,31 @@ impl Slot {
             .map_or_else(String::new, |(interface, function)| {
                 crate::reference::function_path(interface, &function.name)
             });
-        self.shared.emit(Event::DeadLetter {
-            address: self.address.clone(),
-            kind: why.kind(),
-        });
-        self.shared.keep_dead_letter(DeadLetter {
-            sequence: 0,
+        let kind = why.kind();
+        self.shared.dead_letters().fail(Failed {
             target: self.address.clone(),
             function,
             sender: sender.and_then(|id| self.shared.address_of(id)),
+            sender_id: sender,
             args,
             why,
             at: SystemTime::now(),
+            fatal,
+            replay,
+        });
+        // After it is kept: whoever hears of it finds it.
+        self.shared.emit(Event::DeadLetter {
+            address: self.address.clone(),
+            kind,
+        });
+    }
+
+    /// A dead letter that was sent again to this actor has been handled.
+    pub(crate) fn dead_letter_handled(&self, sequence: u64) {
+        self.shared.dead_letters().handled(sequence);
+        self.shared.emit(Event::DeadLetterHandled {
+            address: self.address.clone(),
+            sequence,
         });
     }
 }

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use crate::address::{ActorAddress, AddressError};
 use crate::counters::Counters;
-use crate::dead_letters::{DeadLetter, DeadLetterLimits};
+use crate::dead_letters::{DeadLetterLimits, DeadLetters};
 use crate::events::Events;
 use crate::exit::ExitReason;
 use crate::reference::ActorRef;
@@ -33,7 +33,7 @@ const OWN_SUPERVISOR: &str = "system";
 pub struct SystemConfig {
     /// The engine its components run on.
     pub engine: Engine,
-    /// How many dead letters are kept.
+    /// How many dead letters are kept, and which are poison.
     pub dead_letters: DeadLetterLimits,
     /// Events kept for a subscriber that is behind. Default 4,096.
     pub events_capacity: usize,
@@ -187,16 +187,10 @@ impl System {
         self.inner.shared.subscribe()
     }
 
-    /// The dead letters kept, oldest first.
+    /// The casts nobody handled: to list, replay and purge.
     #[must_use]
-    pub fn dead_letters(&self) -> Vec<DeadLetter> {
-        self.inner.shared.dead_letters().list()
-    }
-
-    /// Dead letters ever, those no longer kept included.
-    #[must_use]
-    pub fn dead_letters_total(&self) -> u64 {
-        self.inner.shared.dead_letters().total()
+    pub fn dead_letters(&self) -> DeadLetters {
+        DeadLetters::new(Arc::clone(&self.inner.shared))
     }
 
     /// What was counted of all actors, those that are gone included.

@@ -88,10 +88,13 @@ fn drop_newest_makes_a_dead_letter_of_the_new_cast() {
         slot.mailbox().push(cast(&slot, n)).ok().unwrap();
     }
     assert_eq!(take_all(&slot), [0]);
-    let letters = slot.shared().dead_letters().list();
+    let letters = slot
+        .shared()
+        .dead_letters()
+        .list(&Default::default(), std::time::SystemTime::now());
     let kinds: Vec<_> = letters.iter().map(|letter| letter.why.kind()).collect();
     assert_eq!(kinds, ["evicted", "evicted"]);
-    assert_eq!(letters[0].args, (1_u32,).into_args());
+    assert_eq!(*letters[0].args, (1_u32,).into_args());
 }
 
 #[test]

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use airssys_wasm::{IntoArgs, Limits};
 use airssys_wasm_actors::{
-    BackpressureStrategy, CallError, CallOptions, ChildSpec, Link, LinkRefused, MailboxConfig,
-    StartError, StopError,
+    BackpressureStrategy, CallError, CallOptions, ChildSpec, DeadLetterFilter, Link, LinkRefused,
+    MailboxConfig, StartError, StopError,
 };
 
 use crate::guests::{
@@ -260,7 +260,7 @@ async fn a_cast_that_dies_with_its_actor_is_a_dead_letter() {
         worker.call("count", ()).await.unwrap(),
         (1_u32,).into_args()
     );
-    let letters = system.dead_letters();
+    let letters = system.dead_letters().list(&DeadLetterFilter::default());
     assert_eq!(letters.len(), 1);
     assert_eq!(letters[0].function, "test:t/work#trap");
     assert_eq!(letters[0].why.kind(), "callee-died");
