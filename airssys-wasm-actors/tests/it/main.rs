@@ -4,6 +4,7 @@
 mod application;
 mod calls;
 mod cycles;
+mod dead_letters;
 mod guests;
 mod hooks;
 mod manifest;
