@@ -97,6 +97,9 @@ pub(crate) struct Up {
     /// Reads FILE, or standard input, instead of a source's file; NAME= where there are several sources
     #[arg(long, value_name = "[NAME=]FILE|-")]
     pub(crate) input: Vec<String>,
+    /// Appends the audit trail to FILE, one JSON object a line: grants, denials, deaths
+    #[arg(long, value_name = "FILE")]
+    pub(crate) audit: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -123,6 +126,9 @@ pub(crate) struct Call {
     /// How long the reply is waited for
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = airssys_wasm_actors::parse_duration)]
     pub(crate) within: std::time::Duration,
+    /// Appends the audit trail to FILE, one JSON object a line: grants, denials, deaths
+    #[arg(long, value_name = "FILE")]
+    pub(crate) audit: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -153,7 +159,9 @@ pub(crate) struct Bench {
 }
 
 /// Options that commands have already: a manifest cannot declare them again.
-const TAKEN: &[&str] = &["input", "format", "quiet", "log", "help", "version"];
+const TAKEN: &[&str] = &[
+    "input", "audit", "format", "quiet", "log", "help", "version",
+];
 
 /// The whole grammar, with the options of a manifest added to `up`.
 pub(crate) fn grammar(spec: Option<&ApplicationSpec>) -> clap::Command {
@@ -247,7 +255,7 @@ pub(crate) fn check_options(spec: &ApplicationSpec) -> Result<(), ManifestErrors
 }
 
 /// Options that take the next argument as their value.
-const WITH_VALUE: &[&str] = &["--input", "--format", "--log"];
+const WITH_VALUE: &[&str] = &["--input", "--audit", "--format", "--log"];
 
 /// The manifest of an `up` command line: the first argument that can be one. Options that are not known yet may
 /// have values of their own before it, so an argument that names nothing is passed over, unless none names

@@ -22,7 +22,8 @@ use crate::text::printable;
 pub(super) fn run(globals: &Globals, call: &Call) -> Result<ExitCode, Failure> {
     let spec = ApplicationSpec::read(&call.manifest)?;
     let progress = Progress::new(globals.quiet);
-    let engine = hosting::engine()?;
+    let engine = hosting::engine(call.audit.as_deref())?;
+    let audit = engine.audit().clone();
     let application =
         hosting::resolve(&spec, &engine, ResolveOptions::default(), &progress)?.without_sources();
     let component = component(&application, &call.address)?;
@@ -46,7 +47,9 @@ pub(super) fn run(globals: &Globals, call: &Call) -> Result<ExitCode, Failure> {
             _ = signals.next() => {}
         }
         answer
-    })?;
+    });
+    audit.flush();
+    let results = results?;
     drop(progress);
     print(globals.format, &ty, results)?;
     Ok(ExitCode::SUCCESS)

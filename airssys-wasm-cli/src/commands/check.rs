@@ -18,7 +18,7 @@ use crate::text::{printable, size, time};
 pub(super) fn run(globals: &Globals, check: &Check) -> Result<ExitCode, Failure> {
     let spec = ApplicationSpec::read(&check.manifest)?;
     let progress = Progress::new(globals.quiet);
-    let engine = hosting::engine()?;
+    let engine = hosting::engine(None)?;
     let application = hosting::resolve(&spec, &engine, ResolveOptions::default(), &progress)?;
     drop(progress);
     match globals.format {

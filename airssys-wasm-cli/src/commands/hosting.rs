@@ -1,8 +1,9 @@
 //! What the commands that host something have in common: an engine, a runtime, a system that is stopped again.
 
 use std::future::Future;
+use std::path::Path;
 
-use airssys_wasm::{Engine, EngineConfig, Policy};
+use airssys_wasm::{AuditConfig, AuditSinkConfig, Engine, EngineConfig, Policy};
 use airssys_wasm_actors::{
     Application, ApplicationSpec, ResolveOptions, RunningApplication, StartError, System,
     SystemConfig,
@@ -13,8 +14,19 @@ use crate::failure::{Failure, FailureKind};
 use crate::progress::Progress;
 use crate::signals::Signals;
 
-pub(super) fn engine() -> Result<Engine, Failure> {
-    Engine::new(EngineConfig::default()).map_err(|error| Failure::of(FailureKind::Io, &error))
+/// An engine; its audit trail goes to a file if one is named, and is only counted if not.
+pub(super) fn engine(audit: Option<&Path>) -> Result<Engine, Failure> {
+    let sink = audit.map_or(AuditSinkConfig::Off, |file| {
+        AuditSinkConfig::File(file.to_owned())
+    });
+    let config = EngineConfig {
+        audit: AuditConfig {
+            sink,
+            ..AuditConfig::default()
+        },
+        ..EngineConfig::default()
+    };
+    Engine::new(config).map_err(|error| Failure::of(FailureKind::Io, &error))
 }
 
 /// Resolves a manifest on this machine: whoever runs the command wrote or chose the manifest, so what it grants

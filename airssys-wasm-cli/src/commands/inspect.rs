@@ -24,7 +24,7 @@ pub(super) fn run(globals: &Globals, inspect: &Inspect) -> Result<ExitCode, Fail
         "loading {}",
         printable(&inspect.file.display().to_string())
     ));
-    let engine = hosting::engine()?;
+    let engine = hosting::engine(None)?;
     let component = engine
         .load(&ComponentRef::File(inspect.file.clone()))
         .map_err(|error| {

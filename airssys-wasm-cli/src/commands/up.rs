@@ -30,7 +30,8 @@ pub(super) fn run(
 ) -> Result<ExitCode, Failure> {
     let started = Instant::now();
     let progress = Progress::new(globals.quiet);
-    let engine = hosting::engine()?;
+    let engine = hosting::engine(up.audit.as_deref())?;
+    let audit = engine.audit().clone();
     let inputs = up.input.iter().map(|text| input(spec, text)).collect();
     let options = ResolveOptions {
         values,
@@ -38,7 +39,7 @@ pub(super) fn run(
         ..ResolveOptions::default()
     };
     let application = hosting::resolve(spec, &engine, options, &progress)?;
-    hosting::block_on(async {
+    let ended = hosting::block_on(async {
         let mut signals = Signals::listen()?;
         let system = hosting::system(engine).await?;
         let run = Run {
@@ -47,7 +48,10 @@ pub(super) fn run(
             started,
         };
         run.host(application, &system, &mut signals).await
-    })
+    });
+    // Whichever way it ended, what was recorded is in the file.
+    audit.flush();
+    ended
 }
 
 /// `-`, `FILE` or `NAME=FILE`; a `=` only counts after the name of a source.
