@@ -169,6 +169,20 @@ pub(super) fn inputs(resolving: &mut Resolving<'_>) -> BTreeMap<String, Input> {
                 continue;
             }
         };
+        // Two readers of one stream would each get what the other has not taken yet.
+        if given.input == Input::Stdin
+            && let Some(other) = inputs
+                .iter()
+                .find(|(name, input)| **input == Input::Stdin && **name != source)
+        {
+            let what = format!(
+                "standard input is given to both `{}` and `{source}`, and can be read once",
+                other.0
+            );
+            let help = "write one of the two to a file, and give that".to_owned();
+            resolving.find(FindingKind::BadOption, what, Some(help));
+            continue;
+        }
         if inputs.insert(source.clone(), given.input.clone()).is_some() {
             resolving.find(
                 FindingKind::BadOption,

@@ -81,9 +81,9 @@ fn input(resolving: &mut Resolving<'_>, spec: &SourceSpec, given: Option<&Input>
             && !path.exists()
         {
             resolving.find(
-                FindingKind::MissingFile,
+                FindingKind::BadOption,
                 format!("there is no input file {}", path.display()),
-                None,
+                Some("paths given as input start at the working directory".to_owned()),
             );
         }
         return given.clone();

@@ -59,7 +59,7 @@ fn an_input_for_nobody_is_refused() {
     app.run("up", &["--input", &app.at("in.json")])
         .fails(2, &["the manifest has no source"]);
     run(&["up", &quakes(), "--input", "no/such.json"])
-        .fails(3, &["there is no input file no/such.json"]);
+        .fails(2, &["there is no input file no/such.json"]);
 }
 
 #[test]
