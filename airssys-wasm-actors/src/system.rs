@@ -26,7 +26,7 @@ use crate::supervisor::{
 use crate::system::root::{Root, RootMessage};
 
 /// The address of the supervisor that [`System::spawn`] uses.
-const OWN_SUPERVISOR: &str = "system";
+pub(crate) const OWN_SUPERVISOR: &str = "system";
 
 /// What a system is made of.
 #[derive(Clone)]

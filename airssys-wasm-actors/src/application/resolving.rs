@@ -17,6 +17,7 @@ use super::{Application, Loading, ResolvedComponent, asking, components, links, 
 use crate::address::ActorAddress;
 use crate::manifest::{ApplicationSpec, Finding, FindingKind, ManifestErrors, in_order, suggest};
 use crate::supervisor::{RestartIntensity, SupervisorSpec};
+use crate::system::OWN_SUPERVISOR;
 
 /// A manifest's default restart intensity: 5 in 30 s. OTP's own, 1 in 5 s, is for code one has tested oneself.
 const RESTARTS_DEFAULT: RestartIntensity = RestartIntensity {
@@ -135,6 +136,12 @@ impl<'a> Resolving<'a> {
     fn address(&mut self) -> Option<ActorAddress> {
         let name = &self.spec.tables.application.name;
         match name.get_ref().parse() {
+            Ok(_) if name.get_ref() == OWN_SUPERVISOR => {
+                let what = format!("`{OWN_SUPERVISOR}` is the name of the host's own supervisor");
+                let help = "give the application another name".to_owned();
+                self.find_at(name, FindingKind::BadValue, what, Some(help));
+                None
+            }
             Ok(address) => Some(address),
             Err(error) => {
                 self.find_at(name, FindingKind::BadValue, format!("{error}"), None);
