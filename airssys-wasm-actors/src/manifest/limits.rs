@@ -28,10 +28,10 @@ struct Rows {
     cpu_per_call: Option<DurationText>,
     wall_per_call: Option<DurationText>,
     memory: Option<Spanned<SizeText>>,
-    memories: Option<u32>,
-    tables: Option<u32>,
-    core_instances: Option<u32>,
-    table_elements: Option<u32>,
+    memories: Option<Spanned<u32>>,
+    tables: Option<Spanned<u32>>,
+    core_instances: Option<Spanned<u32>>,
+    table_elements: Option<Spanned<u32>>,
     hostcall_bytes: Option<SizeText>,
     handles: Option<u32>,
     resources: Option<u32>,
@@ -58,10 +58,41 @@ impl LimitsSpec {
             &mut limits.memory_bytes_max,
             rows.memory.as_ref().map(|text| text.get_ref().0),
         );
-        set(&mut limits.memories_max, rows.memories);
-        set(&mut limits.tables_max, rows.tables);
-        set(&mut limits.core_instances_max, rows.core_instances);
-        set(&mut limits.table_elements_max, rows.table_elements);
+        // The pool is made for the largest class: a row above it would promise what no instance can have.
+        let most = LimitClass::Trusted.limits();
+        for (row, count, name, max) in [
+            (
+                &mut limits.memories_max,
+                &rows.memories,
+                "memories",
+                most.memories_max,
+            ),
+            (
+                &mut limits.tables_max,
+                &rows.tables,
+                "tables",
+                most.tables_max,
+            ),
+            (
+                &mut limits.core_instances_max,
+                &rows.core_instances,
+                "core-instances",
+                most.core_instances_max,
+            ),
+            (
+                &mut limits.table_elements_max,
+                &rows.table_elements,
+                "table-elements",
+                most.table_elements_max,
+            ),
+        ] {
+            let Some(count) = count else { continue };
+            *row = *count.get_ref();
+            if *row > max {
+                let finding = too_large(name).help(format!("the most is {max}"));
+                wrong.push((count.span().start, finding));
+            }
+        }
         set(
             &mut limits.hostcall_bytes_max,
             rows.hostcall_bytes.map(|text| text.0),
@@ -87,7 +118,10 @@ impl LimitsSpec {
             let Some(text) = text else { continue };
             match u32::try_from(text.get_ref().0) {
                 Ok(bytes) => *row = bytes,
-                Err(_) => wrong.push((text.span().start, too_large(name, u64::from(u32::MAX)))),
+                Err(_) => wrong.push((
+                    text.span().start,
+                    too_large_bytes(name, u64::from(u32::MAX)),
+                )),
             }
         }
         if let Some(memory) = &rows.memory
@@ -95,7 +129,7 @@ impl LimitsSpec {
         {
             wrong.push((
                 memory.span().start,
-                too_large("memory", MEMORY_BYTES_HARD_MAX),
+                too_large_bytes("memory", MEMORY_BYTES_HARD_MAX),
             ));
         }
         if wrong.is_empty() {
@@ -112,12 +146,15 @@ fn set<T>(row: &mut T, value: Option<T>) {
     }
 }
 
-fn too_large(name: &str, max: u64) -> Finding {
+fn too_large(name: &str) -> Finding {
     Finding::new(
         FindingKind::BadValue,
         format!("the limit `{name}` is larger than any instance may have"),
     )
-    .help(format!("the most is {} MiB", max >> 20))
+}
+
+fn too_large_bytes(name: &str, max: u64) -> Finding {
+    too_large(name).help(format!("the most is {} MiB", max >> 20))
 }
 
 fn class<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<LimitClass>, D::Error> {
