@@ -14,7 +14,7 @@ use std::time::Duration;
 use airssys_wasm::{Args, ExportId};
 use tokio::time::Instant;
 
-use crate::deadline::LazyTimer;
+use crate::deadline::{LazyTimer, after};
 use crate::envelope::{CALL_DEPTH_MAX, CallContext, Envelope};
 use crate::error::CallError;
 use crate::mailbox::{BackpressureStrategy, Refusal};
@@ -39,6 +39,8 @@ pub(crate) struct PendingCall {
 enum State {
     /// Not sent before the first poll, which knows whom to wake.
     New(Box<Envelope>),
+    /// Made after its reply-by: the call it is nested in is waited for no longer.
+    Late,
     /// Waiting for room in the mailbox.
     Room(Room),
     Sent,
@@ -71,11 +73,12 @@ impl PendingCall {
             cell,
         } = request;
         target.counters().call();
-        let own = Instant::now() + within;
+        let now = Instant::now();
+        let own = after(now, within);
         let reply_by = parent.reply_by.map_or(own, |inherited| inherited.min(own));
         let context = CallContext {
             reply_by: Some(reply_by),
-            chain: parent.chain.clone(),
+            depth: parent.depth + u32::from(caller.is_some()),
             trace: parent.trace,
         };
         let sender = caller.map(|slot| slot.id());
@@ -93,18 +96,17 @@ impl PendingCall {
             cell: Arc::clone(cell),
             reply_by,
             within,
-            state: State::New(envelope),
+            state: if reply_by <= now {
+                State::Late
+            } else {
+                State::New(envelope)
+            },
         }
     }
 
     /// Sends the message, by the short road where the callee rests.
-    fn send(
-        &mut self,
-        mut envelope: Box<Envelope>,
-        cx: &mut Context<'_>,
-    ) -> Result<State, CallError> {
-        let chain = &mut envelope.context.chain;
-        let depth = chain.len() + usize::from(self.caller.is_some());
+    fn send(&mut self, envelope: Box<Envelope>, cx: &mut Context<'_>) -> Result<State, CallError> {
+        let depth = envelope.context.depth;
         if depth > CALL_DEPTH_MAX {
             return Err(CallError::CallDepth {
                 depth,
@@ -112,11 +114,17 @@ impl PendingCall {
             });
         }
         if let Some(caller) = &self.caller {
-            wait_for::check(caller, &self.target, chain)?;
-            chain.push(caller.id());
+            wait_for::check(caller, &self.target)?;
         }
-        let Err(envelope) = resting::run_now(&self.target, envelope, cx) else {
-            return Ok(State::Sent);
+        // A task of the host may be another runtime's, whose timers must not end up in the callee.
+        let at_home = self.caller.is_some() || self.target.shared().is_at_home();
+        let envelope = if at_home {
+            match resting::run_now(&self.target, envelope, cx) {
+                Ok(()) => return Ok(State::Sent),
+                Err(envelope) => envelope,
+            }
+        } else {
+            envelope
         };
         match self.target.mailbox().push(envelope) {
             Ok(()) => Ok(State::Sent),
@@ -139,6 +147,11 @@ impl PendingCall {
                 Ok(state) => self.state = state,
                 Err(why) => return Poll::Ready(self.end(Err(why))),
             },
+            State::Late => {
+                let address = self.target.address().clone();
+                let within = self.within;
+                return Poll::Ready(self.end(Err(CallError::Deadline { address, within })));
+            }
             other => self.state = other,
         }
         if let State::Room(room) = &mut self.state {
@@ -191,7 +204,7 @@ impl PendingCall {
 
     fn stop_waiting(&mut self) {
         if let Some(caller) = self.caller.take() {
-            caller.wait_no_more();
+            caller.edge().clear();
         }
     }
 }

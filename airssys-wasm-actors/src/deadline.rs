@@ -7,8 +7,17 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::task::Context;
+use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
+
+/// Stands for waits too long to be added to a clock: 30 years, as tokio has it.
+const FAR: Duration = Duration::from_secs(86_400 * 365 * 30);
+
+/// The moment `wait` after `now`, or one far away.
+pub(crate) fn after(now: Instant, wait: Duration) -> Instant {
+    now.checked_add(wait).unwrap_or(now + FAR)
+}
 
 /// A timer kept over many deadlines.
 #[derive(Default)]
@@ -39,7 +48,6 @@ mod tests {
     use super::*;
     use std::future::poll_fn;
     use std::task::Poll;
-    use std::time::Duration;
 
     async fn wait(timer: &mut LazyTimer, at: Instant) {
         poll_fn(|cx| {

@@ -3,12 +3,11 @@
 //! Owns [`Envelope`]: target, arguments, who asks, where the answer goes, and the permit it holds
 //! in the mailbox. Dropping an envelope, wherever that happens, answers its port with the reason
 //! (a cast becomes a dead letter) and frees its permit: no path loses a message silently. One
-//! allocation a message; the call chain allocates only past four nested calls.
+//! allocation a message.
 
 use std::sync::Arc;
 
 use airssys_wasm::{Args, ExportId};
-use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use crate::address::ActorId;
@@ -20,20 +19,18 @@ use crate::slot::Slot;
 use crate::trace::TraceContext;
 
 /// Most calls nested in one another, across actors (HOSTILE: call depth).
-pub const CALL_DEPTH_MAX: usize = 32;
+pub const CALL_DEPTH_MAX: u32 = 32;
 
 /// Charged for an envelope beside its arguments, in bytes: its own allocation, rounded up.
 pub(crate) const ENVELOPE_BYTES: u64 = 384;
-
-/// The actors whose calls are waiting for this one, outermost first.
-pub(crate) type CallChain = SmallVec<[ActorId; 4]>;
 
 /// What nested calls inherit from the call they are made in.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct CallContext {
     /// When the outermost caller stops waiting.
     pub(crate) reply_by: Option<Instant>,
-    pub(crate) chain: CallChain,
+    /// Calls of actors this one is nested in.
+    pub(crate) depth: u32,
     pub(crate) trace: Option<TraceContext>,
 }
 

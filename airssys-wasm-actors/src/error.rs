@@ -87,9 +87,9 @@ pub enum CallError {
     #[error("a chain of {depth} nested calls is too deep; the most is {depth_max}")]
     CallDepth {
         /// Calls in the chain.
-        depth: usize,
+        depth: u32,
         /// The limit.
-        depth_max: usize,
+        depth_max: u32,
     },
     /// The callee has no such function.
     #[error(transparent)]

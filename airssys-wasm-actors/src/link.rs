@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use crate::address::ActorAddress;
 use crate::call::{CallRequest, PendingCall};
-use crate::deadline::LazyTimer;
+use crate::deadline::{LazyTimer, after};
 use crate::envelope::CallContext;
 use crate::error::CallError;
 use crate::reply::ReplyCell;
@@ -186,11 +186,12 @@ struct Again {
 
 impl LinkedOutbound {
     pub(crate) fn new(slot: Arc<Slot>, targets: Arc<LinkTargets>) -> Self {
+        let cell = ReplyCell::with_edge(slot.edge().clone());
         Self {
             slot,
             targets,
             context: CallContext::default(),
-            cell: Arc::default(),
+            cell,
             timer: LazyTimer::default(),
             state: State::Quiet,
             again: None,
@@ -249,7 +250,7 @@ impl LinkedOutbound {
                 | CallError::MailboxFull { .. }
                 | CallError::Evicted { .. }
         );
-        let due = Instant::now() + again.retry.backoff;
+        let due = after(Instant::now(), again.retry.backoff);
         if !may_help || again.left == 0 || due >= again.until {
             return None;
         }
@@ -265,7 +266,7 @@ impl Outbound for LinkedOutbound {
             .get(import)
             .and_then(|target| Some((target.retry?, target.within)));
         self.again = retry.map(|(retry, within)| {
-            let (args, until) = (args.clone(), Instant::now() + within);
+            let (args, until) = (args.clone(), after(Instant::now(), within));
             Box::new(Again {
                 import,
                 args,

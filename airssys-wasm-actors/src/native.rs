@@ -188,10 +188,11 @@ pub struct Context {
 
 impl Context {
     fn new(slot: Arc<Slot>) -> Self {
+        let cell = ReplyCell::with_edge(slot.edge().clone());
         Self {
             slot,
             context: CallContext::default(),
-            cell: Arc::default(),
+            cell,
             timer: LazyTimer::default(),
         }
     }
@@ -333,7 +334,8 @@ impl<A: Actor> Behaviour for NativeBehaviour<A> {
         Ok((self, health))
     }
 
-    async fn stop(mut self, reason: ExitReason) {
+    async fn stop(mut self, reason: ExitReason) -> ExitReason {
         self.actor.post_stop(&reason).await;
+        reason
     }
 }

@@ -13,6 +13,7 @@ use airssys_wasm::Args;
 use parking_lot::Mutex;
 
 use crate::error::CallError;
+use crate::wait_for::Edge;
 
 /// The end of a call.
 pub(crate) type Answer = Result<Args, CallError>;
@@ -21,6 +22,9 @@ pub(crate) type Answer = Result<Args, CallError>;
 #[derive(Default)]
 pub(crate) struct ReplyCell {
     state: Mutex<State>,
+    /// Whom the calling actor waits for; taken back by the answer itself, because the caller may be
+    /// polled long after it.
+    edge: Edge,
 }
 
 #[derive(Default)]
@@ -32,6 +36,14 @@ struct State {
 }
 
 impl ReplyCell {
+    /// A cell whose answers take `edge` back.
+    pub(crate) fn with_edge(edge: Edge) -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::default(),
+            edge,
+        })
+    }
+
     /// Opens the next call. A call that was still open is abandoned.
     pub(crate) fn open(self: &Arc<Self>) -> ReplyPort {
         let mut state = self.state.lock();
@@ -93,6 +105,7 @@ impl ReplyPort {
                 return false;
             }
             state.answer = Some(answer);
+            cell.edge.clear();
             state.waker.take()
         };
         if let Some(waker) = waker {

@@ -5,8 +5,8 @@
 //! its callee idle.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use airssys_wasm::Engine;
 use parking_lot::{Mutex, RwLock};
@@ -21,6 +21,8 @@ use crate::slot::Slot;
 pub(crate) struct Shared {
     engine: Engine,
     short_road: bool,
+    /// The runtime its actors live in.
+    runtime: Option<tokio::runtime::Id>,
     next_id: AtomicU64,
     registry: RwLock<Registry>,
     dead_letters: DeadLetterStore,
@@ -33,6 +35,8 @@ pub(crate) struct Shared {
 struct Registry {
     names: HashMap<ActorAddress, Arc<Slot>>,
     ids: HashMap<ActorId, Arc<Slot>>,
+    /// Unregistered, and still held by somebody whose call may yet end.
+    leaving: Vec<Weak<Slot>>,
 }
 
 impl Shared {
@@ -46,6 +50,9 @@ impl Shared {
         Arc::new(Self {
             engine,
             short_road,
+            runtime: tokio::runtime::Handle::try_current()
+                .ok()
+                .map(|handle| handle.id()),
             next_id: AtomicU64::new(1),
             registry: RwLock::default(),
             dead_letters: DeadLetterStore::new(dead_letters),
@@ -56,6 +63,11 @@ impl Shared {
 
     pub(crate) fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// Whether this thread is in the runtime its actors live in.
+    pub(crate) fn is_at_home(&self) -> bool {
+        tokio::runtime::Handle::try_current().is_ok_and(|handle| Some(handle.id()) == self.runtime)
     }
 
     /// Whether callers may run the calls of idle components themselves.
@@ -90,17 +102,20 @@ impl Shared {
 
     /// Frees the name of a slot, if the slot still has it.
     pub(crate) fn unregister(&self, slot: &Slot) {
-        let removed = {
-            let mut registry = self.registry.write();
-            let removed = registry.ids.remove(&slot.id());
-            if removed.is_some() {
-                registry.names.remove(slot.address());
-            }
-            removed
+        let mut registry = self.registry.write();
+        let Some(removed) = registry.ids.remove(&slot.id()) else {
+            return;
         };
-        if removed.is_some() {
-            *self.retired.lock() += slot.counters().read();
+        registry.names.remove(slot.address());
+        if registry.leaving.len() == registry.leaving.capacity() {
+            registry.leaving.retain(|slot| slot.strong_count() > 0);
         }
+        registry.leaving.push(Arc::downgrade(&removed));
+    }
+
+    /// A slot is gone, and nothing will be counted of it any more.
+    pub(crate) fn retire(&self, counters: Counters) {
+        *self.retired.lock() += counters;
     }
 
     pub(crate) fn whereis(&self, address: &ActorAddress) -> Option<Arc<Slot>> {
@@ -123,8 +138,13 @@ impl Shared {
     }
 
     pub(crate) fn counters(&self) -> Counters {
+        let slots: Vec<_> = {
+            let registry = self.registry.read();
+            let leaving = registry.leaving.iter().filter_map(Weak::upgrade);
+            registry.names.values().cloned().chain(leaving).collect()
+        };
         let mut sum = *self.retired.lock();
-        for slot in self.all() {
+        for slot in &slots {
             sum += slot.counters().read();
         }
         sum

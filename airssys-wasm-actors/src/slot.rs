@@ -22,9 +22,7 @@ use crate::exit::ExitReason;
 use crate::mailbox::{Lane, Mailbox, MailboxConfig};
 use crate::resting::Resting;
 use crate::shared::Shared;
-
-/// No actor: ids begin at 1.
-const NOBODY: u64 = 0;
+use crate::wait_for::Edge;
 
 /// One registered actor.
 pub(crate) struct Slot {
@@ -37,7 +35,7 @@ pub(crate) struct Slot {
     counters: SlotCounters,
     incarnation: AtomicU64,
     /// Whom it waits for in a linked call, for the search for cycles.
-    waiting_on: AtomicU64,
+    edge: Edge,
     /// Whether its behaviour lies in `resting` while it is idle.
     rests: bool,
     resting: Resting,
@@ -74,7 +72,7 @@ impl Slot {
             shared: Arc::clone(shared),
             counters: SlotCounters::default(),
             incarnation: AtomicU64::new(0),
-            waiting_on: AtomicU64::new(NOBODY),
+            edge: Edge::default(),
             rests: rests && shared.short_road(),
             resting: Resting::default(),
             life: Mutex::default(),
@@ -146,11 +144,16 @@ impl Slot {
     /// The incarnation has ended, and with it its Store.
     pub(crate) fn ended(&self) {
         self.lane.end();
-        self.waiting_on.store(NOBODY, Ordering::SeqCst);
+        self.edge.clear();
         let mut life = self.life.lock();
         life.active = false;
         life.running = false;
         life.kill = None;
+        if let Some(reason) = life.gone.clone() {
+            drop(life);
+            // Retired while it ran: what it put back since the sweep has nobody to come for it.
+            self.close_mailbox(&reason);
+        }
     }
 
     /// Whether an incarnation is being started or runs.
@@ -186,32 +189,23 @@ impl Slot {
             life.gone = Some(reason.clone());
         }
         self.shared.unregister(self);
-        self.mailbox.close(|| CallError::Stopped {
-            address: self.address.clone(),
-            reason: reason.clone(),
-        });
+        self.close_mailbox(reason);
         self.shared.emit(Event::Gone {
             address: self.address.clone(),
             reason: reason.clone(),
         });
     }
 
-    /// Says whom this actor waits for from now on.
-    pub(crate) fn wait_for(&self, target: ActorId) {
-        self.waiting_on.store(target.0, Ordering::SeqCst);
-    }
-
-    /// It waits no longer.
-    pub(crate) fn wait_no_more(&self) {
-        self.waiting_on.store(NOBODY, Ordering::Release);
+    fn close_mailbox(&self, reason: &ExitReason) {
+        self.mailbox.close(|| CallError::Stopped {
+            address: self.address.clone(),
+            reason: reason.clone(),
+        });
     }
 
     /// Whom it waits for.
-    pub(crate) fn waits_for(&self) -> Option<ActorId> {
-        match self.waiting_on.load(Ordering::SeqCst) {
-            NOBODY => None,
-            id => Some(ActorId(id)),
-        }
+    pub(crate) fn edge(&self) -> &Edge {
+        &self.edge
     }
 
     /// A cast to this actor will not be handled.
@@ -260,6 +254,12 @@ impl Slot {
     }
 }
 
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.shared.retire(self.counters.read());
+    }
+}
+
 #[cfg(test)]
 pub(crate) mod testing {
     //! Slots without a system around them.
@@ -291,9 +291,9 @@ pub(crate) mod testing {
         let wit = "package test:test; interface test { f: func(n: u32); }";
         let surface = Arc::new(Surface::from_wit(wit).unwrap());
         let slot = Slot::new(&shared, "test".parse().unwrap(), surface, config, false);
-        let mut slot = Arc::into_inner(slot).unwrap();
-        slot.mailbox = Mailbox::new(config, lanes(Arc::clone(&slot.lane)));
-        let slot = Arc::new(slot);
+        let mut slot = slot;
+        let own = Arc::clone(&slot.lane);
+        Arc::get_mut(&mut slot).unwrap().mailbox = Mailbox::new(config, lanes(own));
         shared.register(std::slice::from_ref(&slot)).unwrap();
         slot
     }

@@ -99,12 +99,12 @@ async fn a_chain_may_be_as_deep_as_the_limit_and_no_deeper() {
         children.push(ChildSpec::component(address(&format!("r{n}")), relay.clone()).link(link));
     }
     let refs = system.supervisor().start(children).await.unwrap();
-    let deepest = &refs[airssys_wasm_actors::CALL_DEPTH_MAX];
+    let deepest = &refs[airssys_wasm_actors::CALL_DEPTH_MAX as usize];
     assert_eq!(
         deepest.call("work", (1_u32,)).await.unwrap(),
         (2_u32,).into_args()
     );
-    let too_deep = &refs[airssys_wasm_actors::CALL_DEPTH_MAX + 1];
+    let too_deep = &refs[airssys_wasm_actors::CALL_DEPTH_MAX as usize + 1];
     let text = too_deep
         .call("work", (1_u32,))
         .await
