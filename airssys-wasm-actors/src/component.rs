@@ -9,7 +9,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use airssys_wasm::{
-    Args, CallOutcome, ExportId, FaultClass, Instance, InstanceIdentity, InstanceTemplate,
+    Args, CallOutcome, ExportId, Fault, FaultClass, Instance, InstanceIdentity, InstanceTemplate,
     IntoArgs, Surface, Value,
 };
 
@@ -176,11 +176,7 @@ impl Behaviour for ComponentBehaviour {
                 Ok(self)
             }
             CallOutcome::Died(fault) => {
-                let reason = if fault.class == FaultClass::Killed {
-                    ExitReason::Killed
-                } else {
-                    ExitReason::Fault(Arc::new(fault))
-                };
+                let reason = died(fault);
                 let address = self.slot.address().clone();
                 envelope.finish(Err(CallError::CalleeDied {
                     address,
@@ -211,18 +207,33 @@ impl Behaviour for ComponentBehaviour {
                     ChildHealth::Failed(format!("`health` has another signature: {why}")),
                 ))
             }
-            CallOutcome::Died(fault) => Err(ExitReason::Fault(Arc::new(fault))),
+            CallOutcome::Died(fault) => Err(died(fault)),
         }
     }
 
-    async fn stop(mut self, _reason: ExitReason) {
+    async fn stop(mut self, reason: ExitReason) -> ExitReason {
         let Some(shutdown) = self.hooks.shutdown else {
-            return;
+            return reason;
         };
         self.begin(CallContext::default());
         let args = (Value::Enum(REASON_SHUTDOWN),).into_args();
-        if let CallOutcome::Died(fault) = self.instance.call(shutdown, args).await {
-            tracing::warn!(address = %self.slot.address(), %fault, "the shutdown hook failed");
+        match self.instance.call(shutdown, args).await {
+            CallOutcome::Returned(..) => reason,
+            CallOutcome::Refused(_, why) => {
+                let address = self.slot.address();
+                tracing::warn!(%address, %why, "the shutdown hook has another signature");
+                reason
+            }
+            CallOutcome::Died(fault) => died(fault),
         }
+    }
+}
+
+/// The exit reason for an instance that has died.
+fn died(fault: Fault) -> ExitReason {
+    if fault.class == FaultClass::Killed {
+        ExitReason::Killed
+    } else {
+        ExitReason::Fault(Arc::new(fault))
     }
 }

@@ -48,8 +48,8 @@ pub(crate) trait Behaviour: Sized + Send + 'static {
     /// Says how it is.
     fn health(self) -> impl Future<Output = Result<(Self, ChildHealth), ExitReason>> + Send;
 
-    /// Runs its shutdown hook and ends.
-    fn stop(self, reason: ExitReason) -> impl Future<Output = ()> + Send;
+    /// Runs its shutdown hook and ends; says with which reason, `reason` unless the hook failed.
+    fn stop(self, reason: ExitReason) -> impl Future<Output = ExitReason> + Send;
 }
 
 /// Sends the exit event when the incarnation is gone, however it went. It must be the last thing
@@ -133,7 +133,11 @@ fn poll_turn<B: Behaviour>(
                 // Registered first: whoever puts it back afterwards finds whom to wake.
                 slot.lane().watch(cx);
                 match B::reclaim(slot) {
-                    Reclaimed::Whole(behaviour) => behaviour,
+                    Reclaimed::Whole(behaviour) => {
+                        // Whoever put it back may have made the lane idle since.
+                        slot.lane().busy();
+                        behaviour
+                    }
                     Reclaimed::Running(step) => return Poll::Ready(Turn::Adopt(step)),
                     Reclaimed::Ended(reason) => return Poll::Ready(Turn::Ended(reason)),
                     Reclaimed::Away => return Poll::Pending,
@@ -161,10 +165,9 @@ async fn run<B: Behaviour>(behaviour: B, slot: &Arc<Slot>) -> ExitReason {
             Turn::Next(_, Next::Killed) => return ExitReason::Killed,
             Turn::Next(behaviour, Next::Control(Control::Stop)) => {
                 let stopping = behaviour.stop(ExitReason::Shutdown);
-                return match or_killed(slot, stopping).await {
-                    Some(()) => ExitReason::Shutdown,
-                    None => ExitReason::Killed,
-                };
+                return or_killed(slot, stopping)
+                    .await
+                    .unwrap_or(ExitReason::Killed);
             }
             Turn::Next(behaviour, Next::Control(Control::Health(answer))) => {
                 let asked = or_killed(slot, behaviour.health()).await;

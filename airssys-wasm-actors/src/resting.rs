@@ -30,6 +30,7 @@ use crate::component::ComponentBehaviour;
 use crate::drain::{Behaviour, ExitGuard};
 use crate::envelope::Envelope;
 use crate::exit::ExitReason;
+use crate::mailbox::Lane;
 use crate::slot::Slot;
 
 /// Calls taken inside one another on one thread: each is on a fiber's stack of its own, but the polls of
@@ -113,13 +114,17 @@ impl Resting {
         }
     }
 
-    /// Puts back what was taken, in whichever condition.
-    fn put_back(&self, back: State) {
+    /// Puts back what was taken, in whichever condition. A behaviour that is whole makes its lane
+    /// idle in the same breath, so that a drain that takes it up at once is not seen as idle.
+    fn put_back(&self, back: State, lane: &Lane) {
         let (dropped, guard) = {
             let mut state = self.0.lock();
             match std::mem::take(&mut *state) {
                 State::Orphaned(guard) => (Some(back), Some(guard)),
                 _ => {
+                    if matches!(back, State::Parked(_)) {
+                        lane.idle();
+                    }
                     *state = back;
                     (None, None)
                 }
@@ -177,7 +182,7 @@ pub(crate) fn run_now(
         return Err(envelope);
     }
     // What is queued came first, perhaps from this very caller.
-    if target.mailbox().has_queued() {
+    if target.lane().has_own_work() || target.mailbox().has_queued() {
         target.lane().wake();
         envelope.release();
         return Err(envelope);
@@ -194,15 +199,21 @@ pub(crate) fn run_now(
     let mut step: Step<ComponentBehaviour> = Box::pin(behaviour.deliver(envelope));
     match catch_unwind(AssertUnwindSafe(|| step.as_mut().poll(cx))) {
         Ok(Poll::Ready(Ok(behaviour))) => {
-            target.resting().put_back(State::Parked(behaviour));
+            target
+                .resting()
+                .put_back(State::Parked(behaviour), target.lane());
             target.mailbox().settle_for(target.lane());
         }
         Ok(Poll::Ready(Err(reason))) => {
-            target.resting().put_back(State::Ended(reason));
+            target
+                .resting()
+                .put_back(State::Ended(reason), target.lane());
             target.lane().wake();
         }
         Ok(Poll::Pending) => {
-            target.resting().put_back(State::Running(step));
+            target
+                .resting()
+                .put_back(State::Running(step), target.lane());
             target.lane().wake();
         }
         Err(panic) => {
@@ -211,7 +222,9 @@ pub(crate) fn run_now(
             if catch_unwind(AssertUnwindSafe(|| drop(step))).is_err() {
                 tracing::error!(address = %target.address(), "a call panicked while it was dropped");
             }
-            target.resting().put_back(State::Ended(reason));
+            target
+                .resting()
+                .put_back(State::Ended(reason), target.lane());
             target.lane().wake();
         }
     }

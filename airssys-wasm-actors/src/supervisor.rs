@@ -134,7 +134,7 @@ pub(crate) struct Record {
     /// In start order: ids are given in that order.
     pub(crate) children: Mutex<BTreeMap<ActorId, Arc<PreparedChild>>>,
     /// The actor that supervises now.
-    actor: Mutex<Option<ractor::ActorRef<SupervisorMessage>>>,
+    actor: watch::Sender<Option<ractor::ActorRef<SupervisorMessage>>>,
     ended: watch::Sender<Option<ExitReason>>,
 }
 
@@ -144,17 +144,17 @@ impl Record {
             spec,
             shared,
             children: Mutex::default(),
-            actor: Mutex::default(),
+            actor: watch::Sender::new(None),
             ended: watch::Sender::new(None),
         })
     }
 
     pub(crate) fn serve(&self, actor: ractor::ActorRef<SupervisorMessage>) {
-        *self.actor.lock() = Some(actor);
+        self.actor.send_replace(Some(actor));
     }
 
     pub(crate) fn actor(&self) -> Option<ractor::ActorRef<SupervisorMessage>> {
-        self.actor.lock().clone()
+        self.actor.borrow().clone()
     }
 
     /// Sends to the actor that supervises now; `false` if there is none. A message to one that has
@@ -170,7 +170,7 @@ impl Record {
 
     /// The supervisor has ended for good.
     pub(crate) fn end(&self, reason: &ExitReason) {
-        self.actor.lock().take();
+        self.actor.send_replace(None);
         let first = self.ended.send_if_modified(|ended| {
             let first = ended.is_none();
             if first {
@@ -304,13 +304,23 @@ impl Supervisor {
     /// Stops every child, in reverse start order and one after the other, and ends. Does nothing
     /// if it has ended.
     pub async fn stop(&self) -> StopReport {
-        let (reply, answer) = oneshot::channel();
-        if !self.record.tell(SupervisorMessage::Stop { reply }) {
-            return StopReport::default();
+        let mut actors = self.record.actor.subscribe();
+        while !self.record.has_ended() {
+            actors.mark_unchanged();
+            let (reply, answer) = oneshot::channel();
+            if self.record.tell(SupervisorMessage::Stop { reply })
+                && let Ok(report) = answer.await
+            {
+                self.ended().await;
+                return report;
+            }
+            // It was killed before it answered. It is made again, or has ended for good.
+            tokio::select! {
+                _ = actors.changed() => {}
+                _ = self.ended() => {}
+            }
         }
-        let report = answer.await.unwrap_or_default();
-        self.ended().await;
-        report
+        StopReport::default()
     }
 
     /// Kills the supervisor itself, as a fault would: its parent stops what is left of its
@@ -329,6 +339,10 @@ impl Supervisor {
             .values()
             .map(|child| ActorRef::new(Arc::clone(&child.slot)))
             .collect()
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.record.has_ended()
     }
 
     /// Resolves when it has ended for good, with the reason.

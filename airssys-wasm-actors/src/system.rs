@@ -37,12 +37,12 @@ pub struct SystemConfig {
     pub dead_letters: DeadLetterLimits,
     /// Events kept for a subscriber that is behind. Default 4,096.
     pub events_capacity: usize,
-    /// Restarts of the actors started by [`System::spawn`]. Default 5 within 30 s.
+    /// Restarts of the actors started by [`System::spawn`]. Default: OTP's, 1 within 5 s.
     pub intensity: RestartIntensity,
     /// Whether a call to an idle component may be run by the caller's own task, which saves two
     /// scheduler hops. Default true; off, every message goes through the mailbox.
     pub short_road: bool,
-    /// How often supervisors that were killed are made again. Default 5 within 30 s.
+    /// How often supervisors that were killed are made again. Default: OTP's, 1 within 5 s.
     pub root_intensity: RestartIntensity,
 }
 
@@ -50,10 +50,7 @@ impl SystemConfig {
     /// The defaults.
     #[must_use]
     pub fn new(engine: Engine) -> Self {
-        let intensity = RestartIntensity {
-            max: 5,
-            within: std::time::Duration::from_secs(30),
-        };
+        let intensity = RestartIntensity::default();
         Self {
             engine,
             dead_letters: DeadLetterLimits::default(),
@@ -141,7 +138,11 @@ impl System {
     /// [`StartError`] when the name is taken or the system has been shut down.
     pub async fn supervise(&self, spec: SupervisorSpec) -> Result<Supervisor, StartError> {
         let supervisor = supervise(&self.inner.root, &self.inner.shared, spec).await?;
-        self.inner.supervisors.lock().push(supervisor.clone());
+        let mut supervisors = self.inner.supervisors.lock();
+        // Those that have ended have nothing left to stop.
+        supervisors.retain(|known| !known.has_ended());
+        supervisors.push(supervisor.clone());
+        drop(supervisors);
         Ok(supervisor)
     }
 

@@ -61,16 +61,21 @@ impl Lane {
         self.waker.wake();
     }
 
-    /// The winner of the edge is done: idle again, unless there is something for the drain.
-    pub(crate) fn settle_for(&self, more: impl FnOnce() -> bool) {
+    /// Marks the drain idle; [`Lane::settle_for`] must follow.
+    pub(crate) fn idle(&self) {
         self.idle.store(true, Ordering::Relaxed);
+    }
+
+    /// The winner of the edge is done and has made it idle again: whatever has come wakes the drain.
+    pub(crate) fn settle_for(&self, more: impl FnOnce() -> bool) {
         fence(Ordering::SeqCst);
         if (self.has_own_work() || more()) && self.idle.swap(false, Ordering::AcqRel) {
             self.waker.wake();
         }
     }
 
-    fn has_own_work(&self) -> bool {
+    /// Whether there is something for the drain that is not in the data queue.
+    pub(crate) fn has_own_work(&self) -> bool {
         self.killed()
             || self.control_pending.load(Ordering::Acquire)
             || self.retry_pending.load(Ordering::Acquire)
@@ -83,13 +88,17 @@ impl Lane {
 
     /// Whether the drain waits for work.
     pub(crate) fn is_idle(&self) -> bool {
-        self.idle.load(Ordering::Acquire)
+        // Read after an edge was published, and before edges are walked: see `wait_for`.
+        self.idle.load(Ordering::SeqCst)
     }
 
     /// Asks for something between two messages.
     pub(crate) fn ask(&self, control: Control) {
-        self.control.lock().push_back(control);
-        self.control_pending.store(true, Ordering::Release);
+        {
+            let mut asked = self.control.lock();
+            asked.push_back(control);
+            self.control_pending.store(true, Ordering::Release);
+        }
         self.wake_if_idle();
     }
 
@@ -134,8 +143,12 @@ impl Lane {
     }
 
     fn forget_control(&self) {
-        let asked = std::mem::take(&mut *self.control.lock());
-        self.control_pending.store(false, Ordering::Release);
+        let asked = {
+            let mut control = self.control.lock();
+            // Under the lock, as in `ask`: what is asked after this stays pending.
+            self.control_pending.store(false, Ordering::Release);
+            std::mem::take(&mut *control)
+        };
         drop(asked);
     }
 
