@@ -27,7 +27,7 @@ pub(super) struct Loaded<'a> {
     pub(super) spec: &'a ComponentSpec,
     pub(super) file: PathBuf,
     pub(super) component: Component,
-    limits: Limits,
+    pub(super) limits: Limits,
     grants: Grants,
 }
 

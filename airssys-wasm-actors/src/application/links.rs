@@ -51,15 +51,30 @@ pub(super) fn resolve(
             resolving.find_at(&spec.import, FindingKind::BadLink, what, help);
             continue;
         }
+        let wall = loaded.limits.wall_per_call;
+        if let Some(within) = spec.reply_within.filter(|within| within.0 >= wall) {
+            let within = within.0;
+            let what = format!(
+                "the link for `{declared}` waits up to {within:?}, and `{name}` itself ends after {wall:?}"
+            );
+            let help = "give `reply-within` less than `wall-per-call`, or the caller dies before it is told";
+            resolving.find_at(
+                &spec.import,
+                FindingKind::BadLink,
+                what,
+                Some(help.to_owned()),
+            );
+        }
         let fits = to(resolving, name, loaded, surfaces, spec);
         let address = application.and_then(|application| application.join(spec.to.get_ref()).ok());
         let link = match (fits, address) {
             (true, Some(to)) => Some(Link {
                 import: import.clone(),
                 to,
-                reply_within: spec
-                    .reply_within
-                    .map_or(REPLY_WITHIN_DEFAULT, |within| within.0),
+                reply_within: spec.reply_within.map_or_else(
+                    || REPLY_WITHIN_DEFAULT.min(wall * 9 / 10),
+                    |within| within.0,
+                ),
                 retry: spec.retry.map(|retry| Retry {
                     times: retry.times,
                     backoff: retry.backoff.0,

@@ -3,6 +3,7 @@
 
 mod application;
 mod calls;
+mod corners;
 mod cycles;
 mod dead_letters;
 mod guests;
