@@ -93,6 +93,27 @@ fn a_link_to_nowhere() {
 }
 
 #[test]
+fn a_link_that_waits_for_longer_than_its_caller_lives() {
+    let manifest = |within: &str| {
+        format!(
+            "[components.needy]\nfile = \"needy.wasm\"\nlimits = {{ wall-per-call = \"1s\" }}\n\
+             links = [ {{ import = \"test:app/add\", to = \"adder\"{within} }} ]\n\
+             [components.adder]\nfile = \"adder.wasm\"\n"
+        )
+    };
+    let app = App::of("needy", NEEDY).component("adder", ADDER);
+    checked(&app.manifest(&manifest(", reply-within = \"3s\""))).fails(
+        3,
+        &[
+            "airssys.toml:6:",
+            "waits up to 3s",
+            "`needy` itself ends after 1s",
+            "`wall-per-call`",
+        ],
+    );
+}
+
+#[test]
 fn a_link_whose_types_differ() {
     let app = App::of("importer", MISTYPED).component("adder", ADDER).manifest(
         "[components.importer]\nfile = \"importer.wasm\"\nlinks = [ { import = \"test:app/add\", to = \"adder\" } ]\n\

@@ -45,6 +45,32 @@ fn every_event_is_counted() {
 }
 
 #[test]
+fn deaths_and_grants_are_audited_in_a_file() {
+    let app = App::new();
+    let file = app.at("audit.jsonl");
+    let ran = run(&["up", &quakes(), "--poison", "3", "--audit", &file]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let trail = std::fs::read_to_string(&file).unwrap();
+    let events: Vec<Value> = trail
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let of = |event: &str| {
+        events
+            .iter()
+            .filter(|entry| entry["event"] == event)
+            .count()
+    };
+    assert_eq!(of("granted"), 5, "{trail}");
+    assert_eq!(of("died"), 3, "{trail}");
+    let died = events
+        .iter()
+        .find(|entry| entry["event"] == "died")
+        .unwrap();
+    assert_eq!(died["address"], "quakes/classify", "{died}");
+}
+
+#[test]
 fn the_summary_is_readable() {
     let ran = run(&["up", &quakes()]);
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
