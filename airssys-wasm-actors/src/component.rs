@@ -50,6 +50,10 @@ pub(crate) struct Hooks {
 }
 
 impl Hooks {
+    pub(crate) fn has_init(&self) -> bool {
+        self.init.is_some()
+    }
+
     pub(crate) fn of(surface: &Surface) -> Self {
         // Not by `Surface::export`: most components have none, and its error looks for near names.
         let find = |(interface, function): (&str, &str)| {

@@ -82,8 +82,8 @@ impl Drop for ExitGuard {
     }
 }
 
-/// What the drain still has to answer for: dropped last, whichever way the drain ends.
-struct Lease {
+/// What an incarnation still has to answer for: dropped last, whichever way it ends.
+pub(crate) struct Lease {
     slot: Arc<Slot>,
     guard: Option<ExitGuard>,
 }
@@ -96,13 +96,19 @@ impl Drop for Lease {
     }
 }
 
-/// Drains the mailbox of `slot` until the incarnation ends.
-pub(crate) async fn drain<B: Behaviour>(behaviour: B, slot: Arc<Slot>, guard: ExitGuard) {
-    let mut lease = Lease {
-        slot: Arc::clone(&slot),
-        guard: Some(guard),
-    };
-    let run = AssertUnwindSafe(run(behaviour, &slot)).catch_unwind();
+impl Lease {
+    pub(crate) fn new(guard: ExitGuard) -> Self {
+        Self {
+            slot: Arc::clone(&guard.slot),
+            guard: Some(guard),
+        }
+    }
+}
+
+/// Drains the mailbox of `slot` until the incarnation ends. Without `held`, the behaviour has been
+/// parked before.
+pub(crate) async fn drain<B: Behaviour>(held: Option<B>, slot: Arc<Slot>, mut lease: Lease) {
+    let run = AssertUnwindSafe(run(held, &slot)).catch_unwind();
     let reason = match run.await {
         Ok(reason) => reason,
         Err(panic) => ExitReason::panicked(&*panic),
@@ -155,8 +161,7 @@ fn poll_turn<B: Behaviour>(
     }
 }
 
-async fn run<B: Behaviour>(behaviour: B, slot: &Arc<Slot>) -> ExitReason {
-    let mut held = Some(behaviour);
+async fn run<B: Behaviour>(mut held: Option<B>, slot: &Arc<Slot>) -> ExitReason {
     let mut handled = 0_u32;
     loop {
         let step = match poll_fn(|cx| poll_turn(&mut held, slot, cx)).await {

@@ -8,7 +8,7 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use crate::drain::{Behaviour, ExitGuard, drain};
+use crate::drain::{Behaviour, ExitGuard, Lease, drain};
 use crate::exit::ExitReason;
 use crate::slot::Slot;
 
@@ -22,9 +22,9 @@ enum HostMessage {
 
 struct Ready<B> {
     // In this order: an incarnation that never ran drops its Store before its guard.
-    behaviour: B,
+    held: Option<B>,
     slot: Arc<Slot>,
-    guard: ExitGuard,
+    lease: Lease,
 }
 
 impl<B: Behaviour> ractor::Actor for Host<B> {
@@ -48,13 +48,8 @@ impl<B: Behaviour> ractor::Actor for Host<B> {
     ) -> Result<(), ractor::ActorProcessingErr> {
         match message {
             HostMessage::Run => {
-                if let Some(Ready {
-                    behaviour,
-                    slot,
-                    guard,
-                }) = state.take()
-                {
-                    drain(behaviour, slot, guard).await;
+                if let Some(Ready { held, slot, lease }) = state.take() {
+                    drain(held, slot, lease).await;
                 }
                 myself.stop(None);
                 Ok(())
@@ -72,11 +67,13 @@ pub(crate) async fn spawn<B: Behaviour>(
     announce: impl FnOnce(&Arc<Slot>),
 ) -> Result<(), ExitReason> {
     let announced = Arc::clone(&slot);
-    let ready = Ready {
-        behaviour,
-        slot,
-        guard,
-    };
+    let lease = Lease::new(guard);
+    // It rests before its actor has run for the first time: the first call need not wait for that.
+    let held = behaviour.park(&slot);
+    if held.is_none() {
+        slot.lane().idle();
+    }
+    let ready = Ready { held, slot, lease };
     let spawned = <Host<B> as ractor::Actor>::spawn(None, Host(PhantomData), ready).await;
     let (actor, _join) = spawned.map_err(|error| ExitReason::start_failed(&error.to_string()))?;
     announce(&announced);

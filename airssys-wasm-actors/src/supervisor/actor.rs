@@ -5,7 +5,9 @@
 //! as messages. Operations run one after the other; ending the supervisor overtakes them.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::future::Future;
 use std::sync::Arc;
+use std::task::{Context, Waker};
 
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
@@ -262,7 +264,14 @@ impl State {
         let incarnation = child.slot.begin();
         self.phases.insert(id, Phase::Starting(incarnation));
         let sink = ExitSink::new(Arc::clone(&self.record));
-        tokio::spawn(child::start(child, incarnation, sink));
+        // A component without `init` is usually made at the first poll, which is bounded by its time
+        // slice. Whatever has to wait, and all code of others, goes on in a task of its own.
+        let at_once = matches!(child.spec.start, Start::Component(_)) && !child.hooks.has_init();
+        let mut start = Box::pin(child::start(child, incarnation, sink));
+        let mut cx = Context::from_waker(Waker::noop());
+        if !at_once || start.as_mut().poll(&mut cx).is_pending() {
+            tokio::spawn(start);
+        }
     }
 
     fn started(&mut self, id: ActorId, incarnation: u64) {
