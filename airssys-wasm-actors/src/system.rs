@@ -210,7 +210,12 @@ impl System {
             report.append(newest.stop().await);
         }
         self.inner.root.stop(None);
-        self.inner.shared.engine().audit().flush();
+        // Flushing waits for the writer, which may wait for a disk.
+        let audit = self.inner.shared.engine().audit().clone();
+        let flushed = tokio::task::spawn_blocking(move || audit.flush()).await;
+        if flushed.is_err() {
+            tracing::warn!("the audit trail was not flushed: the runtime is shutting down");
+        }
         report
     }
 }

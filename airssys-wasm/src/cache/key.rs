@@ -5,7 +5,6 @@
 
 use std::io::{Read, Write};
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::CacheError;
 
@@ -145,9 +144,10 @@ pub(super) fn write_atomically(path: &Path, parts: &[&[u8]]) -> std::io::Result<
 }
 
 fn write_temporary(directory: &Path, parts: &[&[u8]]) -> std::io::Result<std::path::PathBuf> {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let number = COUNT.fetch_add(1, Ordering::Relaxed);
-    let path = directory.join(format!(".new-{}-{number}", std::process::id()));
+    // Random, because process numbers repeat: after a restart, and in containers that share a cache.
+    let mut random = [0; 16];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut random)?;
+    let path = directory.join(format!(".new-{:032x}", u128::from_ne_bytes(random)));
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
@@ -155,9 +155,8 @@ fn write_temporary(directory: &Path, parts: &[&[u8]]) -> std::io::Result<std::pa
         use std::os::unix::fs::OpenOptionsExt;
         options.mode(0o600);
     }
-    let written = options
-        .open(&path)
-        .and_then(|mut file| parts.iter().try_for_each(|part| file.write_all(part)));
+    let mut file = options.open(&path)?;
+    let written = parts.iter().try_for_each(|part| file.write_all(part));
     match written {
         Ok(()) => Ok(path),
         Err(error) => {
