@@ -104,6 +104,11 @@ impl FromStr for ActorAddress {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ActorId(pub(crate) u64);
 
+impl ActorId {
+    /// No actor: ids begin at 1.
+    pub(crate) const NOBODY: Self = Self(0);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

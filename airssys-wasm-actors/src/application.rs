@@ -28,7 +28,7 @@ use crate::application::asking::ReportPlan;
 use crate::application::resolving::Resolving;
 use crate::manifest::{ApplicationSpec, ManifestErrors};
 use crate::source::{Source, SourcePlan, SourceState};
-use crate::supervisor::{ChildSpec, RestartPolicy, StartError, SupervisorSpec};
+use crate::supervisor::{ChildSpec, StartError, SupervisorSpec};
 use crate::system::System;
 
 /// An application that can be started: what its manifest says is there, and fits together.
@@ -124,33 +124,51 @@ impl Application {
     /// # Errors
     /// [`StartError`] when a name is taken or an actor does not start; what had started is stopped again.
     pub async fn start(self, system: &System) -> Result<RunningApplication, StartError> {
-        let supervisor = system.supervise(self.supervision).await?;
-        let mut children: Vec<_> = self
-            .components
-            .into_iter()
-            .map(|component| component.child)
+        let before = system.counters();
+        for component in &self.components {
+            let child = &component.child;
+            tracing::debug!(address = %child.address, grants = ?component.grants, "to be started");
+            for link in child.links() {
+                tracing::debug!(address = %child.address, import = link.import, to = %link.to, "linked");
+            }
+        }
+        let components = self.components.into_iter();
+        let spec = SupervisorSpec {
+            children: components.map(|component| component.child).collect(),
+            ..self.supervision
+        };
+        let addresses: Vec<_> = spec
+            .children
+            .iter()
+            .map(|child| child.address.clone())
             .collect();
+        let supervisor = system.supervise(spec).await?;
+        // They are gone with their supervisor: what has been sent is not sent again.
+        let mut feeding = Vec::new();
         let mut sources = Vec::new();
         for plan in self.sources {
             let state = SourceState::new();
             sources.push((plan.address.clone(), Arc::clone(&state)));
             let address = plan.address.clone();
-            let mut child = ChildSpec::native(address, move || {
+            let child = ChildSpec::native(address, move || {
                 Source::new(Arc::clone(&plan), Arc::clone(&state))
             });
-            child.restart = RestartPolicy::Temporary;
-            children.push(child);
+            feeding.push(child.restart_temporary());
         }
-        let before = system.counters();
-        match supervisor.start(children).await {
-            Ok(actors) => Ok(RunningApplication::new(
-                system.clone(),
-                supervisor,
-                actors,
-                sources,
-                self.report,
-                before,
-            )),
+        let actors = addresses.iter().filter_map(|name| system.whereis(name));
+        let mut actors: Vec<_> = actors.collect();
+        match supervisor.start(feeding).await {
+            Ok(fed) => {
+                actors.extend(fed);
+                Ok(RunningApplication::new(
+                    system.clone(),
+                    supervisor,
+                    actors,
+                    sources,
+                    self.report,
+                    before,
+                ))
+            }
             Err(error) => {
                 supervisor.stop().await;
                 Err(error)

@@ -1,11 +1,13 @@
 //! One call from start to answer, on the caller's side.
 //!
-//! Owns [`PendingCall`]: it checks depth and cycles, pushes the envelope (waiting for room where
-//! the mailbox says so), and polls for the answer under the caller's reply-by. Whatever happens
-//! the call is counted exactly once, and dropping it leaves the callee undisturbed. The host, native
-//! actors and links all call through here.
+//! Owns [`begin`], which checks depth and cycles and tries the short road, and [`PendingCall`], for
+//! what does not end there: it pushes the envelope (waiting for room where the mailbox says so), and
+//! polls for the answer under the caller's reply-by. Whatever happens the call is counted exactly
+//! once, and dropping it leaves the callee undisturbed. The host, native actors and links all call
+//! through here. A call that ends on the short road makes no envelope, reads no clock and clones
+//! nothing.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -14,12 +16,12 @@ use std::time::Duration;
 use airssys_wasm::{Args, ExportId};
 use tokio::time::Instant;
 
-use crate::deadline::{LazyTimer, after};
+use crate::deadline::{LazyTimer, ReplyBy};
 use crate::envelope::{CALL_DEPTH_MAX, CallContext, Envelope};
 use crate::error::CallError;
 use crate::mailbox::{BackpressureStrategy, Refusal};
 use crate::reply::{Answer, ReplyCell};
-use crate::resting;
+use crate::resting::{self, Direct, Tried};
 use crate::slot::Slot;
 use crate::wait_for;
 
@@ -28,8 +30,9 @@ type Room = Pin<Box<dyn Future<Output = Result<(), Refusal>> + Send>>;
 /// A call under way.
 pub(crate) struct PendingCall {
     target: Arc<Slot>,
-    /// The calling actor, whose wait-for edge stands while the call is pending.
+    /// The calling actor, until the message is sent: whether it may wait is looked at then.
     caller: Option<Arc<Slot>>,
+    /// Its edge is that of the calling actor, and stands while the call is pending.
     cell: Arc<ReplyCell>,
     reply_by: Instant,
     within: Duration,
@@ -48,84 +51,178 @@ enum State {
     Ended,
 }
 
-/// What a call is made of.
+/// What a call is made of, all but its arguments.
 pub(crate) struct CallRequest<'a> {
     pub(crate) target: &'a Arc<Slot>,
     pub(crate) caller: Option<&'a Arc<Slot>>,
     pub(crate) export: ExportId,
-    pub(crate) args: Args,
     /// The call this one is nested in.
     pub(crate) parent: &'a CallContext,
     pub(crate) within: Duration,
-    pub(crate) cell: &'a Arc<ReplyCell>,
+    /// The caller's, if it has one for all its calls.
+    pub(crate) cell: Option<&'a Arc<ReplyCell>>,
 }
 
-impl PendingCall {
-    /// Makes the message; the first poll sends it.
-    pub(crate) fn start(request: CallRequest<'_>) -> Self {
-        let CallRequest {
-            target,
-            caller,
-            export,
-            args,
-            parent,
-            within,
-            cell,
-        } = request;
-        target.counters().call();
-        let now = Instant::now();
-        let own = after(now, within);
-        let reply_by = parent.reply_by.map_or(own, |inherited| inherited.min(own));
-        let context = CallContext {
-            reply_by: Some(reply_by),
-            depth: parent.depth + u32::from(caller.is_some()),
-            trace: parent.trace,
-        };
-        let sender = caller.map(|slot| slot.id());
-        let envelope = Envelope::call(
-            Arc::clone(target),
-            sender,
-            export,
-            args,
-            context,
-            cell.open(),
-        );
-        Self {
-            target: Arc::clone(target),
-            caller: caller.cloned(),
-            cell: Arc::clone(cell),
+impl CallRequest<'_> {
+    /// What the call's own nested calls inherit.
+    fn context(&self, reply_by: ReplyBy) -> CallContext {
+        CallContext {
             reply_by,
-            within,
-            state: if reply_by <= now {
-                State::Late
-            } else {
-                State::New(envelope)
-            },
+            depth: self.parent.depth + u32::from(self.caller.is_some()),
+            trace: self.parent.trace,
         }
     }
 
-    /// Sends the message, by the short road where the callee rests.
-    fn send(&mut self, envelope: Box<Envelope>, cx: &mut Context<'_>) -> Result<State, CallError> {
-        let depth = envelope.context.depth;
-        if depth > CALL_DEPTH_MAX {
-            return Err(CallError::CallDepth {
-                depth,
-                depth_max: CALL_DEPTH_MAX,
-            });
+    fn cell(&self) -> Arc<ReplyCell> {
+        self.cell.cloned().unwrap_or_default()
+    }
+
+    fn late(&self) -> CallError {
+        CallError::Deadline {
+            address: self.target.address().clone(),
+            within: self.within,
         }
-        if let Some(caller) = &self.caller {
+    }
+}
+
+/// What became of a call at its first poll.
+pub(crate) enum Begun {
+    /// It has ended, and is counted.
+    Ended(Answer),
+    /// It is to be polled on, at once.
+    Waiting(PendingCall),
+}
+
+/// Makes a call and waits for its end. `timer` is the caller's, kept over its calls.
+pub(crate) async fn call(
+    request: CallRequest<'_>,
+    mut args: Args,
+    timer: &mut LazyTimer,
+) -> Answer {
+    match poll_fn(|cx| Poll::Ready(begin(&request, &mut args, cx))).await {
+        Begun::Ended(answer) => answer,
+        Begun::Waiting(mut pending) => poll_fn(|cx| pending.poll(timer, cx)).await,
+    }
+}
+
+/// Makes a call, by the short road where the callee rests. Takes the arguments, unless it refuses.
+pub(crate) fn begin(request: &CallRequest<'_>, args: &mut Args, cx: &mut Context<'_>) -> Begun {
+    let routed = request.target.replica_for(args);
+    let target = routed.as_ref().unwrap_or(request.target);
+    // A task of the host may be another runtime's, whose timers must not end up in the callee.
+    let handler = target.handler() == Some(request.export);
+    if !target.may_rest() || handler || (request.caller.is_none() && !target.shared().is_at_home())
+    {
+        return Begun::Waiting(PendingCall::start(request, std::mem::take(args)));
+    }
+    let refused = |why| {
+        target.counters().call();
+        target.counters().ended(false);
+        Begun::Ended(Err(why))
+    };
+    let Some(reply_by) = request.parent.reply_by.nested(request.within) else {
+        return refused(request.late());
+    };
+    let context = request.context(reply_by);
+    if let Err(why) = admit(&context, request.caller, target) {
+        return refused(why);
+    }
+    let direct = Direct {
+        target,
+        caller: request.caller,
+        export: request.export,
+        context,
+        cell: request.cell,
+    };
+    match resting::run_now(&direct, args, cx) {
+        Tried::No => Begun::Waiting(PendingCall::start(request, std::mem::take(args))),
+        Tried::Ended(answer) => {
+            if let Some(caller) = request.caller {
+                caller.edge().clear();
+            }
+            if answer.is_err() {
+                target.counters().call();
+                target.counters().ended(false);
+            }
+            Begun::Ended(answer)
+        }
+        Tried::HandedOver { cell, reply_by } => {
+            target.counters().call();
+            Begun::Waiting(PendingCall {
+                target: Arc::clone(target),
+                caller: None,
+                cell,
+                reply_by,
+                within: request.within,
+                state: State::Sent,
+            })
+        }
+    }
+}
+
+/// Whether a call may be made at all. Notes whom the caller waits for.
+fn admit(
+    context: &CallContext,
+    caller: Option<&Arc<Slot>>,
+    target: &Arc<Slot>,
+) -> Result<(), CallError> {
+    let depth = context.depth;
+    if depth > CALL_DEPTH_MAX {
+        return Err(CallError::CallDepth {
+            depth,
+            depth_max: CALL_DEPTH_MAX,
+        });
+    }
+    caller.map_or(Ok(()), |caller| wait_for::note(caller, target))
+}
+
+impl PendingCall {
+    /// Makes the message; the first poll sends it, by the mailbox.
+    pub(crate) fn start(request: &CallRequest<'_>, args: Args) -> Self {
+        let routed = request.target.replica_for(&args);
+        let target = routed.as_ref().unwrap_or(request.target);
+        target.counters().call();
+        let cell = request.cell();
+        let nested = request.parent.reply_by.nested(request.within);
+        let reply_by = nested.unwrap_or_default().moment();
+        let context = request.context(ReplyBy::At(reply_by));
+        let &CallRequest {
+            caller,
+            export,
+            within,
+            ..
+        } = request;
+        let state = if nested.is_none() {
+            State::Late
+        } else {
+            let sender = caller.map(|slot| slot.id());
+            let target = Arc::clone(target);
+            State::New(Envelope::call(
+                target,
+                sender,
+                export,
+                args,
+                context,
+                cell.open(),
+            ))
+        };
+        Self {
+            target: Arc::clone(target),
+            caller: caller.cloned(),
+            cell,
+            reply_by,
+            within,
+            state,
+        }
+    }
+
+    /// Sends the message.
+    fn send(&mut self, envelope: Box<Envelope>) -> Result<State, CallError> {
+        let caller = self.caller.take();
+        admit(&envelope.context, caller.as_ref(), &self.target)?;
+        if let Some(caller) = &caller {
             wait_for::check(caller, &self.target)?;
         }
-        // A task of the host may be another runtime's, whose timers must not end up in the callee.
-        let at_home = self.caller.is_some() || self.target.shared().is_at_home();
-        let envelope = if at_home {
-            match resting::run_now(&self.target, envelope, cx) {
-                Ok(()) => return Ok(State::Sent),
-                Err(envelope) => envelope,
-            }
-        } else {
-            envelope
-        };
         match self.target.mailbox().push(envelope) {
             Ok(()) => Ok(State::Sent),
             Err(Refusal::Full(envelope))
@@ -139,11 +236,37 @@ impl PendingCall {
         }
     }
 
+    /// Sends the messages of calls to one target that have not been sent, with one reservation. What does not fit at
+    /// once is left to the first poll of each.
+    pub(crate) fn send_all(calls: &mut [Self]) {
+        let Some(target) = calls.first().map(|call| Arc::clone(&call.target)) else {
+            return;
+        };
+        let mut envelopes = Vec::with_capacity(calls.len());
+        for call in calls.iter_mut() {
+            match std::mem::replace(&mut call.state, State::Sent) {
+                State::New(envelope) => envelopes.push(envelope),
+                other => call.state = other,
+            }
+        }
+        let Err(refused) = target.mailbox().push_all(envelopes) else {
+            return;
+        };
+        let mut refused = refused.into_iter();
+        for call in calls {
+            if matches!(call.state, State::Sent)
+                && let Some(envelope) = refused.next()
+            {
+                call.state = State::New(envelope);
+            }
+        }
+    }
+
     /// The end of the call, if it has come. `timer` is the caller's, kept over its calls.
     pub(crate) fn poll(&mut self, timer: &mut LazyTimer, cx: &mut Context<'_>) -> Poll<Answer> {
         // While the message is being sent the call counts as sent: if it is left then, it is abandoned.
         match std::mem::replace(&mut self.state, State::Sent) {
-            State::New(envelope) => match self.send(envelope, cx) {
+            State::New(envelope) => match self.send(envelope) {
                 Ok(state) => self.state = state,
                 Err(why) => return Poll::Ready(self.end(Err(why))),
             },
@@ -190,7 +313,7 @@ impl PendingCall {
         ) {
             self.target.counters().ended(answer.is_ok());
         }
-        self.stop_waiting();
+        self.cell.edge().clear();
         match answer {
             // The callee skipped the expired message before our own timer was looked at; how long we
             // were ready to wait is known here.
@@ -201,18 +324,12 @@ impl PendingCall {
             answer => answer,
         }
     }
-
-    fn stop_waiting(&mut self) {
-        if let Some(caller) = self.caller.take() {
-            caller.edge().clear();
-        }
-    }
 }
 
 impl Drop for PendingCall {
     fn drop(&mut self) {
-        self.stop_waiting();
         if !matches!(self.state, State::Ended) {
+            self.cell.edge().clear();
             self.cell.abandon();
             self.target.counters().abandoned();
         }

@@ -6,26 +6,42 @@
 //! `airssys-wasm` and is not named here.
 
 use std::any::Any;
+use std::future::Future;
 use std::sync::Arc;
 
 use airssys_wasm::{
     Args, CallOutcome, ExportId, Fault, FaultClass, Instance, InstanceIdentity, InstanceTemplate,
-    IntoArgs, Surface, Value,
+    IntoArgs, NoOutbound, Surface, Value,
 };
+use bytes::Bytes;
+use futures_util::FutureExt;
 
-use crate::drain::Behaviour;
+use crate::address::ActorAddress;
+use crate::drain::MESSAGES_PER_YIELD;
 use crate::envelope::{CallContext, Envelope};
 use crate::error::CallError;
 use crate::exit::ExitReason;
 use crate::health::ChildHealth;
-use crate::link::{Link, LinkTargets, LinkedOutbound};
-use crate::resting::Reclaimed;
+use crate::link::{Link, LinkedOutbound};
+use crate::mailbox::Control;
+use crate::messaging::{self, HANDLE_MESSAGE, Ledger, Plane};
+use crate::passivation::{self, Passivation};
+use crate::reply::Answer;
+use crate::signal::Signal;
 use crate::slot::Slot;
+use crate::supervisor::{PreparedActor, Start};
 
 /// The hooks: an interface, without its version, and its one function.
 const INIT: (&str, &str) = ("airssys:actor/init", "init");
 const HEALTH: (&str, &str) = ("airssys:actor/health", "check");
 const SHUTDOWN: (&str, &str) = ("airssys:actor/shutdown", "shutdown");
+const DOWN: (&str, &str) = ("airssys:signals/down", "handle-down");
+const EXIT: (&str, &str) = ("airssys:signals/exits", "handle-exit");
+const SNAPSHOT: (&str, &str) = ("airssys:actor/state", "snapshot");
+const RESTORE: (&str, &str) = ("airssys:actor/state", "restore");
+
+/// The package of the messaging plane.
+const MESSAGING: (Option<&str>, Option<&str>) = (Some("airssys"), Some("messaging"));
 
 /// `airssys:actor/shutdown`'s `enum reason { normal, shutdown, upgrade }`.
 const REASON_SHUTDOWN: u32 = 1;
@@ -39,6 +55,11 @@ pub struct ComponentStart {
     pub config: Vec<(String, String)>,
     /// Where its linked imports lead.
     pub links: Vec<Link>,
+    /// Actors it is told the ends of, by `airssys:signals/down#handle-down`: of each incarnation, until the
+    /// registration that has the name now ends. A component that does not export that is told nothing.
+    pub monitors: Vec<ActorAddress>,
+    /// When it gives up its instance while it has nothing to do. Default: never.
+    pub passivate: Option<Passivation>,
 }
 
 /// The hooks a component exports, found once.
@@ -47,11 +68,29 @@ pub(crate) struct Hooks {
     init: Option<ExportId>,
     health: Option<ExportId>,
     shutdown: Option<ExportId>,
+    down: Option<ExportId>,
+    exit: Option<ExportId>,
+    snapshot: Option<ExportId>,
+    restore: Option<ExportId>,
+    /// What receives messages of the messaging plane.
+    handler: Option<ExportId>,
+    /// Whether it takes part in the messaging plane at all.
+    messages: bool,
 }
 
 impl Hooks {
     pub(crate) fn has_init(&self) -> bool {
         self.init.is_some()
+    }
+
+    /// Whether it is told the ends of others.
+    pub(crate) fn has_signals(&self) -> bool {
+        self.down.is_some() || self.exit.is_some()
+    }
+
+    /// Whether its state can be taken along.
+    pub(crate) fn has_state(&self) -> bool {
+        self.snapshot.is_some() && self.restore.is_some()
     }
 
     pub(crate) fn of(surface: &Surface) -> Self {
@@ -65,47 +104,157 @@ impl Hooks {
                 })
                 .map(|(id, _, _)| id)
         };
+        let handler = HANDLE_MESSAGE.find(surface);
+        let imports = surface
+            .imports
+            .iter()
+            .any(|import| (import.name.namespace(), import.name.package()) == MESSAGING);
         Self {
             init: find(INIT),
             health: find(HEALTH),
             shutdown: find(SHUTDOWN),
+            down: find(DOWN),
+            exit: find(EXIT),
+            snapshot: find(SNAPSHOT),
+            restore: find(RESTORE),
+            handler,
+            messages: handler.is_some() || imports,
         }
     }
 }
 
-/// A running component.
-pub(crate) struct ComponentBehaviour {
-    instance: Instance,
-    slot: Arc<Slot>,
-    hooks: Hooks,
+/// What an instance is made for.
+pub(crate) enum Origin {
+    /// A new incarnation.
+    New,
+    /// One that had given up its instance, with its snapshot if there is one.
+    Again(Option<Bytes>),
 }
 
-impl ComponentBehaviour {
-    /// Makes an instance and runs its `init`.
+/// A component with an instance.
+pub(crate) struct LiveComponent {
+    instance: Instance,
+    about: Box<About>,
+}
+
+/// What a message does not touch. In a box, because what is alive moves into each call and back.
+struct About {
+    slot: Arc<Slot>,
+    hooks: Hooks,
+    /// What it is made of, if it gives up its instance at times.
+    revival: Option<Arc<PreparedActor>>,
+    /// The calls it owes answers to; dropped, and so answered, after the instance.
+    ledger: Option<Arc<Ledger>>,
+}
+
+impl LiveComponent {
+    /// Makes an instance and runs its `init`; or its `restore`, if there is a snapshot.
     pub(crate) async fn start(
-        start: &ComponentStart,
-        targets: &Arc<LinkTargets>,
-        hooks: Hooks,
-        slot: &Arc<Slot>,
+        child: &Arc<PreparedActor>,
         incarnation: u64,
+        origin: Origin,
     ) -> Result<Self, ExitReason> {
+        let Start::Component(start) = &child.spec.start else {
+            return Err(ExitReason::start_failed("it is not a component"));
+        };
+        let (slot, targets, hooks) = (&child.slot, &child.targets, child.hooks);
         let identity = InstanceIdentity {
             address: slot.address().to_shared(),
             generation: incarnation,
         };
-        let outbound = LinkedOutbound::new(Arc::clone(slot), Arc::clone(targets));
-        let instance = start
-            .template
-            .instantiate(identity, Box::new(outbound))
-            .await
-            .map_err(|fault| ExitReason::start_failed(&fault.to_string()))?;
-        slot.running(Some(instance.kill_switch()));
+        let ledger = hooks.messages.then(Ledger::new);
+        let plane = ledger.as_ref().map(|ledger| {
+            let wall = start.template.limits().wall_per_call;
+            Plane::new(slot, Arc::clone(ledger), hooks.handler, wall)
+        });
+        let made = if targets.is_empty() && plane.is_none() {
+            // It calls nobody, and need not know what its calls would be nested in.
+            start.template.instantiate(identity, Box::new(NoOutbound))
+        } else {
+            let outbound = LinkedOutbound::new(Arc::clone(slot), Arc::clone(targets), plane);
+            start.template.instantiate(identity, Box::new(outbound))
+        };
+        let mut instance = made.await.map_err(not_made)?;
+        let owner = instance.resource_owner();
+        if let Some(owner) = &owner {
+            let lane = slot.lane_shared();
+            owner.on_release(move || lane.ask(Control::Release));
+        }
+        slot.running(Some(instance.kill_switch()), owner);
         let started = Self {
             instance,
-            slot: Arc::clone(slot),
-            hooks,
+            about: Box::new(About {
+                slot: Arc::clone(slot),
+                hooks,
+                // Its timers, subscriptions and unanswered calls would end with the instance.
+                revival: (start.passivate.is_some() && !hooks.messages).then(|| Arc::clone(child)),
+                ledger,
+            }),
         };
-        started.init(&start.config).await
+        let snapshot = match origin {
+            Origin::New => {
+                if hooks.exit.is_some() {
+                    slot.trap_exits(true);
+                }
+                if hooks.down.is_some() {
+                    for address in &start.monitors {
+                        started.watch(address);
+                    }
+                }
+                None
+            }
+            // Its incarnation goes on, and so do its monitors.
+            Origin::Again(snapshot) => snapshot,
+        };
+        match (snapshot, hooks.restore) {
+            (Some(snapshot), Some(restore)) => {
+                started
+                    .restore(restore, &start.template.digest().hex(), snapshot)
+                    .await
+            }
+            _ => started.init(&start.config).await,
+        }
+    }
+
+    /// What makes an instance like this one, and the number of its incarnation.
+    pub(crate) fn revival(&self) -> Option<(Arc<PreparedActor>, u64)> {
+        let child = self.about.revival.as_ref()?;
+        Some((Arc::clone(child), self.instance.identity().generation))
+    }
+
+    async fn restore(
+        mut self,
+        restore: ExportId,
+        version: &str,
+        snapshot: Bytes,
+    ) -> Result<Self, ExitReason> {
+        let args = passivation::restore_args(version, snapshot);
+        self.instance = passivation::restored(self.instance.call(restore, args).await)?;
+        Ok(self)
+    }
+
+    /// Takes a snapshot, or says why there is none.
+    pub(crate) async fn snapshot(
+        mut self,
+        bytes_max: u64,
+    ) -> Result<(Self, Result<Bytes, String>), ExitReason> {
+        let Some(snapshot) = self.about.hooks.snapshot else {
+            return Ok((self, Err("it has no `snapshot`".to_owned())));
+        };
+        self.begin(CallContext::default());
+        match self.instance.call(snapshot, Args::new()).await {
+            CallOutcome::Returned(instance, results) => {
+                self.instance = instance;
+                let answer = results.into_values().next();
+                Ok((self, passivation::snapshot_of(answer, bytes_max)))
+            }
+            CallOutcome::Refused(instance, why) => {
+                self.instance = instance;
+                let why = format!("`snapshot` has another signature: {why}");
+                Ok((self, Err(why)))
+            }
+            CallOutcome::Died(fault) => Err(died(fault)),
+        }
     }
 
     /// What the guest calls from now on is nested in `context`.
@@ -119,8 +268,18 @@ impl ComponentBehaviour {
         }
     }
 
+    /// Monitors the actor of that name for as long as it is registered.
+    fn watch(&self, address: &ActorAddress) {
+        if let Some(target) = self.about.slot.shared().whereis(address)
+            && let Err(why) = self.about.slot.monitor_registered(&target)
+        {
+            let watcher = self.about.slot.address();
+            tracing::warn!(%watcher, %address, %why, "an actor is not monitored");
+        }
+    }
+
     async fn init(mut self, config: &[(String, String)]) -> Result<Self, ExitReason> {
-        let Some(init) = self.hooks.init else {
+        let Some(init) = self.about.hooks.init else {
             return Ok(self);
         };
         let pairs = config
@@ -151,48 +310,172 @@ impl ComponentBehaviour {
     }
 }
 
-impl Behaviour for ComponentBehaviour {
-    fn park(self, slot: &Slot) -> Option<Self> {
-        if !slot.rests() {
-            return Some(self);
-        }
-        slot.resting().park(self);
-        None
-    }
-
-    fn reclaim(slot: &Slot) -> Reclaimed<Self> {
-        slot.resting().reclaim()
-    }
-
-    async fn deliver(mut self, mut envelope: Box<Envelope>) -> Result<Self, ExitReason> {
-        let args = envelope.begin();
+impl LiveComponent {
+    /// Gives a message of the messaging plane to the guest's handler.
+    pub(crate) async fn handle(mut self, mut envelope: Box<Envelope>) -> Result<Self, ExitReason> {
         let export = envelope.export;
-        self.begin(std::mem::take(&mut envelope.context));
+        let context = std::mem::take(&mut envelope.context);
+        // Whoever waits may be told for as long as it waits, also after this handler has returned.
+        envelope.context.reply_by = context.reply_by;
+        let ledger = Arc::clone(self.about.ledger.get_or_insert_with(Ledger::new));
+        let Some((args, handling)) = messaging::open(&self.about.slot, &ledger, envelope) else {
+            return Ok(self);
+        };
+        self.begin(context);
         match self.instance.call(export, args).await {
             CallOutcome::Returned(instance, results) => {
-                envelope.finish(Ok(results));
+                handling.returned(&self.about.slot, &ledger, results);
                 self.instance = instance;
                 Ok(self)
             }
             CallOutcome::Refused(instance, why) => {
-                envelope.finish(Err(CallError::Refused(why)));
+                handling.failed(&ledger, CallError::Refused(why));
                 self.instance = instance;
                 Ok(self)
             }
             CallOutcome::Died(fault) => {
                 let reason = died(fault);
-                let address = self.slot.address().clone();
-                envelope.finish(Err(CallError::CalleeDied {
+                let address = self.about.slot.address().clone();
+                let why = CallError::CalleeDied {
                     address,
                     reason: reason.clone(),
-                }));
+                };
+                handling.failed(&ledger, why);
+                ledger.settle(&reason);
                 Err(reason)
             }
         }
     }
+}
 
-    async fn health(mut self) -> Result<(Self, ChildHealth), ExitReason> {
-        let Some(health) = self.hooks.health else {
+impl About {
+    /// The instance has died in a call: what its caller is told, and how the actor ends.
+    #[cold]
+    fn died(&self, fault: Fault) -> (CallError, ExitReason) {
+        let reason = died(fault);
+        settle(self.ledger.as_deref(), &reason);
+        let why = CallError::CalleeDied {
+            address: self.slot.address().clone(),
+            reason: reason.clone(),
+        };
+        (why, reason)
+    }
+}
+
+/// Answers what a guest that is gone still owed.
+fn settle(ledger: Option<&Ledger>, reason: &ExitReason) {
+    if let Some(ledger) = ledger {
+        ledger.settle(reason);
+    }
+}
+
+impl LiveComponent {
+    /// Calls an export; `end` makes what is wanted of the answer and of what is left.
+    pub(crate) fn call<R>(
+        mut self,
+        export: ExportId,
+        args: Args,
+        context: CallContext,
+        end: impl FnOnce(Answer, Result<Self, ExitReason>) -> R + Send,
+    ) -> impl Future<Output = R> + Send {
+        self.begin(context);
+        let Self { instance, about } = self;
+        // Mapped, not awaited: an async block would hold it twice, and it is allocated. Mapped once: every layer
+        // moves the answer.
+        instance
+            .call(export, args)
+            .map(move |outcome| match outcome {
+                CallOutcome::Returned(instance, results) => {
+                    end(Ok(results), Ok(Self { instance, about }))
+                }
+                CallOutcome::Refused(instance, why) => {
+                    end(Err(CallError::Refused(why)), Ok(Self { instance, about }))
+                }
+                CallOutcome::Died(fault) => {
+                    let (why, reason) = about.died(fault);
+                    end(Err(why), Err(reason))
+                }
+            })
+    }
+
+    /// Whether a message is one of the messaging plane.
+    pub(crate) fn is_handler(&self, export: ExportId) -> bool {
+        self.about.hooks.handler == Some(export)
+    }
+
+    /// Handles a message that is a call of an export, and answers it; `then` makes what is wanted of what is left.
+    pub(crate) fn deliver<B>(
+        self,
+        mut envelope: Box<Envelope>,
+        then: impl FnOnce(Self) -> B + Send,
+    ) -> impl Future<Output = Result<B, ExitReason>> + Send {
+        let args = envelope.begin();
+        let context = std::mem::take(&mut envelope.context);
+        // Dropped in the middle, what runs is dropped before the message is answered.
+        self.call(envelope.export, args, context, move |answer, after| {
+            envelope.finish(answer);
+            after.map(then)
+        })
+    }
+
+    pub(crate) async fn release(mut self) -> Result<Self, ExitReason> {
+        let Some(owner) = self.instance.resource_owner() else {
+            return Ok(self);
+        };
+        let mut released = 0_u32;
+        while owner.has_released() {
+            self.begin(CallContext::default());
+            self.instance = self.instance.release().await.map_err(died)?;
+            released += 1;
+            if released.is_multiple_of(MESSAGES_PER_YIELD) {
+                tokio::task::yield_now().await;
+            }
+        }
+        Ok(self)
+    }
+
+    pub(crate) async fn signal(mut self, signal: Signal) -> Result<Self, ExitReason> {
+        let (hook, actor, incarnation, reason) = match signal {
+            Signal::Down(down) => {
+                self.watch(&down.address);
+                (
+                    self.about.hooks.down,
+                    down.address,
+                    down.incarnation,
+                    down.reason,
+                )
+            }
+            Signal::Exit(exit) => (
+                self.about.hooks.exit,
+                exit.from,
+                exit.incarnation,
+                exit.reason,
+            ),
+        };
+        let Some(hook) = hook else { return Ok(self) };
+        self.begin(CallContext::default());
+        let reason_text = reason.to_string();
+        let args = (
+            actor.as_str(),
+            incarnation,
+            reason.kind(),
+            reason_text.as_str(),
+        )
+            .into_args();
+        match self.instance.call(hook, args).await {
+            CallOutcome::Returned(instance, _) => self.instance = instance,
+            CallOutcome::Refused(instance, why) => {
+                self.instance = instance;
+                let address = self.about.slot.address();
+                tracing::warn!(%address, %why, "a hook of `airssys:signals` has another signature");
+            }
+            CallOutcome::Died(fault) => return Err(died(fault)),
+        }
+        Ok(self)
+    }
+
+    pub(crate) async fn health(mut self) -> Result<(Self, ChildHealth), ExitReason> {
+        let Some(health) = self.about.hooks.health else {
             return Ok((self, ChildHealth::Healthy));
         };
         self.begin(CallContext::default());
@@ -215,21 +498,42 @@ impl Behaviour for ComponentBehaviour {
         }
     }
 
-    async fn stop(mut self, reason: ExitReason) -> ExitReason {
-        let Some(shutdown) = self.hooks.shutdown else {
-            return reason;
-        };
-        self.begin(CallContext::default());
-        let args = (Value::Enum(REASON_SHUTDOWN),).into_args();
-        match self.instance.call(shutdown, args).await {
-            CallOutcome::Returned(..) => reason,
-            CallOutcome::Refused(_, why) => {
-                let address = self.slot.address();
-                tracing::warn!(%address, %why, "the shutdown hook has another signature");
+    pub(crate) async fn stop(mut self, reason: ExitReason) -> ExitReason {
+        let ledger = self.about.ledger.take();
+        let reason = match self.about.hooks.shutdown {
+            None => {
+                drop(self);
                 reason
             }
-            CallOutcome::Died(fault) => died(fault),
-        }
+            Some(shutdown) => {
+                self.begin(CallContext::default());
+                let args = (Value::Enum(REASON_SHUTDOWN),).into_args();
+                match self.instance.call(shutdown, args).await {
+                    CallOutcome::Returned(instance, _) => {
+                        drop(instance);
+                        reason
+                    }
+                    CallOutcome::Refused(instance, why) => {
+                        drop(instance);
+                        let address = self.about.slot.address();
+                        tracing::warn!(%address, %why, "the shutdown hook has another signature");
+                        reason
+                    }
+                    CallOutcome::Died(fault) => died(fault),
+                }
+            }
+        };
+        settle(ledger.as_deref(), &reason);
+        reason
+    }
+}
+
+/// The exit reason for an instance that could not be made. That there is no room for it is not the
+/// component's fault, and whoever asked can tell by the class.
+fn not_made(fault: Fault) -> ExitReason {
+    match fault.class {
+        FaultClass::NoCapacity(_) => ExitReason::Fault(Arc::new(fault)),
+        _ => ExitReason::start_failed(&fault.to_string()),
     }
 }
 

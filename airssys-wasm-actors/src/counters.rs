@@ -52,6 +52,8 @@ pub(crate) struct SlotCounters {
     replies: AtomicU64,
     call_errors: AtomicU64,
     calls_abandoned: AtomicU64,
+    /// Calls answered in their caller's own task: made and replied to.
+    direct: AtomicU64,
     casts: AtomicU64,
     casts_handled: AtomicU64,
     dead_letters: AtomicU64,
@@ -65,6 +67,17 @@ fn add_one(counter: &AtomicU64) {
 impl SlotCounters {
     pub(crate) fn call(&self) {
         add_one(&self.calls);
+    }
+
+    /// A call was made and replied to on the short road. Whoever has an actor `alone` in hand is the only
+    /// one to write this count, and needs no locked increment; those of several replicas do.
+    pub(crate) fn direct(&self, alone: bool) {
+        if alone {
+            let before = self.direct.load(Ordering::Relaxed);
+            self.direct.store(before + 1, Ordering::Relaxed);
+        } else {
+            add_one(&self.direct);
+        }
     }
 
     /// A call has ended for its caller.
@@ -98,9 +111,10 @@ impl SlotCounters {
 
     pub(crate) fn read(&self) -> Counters {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let direct = read(&self.direct);
         Counters {
-            calls: read(&self.calls),
-            replies: read(&self.replies),
+            calls: read(&self.calls) + direct,
+            replies: read(&self.replies) + direct,
             call_errors: read(&self.call_errors),
             calls_abandoned: read(&self.calls_abandoned),
             casts: read(&self.casts),

@@ -7,8 +7,9 @@
 //! the [`ExitGuard`] tells the supervisor. What restarts is not decided here.
 
 use std::future::{Future, poll_fn};
+use std::marker::PhantomData;
 use std::panic::AssertUnwindSafe;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -18,13 +19,14 @@ use crate::envelope::Envelope;
 use crate::exit::ExitReason;
 use crate::health::ChildHealth;
 use crate::mailbox::{Control, Next};
-use crate::resting::{Reclaimed, Step};
+use crate::resting::{Reclaimed, Resting, Step};
+use crate::signal::Signal;
 use crate::slot::Slot;
 use crate::supervisor::ExitSink;
 
 /// Messages handled in a row before the worker thread is given to others: a yield budget, as
 /// messages that find a ready callee never wait on anything tokio would count.
-const MESSAGES_PER_YIELD: u32 = 64;
+pub(crate) const MESSAGES_PER_YIELD: u32 = 64;
 
 /// What handles messages: a component instance or a native actor. It is moved into each step and
 /// comes back, or the incarnation has ended.
@@ -35,14 +37,29 @@ pub(crate) trait Behaviour: Sized + Send + 'static {
         envelope: Box<Envelope>,
     ) -> impl Future<Output = Result<Self, ExitReason>> + Send;
 
-    /// Lies down where callers find it, while there is nothing to do; or stays with the drain.
-    fn park(self, _slot: &Slot) -> Option<Self> {
-        Some(self)
+    /// Where it lies while there is nothing to do, if callers may find it there; else it stays with the
+    /// drain.
+    fn place(_slot: &Slot) -> Option<&Resting<Self>> {
+        None
     }
 
-    /// Gets up again. Only asked after [`Behaviour::park`] took it.
-    fn reclaim(_slot: &Slot) -> Reclaimed<Self> {
-        Reclaimed::Away
+    /// Is told of another actor's end.
+    fn signal(self, signal: Signal) -> impl Future<Output = Result<Self, ExitReason>> + Send;
+
+    /// Destroys the resources nobody holds any more.
+    fn release(self) -> impl Future<Output = Result<Self, ExitReason>> + Send {
+        async { Ok(self) }
+    }
+
+    /// Gives up what it can make again.
+    fn passivate(self) -> impl Future<Output = Result<Self, ExitReason>> + Send {
+        std::future::ready(Ok(self))
+    }
+
+    /// Whether callers may find it at its place. Not without an instance: what wakes it has to be able to go
+    /// back to the mailbox.
+    fn rests(&self) -> bool {
+        true
     }
 
     /// Says how it is.
@@ -77,37 +94,52 @@ impl Drop for ExitGuard {
         // Without a reason the future was dropped from outside: ractor's kill, or the runtime's
         // end.
         let reason = self.reason.take().unwrap_or(ExitReason::Killed);
-        self.slot.ended();
+        let reason = self.slot.ended(reason);
         self.sink.exited(&self.slot, self.incarnation, reason);
     }
 }
 
-/// What an incarnation still has to answer for: dropped last, whichever way it ends.
-pub(crate) struct Lease {
+/// What an incarnation of `B` still has to answer for: dropped last, whichever way it ends.
+pub(crate) struct Lease<B: Behaviour> {
     slot: Arc<Slot>,
     guard: Option<ExitGuard>,
+    of: PhantomData<fn() -> B>,
 }
 
-impl Drop for Lease {
+impl<B: Behaviour> Drop for Lease<B> {
     fn drop(&mut self) {
-        if let Some(guard) = self.guard.take() {
-            self.slot.resting().leave(guard);
+        if let Some(guard) = self.guard.take()
+            && let Some(place) = B::place(&self.slot)
+        {
+            place.leave(guard);
         }
     }
 }
 
-impl Lease {
+impl<B: Behaviour> Lease<B> {
     pub(crate) fn new(guard: ExitGuard) -> Self {
         Self {
             slot: Arc::clone(&guard.slot),
             guard: Some(guard),
+            of: PhantomData,
         }
+    }
+}
+
+/// Lays `behaviour` down where callers find it, or gives it back to stay with the drain.
+pub(crate) fn park<B: Behaviour>(behaviour: B, slot: &Slot) -> Option<B> {
+    match B::place(slot) {
+        Some(place) if slot.rests() && behaviour.rests() => {
+            place.park(behaviour);
+            None
+        }
+        _ => Some(behaviour),
     }
 }
 
 /// Drains the mailbox of `slot` until the incarnation ends. Without `held`, the behaviour has been
 /// parked before.
-pub(crate) async fn drain<B: Behaviour>(held: Option<B>, slot: Arc<Slot>, mut lease: Lease) {
+pub(crate) async fn drain<B: Behaviour>(held: Option<B>, slot: Arc<Slot>, mut lease: Lease<B>) {
     let run = AssertUnwindSafe(run(held, &slot)).catch_unwind();
     let reason = match run.await {
         Ok(reason) => reason,
@@ -138,7 +170,7 @@ fn poll_turn<B: Behaviour>(
             None => {
                 // Registered first: whoever puts it back afterwards finds whom to wake.
                 slot.lane().watch(cx);
-                match B::reclaim(slot) {
+                match B::place(slot).map_or(Reclaimed::Away, Resting::reclaim) {
                     Reclaimed::Whole(behaviour) => {
                         // Whoever put it back may have made the lane idle since.
                         slot.lane().busy();
@@ -150,12 +182,12 @@ fn poll_turn<B: Behaviour>(
                 }
             }
         };
-        if let Some(next) = slot.mailbox().take_next(slot.lane()) {
+        if let Some(next) = slot.take_next() {
             return Poll::Ready(Turn::Next(behaviour, next));
         }
         slot.lane().watch(cx);
-        *held = behaviour.park(slot);
-        if slot.mailbox().settle(slot.lane()) {
+        *held = park(behaviour, slot);
+        if slot.settle() {
             return Poll::Pending;
         }
     }
@@ -164,18 +196,43 @@ fn poll_turn<B: Behaviour>(
 async fn run<B: Behaviour>(mut held: Option<B>, slot: &Arc<Slot>) -> ExitReason {
     let mut handled = 0_u32;
     loop {
-        let step = match poll_fn(|cx| poll_turn(&mut held, slot, cx)).await {
-            Turn::Ended(reason) => return reason,
-            Turn::Adopt(step) => or_killed(slot, step).await,
-            Turn::Next(_, Next::Killed) => return ExitReason::Killed,
+        let turn = poll_fn(|cx| poll_turn(&mut held, slot, cx)).await;
+        // In a box of its own, made when there is work: an idle actor, of which there are very many, is as
+        // small as its wait. The box serves until the mailbox is empty. What is not a message has boxes of its own
+        // in it, so that this one stays of a size that allocators have at hand.
+        match Box::pin(work(turn, slot, &mut handled)).await {
+            Ok(behaviour) => held = Some(behaviour),
+            Err(reason) => return reason,
+        }
+    }
+}
+
+/// Runs a step to its end, or drops it when the lane is killed. A macro, because an `async fn` would have the step
+/// twice: as its argument, and where it is pinned.
+macro_rules! or_killed {
+    ($slot:expr, $step:expr) => {{
+        let mut step = pin!($step);
+        poll_fn(|cx| poll_or_killed($slot, step.as_mut(), cx)).await
+    }};
+}
+
+/// Does what has come, and what has come meanwhile, until there is nothing more.
+async fn work<B: Behaviour>(
+    mut turn: Turn<B>,
+    slot: &Arc<Slot>,
+    handled: &mut u32,
+) -> Result<B, ExitReason> {
+    loop {
+        let step = match turn {
+            Turn::Ended(reason) => return Err(reason),
+            Turn::Adopt(step) => or_killed!(slot, step),
+            Turn::Next(_, Next::Killed) => return Err(ExitReason::Killed),
             Turn::Next(behaviour, Next::Control(Control::Stop)) => {
-                let stopping = behaviour.stop(ExitReason::Shutdown);
-                return or_killed(slot, stopping)
-                    .await
-                    .unwrap_or(ExitReason::Killed);
+                let stopping = Box::pin(behaviour.stop(ExitReason::Shutdown));
+                return Err(or_killed!(slot, stopping).unwrap_or(ExitReason::Killed));
             }
             Turn::Next(behaviour, Next::Control(Control::Health(answer))) => {
-                let asked = or_killed(slot, behaviour.health()).await;
+                let asked = or_killed!(slot, Box::pin(behaviour.health()));
                 asked.map(|asked| {
                     asked.map(|(behaviour, health)| {
                         // The asker may have left.
@@ -184,51 +241,59 @@ async fn run<B: Behaviour>(mut held: Option<B>, slot: &Arc<Slot>) -> ExitReason 
                     })
                 })
             }
-            Turn::Next(behaviour, Next::Message(envelope)) => {
+            Turn::Next(behaviour, Next::Control(Control::Release)) => {
+                or_killed!(slot, Box::pin(behaviour.release()))
+            }
+            Turn::Next(behaviour, Next::Control(Control::Passivate)) => {
+                or_killed!(slot, Box::pin(behaviour.passivate()))
+            }
+            Turn::Next(behaviour, Next::Message(mut envelope)) => {
                 if slot.lane().killed() {
-                    put_back(slot, envelope);
-                    return ExitReason::Killed;
+                    slot.put_back(envelope);
+                    return Err(ExitReason::Killed);
                 }
-                if envelope.is_expired() {
+                if !envelope.claim() || envelope.is_expired() {
                     expire(slot, envelope);
-                    held = Some(behaviour);
-                    continue;
+                    Some(Ok(behaviour))
+                } else {
+                    match envelope.take_posted() {
+                        None => or_killed!(slot, behaviour.deliver(envelope)),
+                        Some(posted) => match slot.receive(*posted) {
+                            Some(signal) => or_killed!(slot, Box::pin(behaviour.signal(signal))),
+                            None => Some(Ok(behaviour)),
+                        },
+                    }
                 }
-                or_killed(slot, behaviour.deliver(envelope)).await
             }
         };
-        match step {
-            Some(Ok(behaviour)) => held = Some(behaviour),
-            Some(Err(reason)) => return reason,
-            None => return ExitReason::Killed,
-        }
-        handled += 1;
-        if handled >= MESSAGES_PER_YIELD {
-            handled = 0;
+        let behaviour = step.unwrap_or(Err(ExitReason::Killed))?;
+        *handled += 1;
+        if *handled >= MESSAGES_PER_YIELD {
+            *handled = 0;
             tokio::task::yield_now().await;
+        }
+        match slot.take_next() {
+            Some(next) => turn = Turn::Next(behaviour, next),
+            None => return Ok(behaviour),
         }
     }
 }
 
 /// Runs `step` to its end, or drops it when the lane is killed.
 pub(crate) async fn or_killed<T>(slot: &Slot, step: impl Future<Output = T>) -> Option<T> {
-    let mut step = pin!(step);
-    poll_fn(|cx| {
-        // The step first: on the usual way it is ready at once and the lane is not touched.
-        if let Poll::Ready(done) = step.as_mut().poll(cx) {
-            return Poll::Ready(Some(done));
-        }
-        slot.lane().poll_killed(cx).map(|()| None)
-    })
-    .await
+    or_killed!(slot, step)
 }
 
-/// Taken but not begun: the next incarnation has it first.
-fn put_back(slot: &Slot, envelope: Box<Envelope>) {
-    if let Some(other) = slot.lane().put_back(envelope) {
-        // One drain takes one message at a time, so the cell was empty.
-        drop(other);
+fn poll_or_killed<T>(
+    slot: &Slot,
+    step: Pin<&mut impl Future<Output = T>>,
+    cx: &mut Context<'_>,
+) -> Poll<Option<T>> {
+    // The step first: on the usual way it is ready at once and the lane is not touched.
+    if let Poll::Ready(done) = step.poll(cx) {
+        return Poll::Ready(Some(done));
     }
+    slot.lane().poll_killed(cx).map(|()| None)
 }
 
 /// Nobody waits for it any more.

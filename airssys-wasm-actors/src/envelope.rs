@@ -8,14 +8,16 @@
 use std::sync::Arc;
 
 use airssys_wasm::{Args, ExportId};
-use tokio::time::Instant;
 
 use crate::address::ActorId;
 use crate::dead_letters::Replay;
+use crate::deadline::ReplyBy;
 use crate::error::CallError;
 use crate::exit::ExitReason;
 use crate::reply::{Answer, ReplyPort};
+use crate::signal::Posted;
 use crate::slot::Slot;
+use crate::topics::Subscription;
 use crate::trace::TraceContext;
 
 /// Most calls nested in one another, across actors (HOSTILE: call depth).
@@ -28,7 +30,7 @@ pub(crate) const ENVELOPE_BYTES: u64 = 384;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct CallContext {
     /// When the outermost caller stops waiting.
-    pub(crate) reply_by: Option<Instant>,
+    pub(crate) reply_by: ReplyBy,
     /// Calls of actors this one is nested in.
     pub(crate) depth: u32,
     pub(crate) trace: Option<TraceContext>,
@@ -58,6 +60,10 @@ pub(crate) struct Envelope {
     fatal: bool,
     /// If it is a dead letter that is sent again.
     replay: Option<Box<Replay>>,
+    /// If it is no message but a signal.
+    posted: Option<Box<Posted>>,
+    /// The subscription it was published to, and the units held in its budget.
+    published: Option<(Arc<Subscription>, u32)>,
     /// Units held in the target's budget.
     units: u32,
     stage: Stage,
@@ -83,6 +89,8 @@ impl Envelope {
             cast: false,
             fatal: false,
             replay: None,
+            posted: None,
+            published: None,
             units: 0,
             stage: Stage::Queued,
         })
@@ -106,9 +114,26 @@ impl Envelope {
             cast: true,
             fatal: false,
             replay: None,
+            posted: None,
+            published: None,
             units: 0,
             stage: Stage::Queued,
         })
+    }
+
+    /// What is left of a call that its caller has begun and cannot end: where the answer goes.
+    pub(crate) fn handed_over(
+        target: Arc<Slot>,
+        sender: Option<ActorId>,
+        export: ExportId,
+        port: ReplyPort,
+        units: Option<u32>,
+    ) -> Box<Self> {
+        let context = CallContext::default();
+        let mut envelope = Self::call(target, sender, export, Args::new(), context, port);
+        envelope.stage = Stage::Begun;
+        envelope.units = units.unwrap_or(0);
+        envelope
     }
 
     /// A dead letter sent again, to be pushed by the mailbox.
@@ -124,6 +149,57 @@ impl Envelope {
         envelope
     }
 
+    /// A signal, which nobody waits for and which is not counted.
+    pub(crate) fn signal(target: Arc<Slot>, posted: Box<Posted>) -> Box<Self> {
+        let context = CallContext::default();
+        let mut envelope = Self::cast(target, None, ExportId::NONE, Args::new(), context);
+        envelope.cast = false;
+        envelope.posted = Some(posted);
+        envelope
+    }
+
+    pub(crate) fn is_signal(&self) -> bool {
+        self.posted.is_some()
+    }
+
+    /// The signal it is, if it is one.
+    pub(crate) fn take_posted(&mut self) -> Option<Box<Posted>> {
+        self.posted.take()
+    }
+
+    /// It goes to a subscriber, and holds `units` of the subscription's budget until it is finished.
+    pub(crate) fn published(&mut self, subscription: Arc<Subscription>, units: u32) {
+        self.published = Some((subscription, units));
+    }
+
+    /// Its turn has come: a publication that waits at its subscription is taken from there. `false` when nothing is
+    /// left for this envelope to carry, and it vanishes.
+    pub(crate) fn claim(&mut self) -> bool {
+        self.published.is_none() || self.claim_published()
+    }
+
+    #[cold]
+    fn claim_published(&mut self) -> bool {
+        let claimed = self
+            .published
+            .as_ref()
+            .and_then(|(subscription, _)| subscription.claim());
+        match claimed {
+            None => true,
+            Some(found) => {
+                self.published = None;
+                self.cast = found.is_some();
+                let Some((args, sender, trace)) = found else {
+                    return false;
+                };
+                self.args = args;
+                self.sender = sender;
+                self.context.trace = trace;
+                true
+            }
+        }
+    }
+
     /// Whoever handles it ends because of it.
     pub(crate) fn ends_callee(&mut self) {
         self.fatal = true;
@@ -133,18 +209,26 @@ impl Envelope {
         self.cast
     }
 
+    /// What it holds of the target's budget.
+    pub(crate) fn units(&self) -> u32 {
+        self.units
+    }
+
     /// The mailbox has reserved room for it.
     pub(crate) fn permitted(&mut self, units: u32) {
         self.units = units;
     }
 
-    /// Whether handling it would help nobody: its reply-by has passed, or its caller has left.
+    /// Whether handling it would help nobody: its caller has left, as it does when its reply-by passes.
     pub(crate) fn is_expired(&self) -> bool {
-        match &self.port {
-            Some(port) => {
-                port.is_abandoned() || self.context.reply_by.is_some_and(|at| at <= Instant::now())
-            }
-            None => false,
+        self.port.as_ref().is_some_and(ReplyPort::is_abandoned)
+    }
+
+    /// A replica of the target has taken it, or gives it back: its caller waits for exactly that one, or for
+    /// any again.
+    pub(crate) fn moved(&self, from: ActorId, to: ActorId) {
+        if let Some(port) = &self.port {
+            port.moved(from, to);
         }
     }
 
@@ -159,14 +243,15 @@ impl Envelope {
         }
     }
 
-    /// The callee has finished with it.
-    pub(crate) fn finish(mut self: Box<Self>, answer: Answer) {
+    /// The callee has finished with it. Returns whether somebody waited for the answer.
+    pub(crate) fn finish(mut self: Box<Self>, answer: Answer) -> bool {
         self.release();
         match self.port.take() {
-            Some(port) => {
-                port.send(answer);
+            Some(port) => port.send(answer),
+            None => {
+                self.finish_cast(answer);
+                false
             }
-            None => self.finish_cast(answer),
         }
     }
 
@@ -180,6 +265,7 @@ impl Envelope {
     pub(crate) fn recall(mut self: Box<Self>) -> Args {
         self.port = None;
         self.cast = false;
+        self.release();
         std::mem::take(&mut self.args)
     }
 
@@ -209,6 +295,7 @@ impl Envelope {
     }
 
     fn refuse(&mut self, why: CallError) {
+        self.claim();
         self.release();
         match self.port.take() {
             Some(port) => {
@@ -223,6 +310,9 @@ impl Envelope {
         let units = std::mem::take(&mut self.units);
         if units > 0 {
             self.target.mailbox().release(units);
+        }
+        if let Some((subscription, units)) = self.published.take() {
+            subscription.release(units);
         }
     }
 }

@@ -7,7 +7,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use airssys_wasm::{Args, CallRefused, LinkFailure, LinkFailureReason, NoSuchFunction};
+use airssys_wasm::{
+    Args, ArgsMismatch, CallRefused, LinkFailure, LinkFailureReason, NoSuchFunction,
+};
 
 use crate::address::ActorAddress;
 use crate::exit::ExitReason;
@@ -21,6 +23,12 @@ pub enum CallError {
     NoSuchActor {
         /// The address asked for.
         address: ActorAddress,
+    },
+    /// A group has no member that could take the message.
+    #[error("group `{group}` has no members")]
+    EmptyGroup {
+        /// The group.
+        group: ActorAddress,
     },
     /// The actor was stopped (or its supervisor ended) before the message was handled.
     #[error("actor `{address}` has stopped ({reason}) before it handled the message")]
@@ -94,10 +102,34 @@ pub enum CallError {
     /// The callee has no such function.
     #[error(transparent)]
     NoSuchFunction(#[from] NoSuchFunction),
-    /// The arguments do not fit the function; the callee was not disturbed.
+    /// The arguments do not fit the function, or hold a stale handle; the callee was not disturbed.
     #[error("the arguments do not fit: {0}")]
     Refused(CallRefused),
-    /// A native actor answered with an error, or did not answer at all.
+    /// The callee, a component, owes as many answers as one may.
+    #[error(
+        "actor `{address}` owes {pending_max} answers, and takes no further call before it has given one"
+    )]
+    PendingReplies {
+        /// The callee.
+        address: ActorAddress,
+        /// The limit, `pending_replies_max`.
+        pending_max: u32,
+    },
+    /// The callee took the call and let it go without an answer.
+    #[error("actor `{address}` handled the call without a reply")]
+    NoReply {
+        /// The callee.
+        address: ActorAddress,
+    },
+    /// The reply is of other types than the caller of a [`Call`](crate::Call) expects.
+    #[error("actor `{address}` replied with other types than it declares: {mismatch}")]
+    WrongReply {
+        /// The callee.
+        address: ActorAddress,
+        /// Both types.
+        mismatch: ArgsMismatch,
+    },
+    /// A native actor answered with an error.
     #[error("actor `{address}`: {message}")]
     Native {
         /// The callee.
@@ -113,6 +145,7 @@ impl CallError {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::NoSuchActor { .. } => "no-such-actor",
+            Self::EmptyGroup { .. } => "empty-group",
             Self::Stopped { .. } => "stopped",
             Self::CalleeDied { .. } => "callee-died",
             Self::Deadline { .. } => "deadline",
@@ -122,7 +155,11 @@ impl CallError {
             Self::Cycle { .. } => "cycle",
             Self::CallDepth { .. } => "call-depth",
             Self::NoSuchFunction(_) => "no-such-function",
+            Self::Refused(CallRefused::StaleHandle { .. }) => "stale-handle",
             Self::Refused(_) => "refused",
+            Self::PendingReplies { .. } => "pending-replies",
+            Self::NoReply { .. } => "no-reply",
+            Self::WrongReply { .. } => "wrong-reply",
             Self::Native { .. } => "native",
         }
     }
@@ -139,13 +176,14 @@ impl CallError {
                 | Self::Deadline { .. }
                 | Self::MailboxFull { .. }
                 | Self::Evicted { .. }
+                | Self::PendingReplies { .. }
         )
     }
 
     /// What the guest behind a link is told.
     pub(crate) fn into_link_failure(self) -> LinkFailure {
         let reason = match &self {
-            Self::NoSuchActor { .. } => LinkFailureReason::NoSuchActor,
+            Self::NoSuchActor { .. } | Self::EmptyGroup { .. } => LinkFailureReason::NoSuchActor,
             Self::Stopped { .. } => LinkFailureReason::Stopped,
             Self::CalleeDied { .. } => LinkFailureReason::CalleeDied,
             Self::Deadline { .. } => LinkFailureReason::Deadline,
@@ -153,9 +191,13 @@ impl CallError {
             Self::TooLarge { .. } => LinkFailureReason::TooLarge,
             Self::Cycle { .. } => LinkFailureReason::Cycle,
             Self::CallDepth { .. } => LinkFailureReason::CallDepth,
-            Self::NoSuchFunction(_) | Self::Refused(_) | Self::Native { .. } => {
-                LinkFailureReason::Rejected
-            }
+            Self::Refused(CallRefused::StaleHandle { .. }) => LinkFailureReason::StaleHandle,
+            Self::NoSuchFunction(_)
+            | Self::Refused(_)
+            | Self::PendingReplies { .. }
+            | Self::NoReply { .. }
+            | Self::WrongReply { .. }
+            | Self::Native { .. } => LinkFailureReason::Rejected,
         };
         LinkFailure {
             reason,

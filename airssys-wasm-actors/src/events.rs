@@ -4,10 +4,13 @@
 //! keep up loses the oldest events and is told how many. Nothing in the system depends on a
 //! subscriber, and supervision does not run over this channel.
 
+use std::sync::Arc;
+
 use tokio::sync::broadcast;
 
 use crate::address::ActorAddress;
 use crate::exit::ExitReason;
+use crate::health::ChildHealth;
 
 /// Something that happened.
 #[derive(Debug, Clone)]
@@ -45,12 +48,70 @@ pub enum Event {
         /// Why.
         reason: ExitReason,
     },
-    /// A supervisor has ended, after it had stopped its children.
+    /// A child says of itself something else than it did when its supervisor asked before.
+    Health {
+        /// The actor.
+        address: ActorAddress,
+        /// What it says.
+        health: ChildHealth,
+    },
+    /// An incarnation of a supervisor is up, and the children it starts with.
+    SupervisorStarted {
+        /// Its address.
+        address: ActorAddress,
+        /// 1 for the first.
+        incarnation: u64,
+    },
+    /// An incarnation of a supervisor has ended, and nothing of its tree is left.
+    SupervisorExited {
+        /// Its address.
+        address: ActorAddress,
+        /// Which incarnation.
+        incarnation: u64,
+        /// Why.
+        reason: ExitReason,
+    },
+    /// A supervisor has ended, and nobody starts it again by itself.
     SupervisorEnded {
         /// Its address.
         address: ActorAddress,
         /// Why.
         reason: ExitReason,
+    },
+    /// An actor has joined a group.
+    Joined {
+        /// The group.
+        group: ActorAddress,
+        /// The actor.
+        address: ActorAddress,
+    },
+    /// An actor is no longer in a group: it left, or its registration has ended.
+    Left {
+        /// The group.
+        group: ActorAddress,
+        /// The actor.
+        address: ActorAddress,
+    },
+    /// An actor has given up its instance, and takes messages all the same.
+    Passivated {
+        /// The actor.
+        address: ActorAddress,
+        /// Its incarnation, which goes on.
+        incarnation: u64,
+    },
+    /// A message has brought a passive actor's instance back.
+    Activated {
+        /// The actor.
+        address: ActorAddress,
+        /// Its incarnation, still the same.
+        incarnation: u64,
+    },
+    /// An idle actor keeps its instance, because there is no snapshot of it.
+    SnapshotFailed {
+        /// The actor.
+        address: ActorAddress,
+        /// Why not.
+        why: Arc<str>,
     },
     /// A cast became a dead letter.
     DeadLetter {

@@ -7,7 +7,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use airssys_wasm::Fault;
+use airssys_wasm::{Fault, printable};
+
+use crate::address::ActorAddress;
 
 /// Longest text of a panic or an error kept in an exit reason, in bytes: it goes to logs, events
 /// and callers, and may come from a guest.
@@ -31,16 +33,44 @@ pub enum ExitReason {
     Error(Arc<str>),
     /// It could not be started: instantiation, `init` or `pre_start` failed.
     StartFailed(Arc<str>),
-    /// Its supervisor gave up: more restarts than the intensity allows.
+    /// Its supervisor gave up, or it is a supervisor and gave up: more restarts than the intensity allows. OTP's
+    /// supervisor ends with `shutdown` then, and a transient one is not started again.
     CrashLoop,
+    /// It said at its start that it is not needed (OTP's `ignore`): it stays down, and that is no fault.
+    Declined,
+    /// It is a supervisor, and a child it starts with did not start.
+    ChildNotStarted(Arc<LinkedExit>),
+    /// It failed its health checks.
+    Unhealthy(Arc<str>),
+    /// It was the reason for its supervisor to give up, too often: it is not started with the others any more.
+    Quarantined,
+    /// An actor it was linked to ended, and it does not trap exits.
+    Linked(Arc<LinkedExit>),
+    /// There was nobody to monitor or to link with (OTP's `noproc`): told in signals, and the end of an actor
+    /// that linked itself to nobody.
+    NoSuchActor,
+}
+
+/// The exit that came through a link.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct LinkedExit {
+    /// The actor that ended first, however many links were in between.
+    pub from: ActorAddress,
+    /// How that one ended.
+    pub reason: ExitReason,
 }
 
 impl ExitReason {
-    /// Whether a transient child with this reason stays down: `normal` and `shutdown`, as in OTP.
-    /// Killed is abnormal.
+    /// Whether a transient child with this reason stays down: `normal` and `shutdown`, as in OTP, and what OTP
+    /// calls `shutdown` or `ignore`. Killed is abnormal.
     #[must_use]
     pub fn is_normal(&self) -> bool {
-        matches!(self, Self::Normal | Self::Shutdown)
+        match self {
+            Self::Normal | Self::Shutdown | Self::CrashLoop | Self::Declined => true,
+            Self::Linked(exit) => exit.reason.is_normal(),
+            _ => false,
+        }
     }
 
     /// The reason as a stable kebab-case name; a fault gives its class.
@@ -55,6 +85,36 @@ impl ExitReason {
             Self::Error(_) => "error",
             Self::StartFailed(_) => "start-failed",
             Self::CrashLoop => "crash-loop",
+            Self::Declined => "declined",
+            Self::ChildNotStarted(_) => "child-not-started",
+            Self::Unhealthy(_) => "unhealthy",
+            Self::Quarantined => "quarantined",
+            Self::Linked(_) => "linked",
+            Self::NoSuchActor => "no-such-actor",
+        }
+    }
+
+    /// This exit, for an actor that it ends through a link with `from`.
+    pub(crate) fn through_link(self, from: &ActorAddress) -> Self {
+        match self {
+            // The first of a chain is the one that matters.
+            linked @ Self::Linked(_) => linked,
+            reason => Self::Linked(Arc::new(LinkedExit {
+                from: from.clone(),
+                reason,
+            })),
+        }
+    }
+
+    /// The end of a supervisor at whose start this child did not start.
+    pub(crate) fn child_not_started(from: &ActorAddress, reason: &Self) -> Self {
+        match reason {
+            // The innermost is the one that matters.
+            Self::ChildNotStarted(_) => reason.clone(),
+            reason => Self::ChildNotStarted(Arc::new(LinkedExit {
+                from: from.clone(),
+                reason: reason.clone(),
+            })),
         }
     }
 
@@ -87,6 +147,18 @@ impl fmt::Display for ExitReason {
             Self::Error(text) => write!(f, "error: {text}"),
             Self::StartFailed(text) => write!(f, "start failed: {text}"),
             Self::CrashLoop => f.write_str("crash-loop: more restarts than its supervisor allows"),
+            Self::Declined => f.write_str("declined to start"),
+            Self::ChildNotStarted(child) => {
+                write!(f, "its child `{}` did not start: {}", child.from, child.reason)
+            }
+            Self::Unhealthy(text) => write!(f, "unhealthy: {text}"),
+            Self::Quarantined => f.write_str(
+                "quarantined: it has made its supervisor give up too often; restart it by name once it is repaired",
+            ),
+            Self::Linked(exit) => {
+                write!(f, "linked to `{}`, which ended: {}", exit.from, exit.reason)
+            }
+            Self::NoSuchActor => f.write_str("no such actor"),
         }
     }
 }
@@ -106,19 +178,7 @@ pub(crate) fn with_sources(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// `text` cut to [`REASON_BYTES_MAX`] with control characters escaped, so that it stays one line.
+/// `text` on one line of about [`REASON_BYTES_MAX`] bytes, with nothing in it that a terminal or a reader is led by.
 pub(crate) fn bounded(text: &str) -> Arc<str> {
-    let mut out = String::with_capacity(text.len().min(REASON_BYTES_MAX));
-    for c in text.chars() {
-        if out.len() >= REASON_BYTES_MAX {
-            out.push('…');
-            break;
-        }
-        if c.is_control() {
-            out.extend(c.escape_default());
-        } else {
-            out.push(c);
-        }
-    }
-    Arc::from(out)
+    Arc::from(printable(text, REASON_BYTES_MAX))
 }

@@ -1,7 +1,9 @@
 //! How a child is, when asked.
 //!
-//! Owns the words of [`ChildHealth`]. A component answers through the interface
+//! Owns the words of [`ChildHealth`], and how often a supervisor asks ([`HealthCheck`]). A component answers through the interface
 //! `airssys:actor/health`, where it exports it; everything else that answers at all is healthy.
+
+use std::time::Duration;
 
 use airssys_wasm::{Args, Value};
 
@@ -15,6 +17,29 @@ pub enum ChildHealth {
     Degraded(String),
     /// It does not work.
     Failed(String),
+}
+
+/// How a supervisor asks a child how it is. Asked between two messages: a child that is busy is not late.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct HealthCheck {
+    /// From one answer to the next question.
+    pub interval: Duration,
+    /// How long an answer may take while the child has no message in hand.
+    pub timeout: Duration,
+    /// How many answers in a row that it has failed, or that do not come in time, end it: its supervisor stops it by
+    /// its shutdown policy, and then does what it does about an abnormal exit.
+    pub threshold: u32,
+}
+
+impl Default for HealthCheck {
+    /// Every 10 s, 1 s for an answer, and three of them.
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(10),
+            timeout: Duration::from_secs(1),
+            threshold: 3,
+        }
+    }
 }
 
 impl ChildHealth {

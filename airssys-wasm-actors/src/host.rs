@@ -8,7 +8,7 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use crate::drain::{Behaviour, ExitGuard, Lease, drain};
+use crate::drain::{Behaviour, ExitGuard, Lease, drain, park};
 use crate::exit::ExitReason;
 use crate::slot::Slot;
 
@@ -20,11 +20,11 @@ enum HostMessage {
     Run,
 }
 
-struct Ready<B> {
+struct Ready<B: Behaviour> {
     // In this order: an incarnation that never ran drops its Store before its guard.
     held: Option<B>,
     slot: Arc<Slot>,
-    lease: Lease,
+    lease: Lease<B>,
 }
 
 impl<B: Behaviour> ractor::Actor for Host<B> {
@@ -69,7 +69,7 @@ pub(crate) async fn spawn<B: Behaviour>(
     let announced = Arc::clone(&slot);
     let lease = Lease::new(guard);
     // It rests before its actor has run for the first time: the first call need not wait for that.
-    let held = behaviour.park(&slot);
+    let held = park(behaviour, &slot);
     if held.is_none() {
         slot.lane().idle();
     }

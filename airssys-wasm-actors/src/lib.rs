@@ -14,6 +14,7 @@
 
 mod address;
 mod application;
+mod batch;
 mod call;
 mod component;
 mod counters;
@@ -24,21 +25,33 @@ mod envelope;
 mod error;
 mod events;
 mod exit;
+mod groups;
 mod health;
 mod host;
 mod link;
 mod mailbox;
 mod manifest;
+mod messaging;
+#[cfg(test)]
+#[cfg(feature = "model")]
+mod model;
+mod monitor;
 mod native;
+mod passivation;
 mod reference;
 mod reply;
 mod resting;
 mod shared;
+mod signal;
 mod slot;
 mod source;
 mod supervisor;
+mod sync;
 mod system;
+mod timers;
+mod topics;
 mod trace;
+mod typed;
 mod wait_for;
 
 pub use address::{ADDRESS_BYTES_MAX, ActorAddress, ActorId, AddressError};
@@ -55,8 +68,9 @@ pub use dead_letters::{
 pub use envelope::CALL_DEPTH_MAX;
 pub use error::{CallError, SendError};
 pub use events::{Event, Events};
-pub use exit::ExitReason;
-pub use health::ChildHealth;
+pub use exit::{ExitReason, LinkedExit};
+pub use groups::{Broadcast, GROUP_MEMBERS_MAX, GROUPS_MAX, Group, GroupError, GroupStatus, Pick};
+pub use health::{ChildHealth, HealthCheck};
 pub use link::{Link, LinkRefused, REPLY_WITHIN_DEFAULT, Retry};
 pub use mailbox::{BackpressureStrategy, MailboxConfig};
 pub use manifest::{
@@ -66,12 +80,21 @@ pub use manifest::{
     SourceFormat, SourceSpec, SupervisionSpec, TableSpec, Tables, UnitError, parse_duration,
     parse_size,
 };
-pub use native::{Actor, Context, ErrorAction, Message};
-pub use reference::{ActorFunction, ActorRef, ActorStatus, CallOptions};
+pub use messaging::{MessageEnvelope, MessagingLimits};
+pub use monitor::Monitor;
+pub use native::{Actor, Context, ErrorAction, Message, Reply};
+pub use passivation::Passivation;
+pub use reference::{ActorFunction, ActorRef, ActorState, ActorStatus, CallOptions};
+pub use signal::{Down, Exit, LINKS_MAX, MONITORS_MAX, MonitorId, Signal, SignalRefused};
 pub use source::{Input, ReasonGroup, ReasonMessage, SourceCounts, SourceError};
 pub use supervisor::{
-    ChildSpec, NativeStart, RestartIntensity, RestartPolicy, RestartWindow, ShutdownPolicy, Start,
-    StartError, StopError, StopReport, Strategy, Supervisor, SupervisorSpec, Verdict, decide,
+    AutoShutdown, Backoff, ChildCount, ChildInfo, ChildSpec, ChildState, NativeStart, REPLICAS_MAX,
+    RestartIntensity, RestartPolicy, RestartWindow, ShutdownPolicy, SpecError, Start, StartError,
+    Started, StopError, StopReport, Strategy, Supervisor, SupervisorSpec, SupervisorStart,
+    restarts,
 };
 pub use system::{System, SystemConfig, SystemError};
+pub use timers::{TimerError, TimerId, Timers};
+pub use topics::{PublishReport, SubscribeError, SubscribeOptions, SubscriptionId, Topics};
 pub use trace::{TraceContext, TraceContextError};
+pub use typed::{Call, TypedError};

@@ -10,16 +10,18 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use airssys_wasm::{
-    Args, ExportId, ImportId, LinkFailure, LinkMismatch, Outbound, Surface, check_link,
+    Args, ExportId, ImportId, Interface, InterfaceName, LinkFailure, LinkMismatch, Messaging,
+    Outbound, ResourceName, ResourceSide, Surface, check_link,
 };
 
 use tokio::time::Instant;
 
 use crate::address::ActorAddress;
-use crate::call::{CallRequest, PendingCall};
+use crate::call::{Begun, CallRequest, PendingCall, begin};
 use crate::deadline::{LazyTimer, after};
 use crate::envelope::CallContext;
 use crate::error::CallError;
+use crate::messaging::Plane;
 use crate::reply::ReplyCell;
 use crate::slot::Slot;
 
@@ -93,6 +95,23 @@ pub enum LinkRefused {
         #[source]
         why: Box<LinkMismatch>,
     },
+    /// A resource of one actor would be handed to another that has its own of that name.
+    #[error(
+        "the link of `{from}` for `{import}` to `{to}` passes handles to `{resource}`, which is declared in \
+         `{declared_in}` and comes from elsewhere: link both interfaces to one actor"
+    )]
+    Stranger {
+        /// The importing actor.
+        from: ActorAddress,
+        /// The import.
+        import: String,
+        /// Where the link leads.
+        to: ActorAddress,
+        /// The resource.
+        resource: String,
+        /// The interface it is declared in.
+        declared_in: String,
+    },
 }
 
 /// Where one imported function leads.
@@ -115,6 +134,7 @@ impl LinkTargets {
         find: impl Fn(&ActorAddress) -> Option<Arc<Slot>>,
     ) -> Result<Arc<Self>, LinkRefused> {
         let mut targets = Vec::new();
+        let mut made: Vec<(&Link, &Interface, Arc<Slot>)> = Vec::with_capacity(links.len());
         for link in links {
             let slot = find(&link.to).ok_or_else(|| LinkRefused::NoSuchActor {
                 from: from.clone(),
@@ -129,6 +149,9 @@ impl LinkTargets {
                     why: Box::new(why),
                 }
             })?;
+            if let Some(interface) = imported(surface, link) {
+                made.push((link, interface, Arc::clone(&slot)));
+            }
             for &(import, export) in table.pairs() {
                 let at = import.index();
                 if targets.len() <= at {
@@ -144,7 +167,13 @@ impl LinkTargets {
                 }
             }
         }
+        refuse_strangers(from, &made)?;
         Ok(Arc::new(Self(targets)))
+    }
+
+    /// Whether nothing is linked.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     fn get(&self, import: ImportId) -> Option<&LinkTarget> {
@@ -152,21 +181,79 @@ impl LinkTargets {
     }
 }
 
+/// The imported interface a link is for.
+fn imported<'a>(surface: &'a Surface, link: &Link) -> Option<&'a Interface> {
+    let name = InterfaceName::new(&link.import);
+    let fits = |interface: &&Interface| {
+        interface.name == name
+            || interface.name.accepts(&name)
+            || (!name.is_root() && interface.name.unversioned() == link.import)
+    };
+    surface.imports.iter().find(fits)
+}
+
+/// A resource that an actor has itself must come to it from nobody but itself: where an interface uses a resource
+/// of another one, and its callee exports that other one too, both links must lead to it. A callee that
+/// imports the resource as well gets it passed on.
+fn refuse_strangers(
+    from: &ActorAddress,
+    links: &[(&Link, &Interface, Arc<Slot>)],
+) -> Result<(), LinkRefused> {
+    for (link, interface, slot) in links {
+        let exports = &slot.surface().exports;
+        let stranger = |resource: &ResourceName| {
+            let its_own = exports
+                .iter()
+                .flat_map(|interface| &interface.resources)
+                .any(|own| own.ty.side() == ResourceSide::Exported && *own.ty == *resource);
+            let elsewhere = links.iter().any(|(_, declaring, other)| {
+                declaring.name == *resource.interface() && other.id() != slot.id()
+            });
+            its_own && elsewhere
+        };
+        let functions = &mut interface.functions.iter();
+        if let Some(resource) = functions.find_map(|function| function.ty.find_resource(stranger)) {
+            return Err(LinkRefused::Stranger {
+                from: from.clone(),
+                import: link.import.clone(),
+                to: link.to.clone(),
+                resource: resource.to_string(),
+                declared_in: resource.interface().to_string(),
+            });
+        }
+    }
+    Ok(())
+}
+
 /// The way out of one instance.
 pub(crate) struct LinkedOutbound {
-    slot: Arc<Slot>,
+    pub(crate) slot: Arc<Slot>,
     targets: Arc<LinkTargets>,
     /// The message being handled: what nested calls inherit.
-    context: CallContext,
-    cell: Arc<ReplyCell>,
-    timer: LazyTimer,
+    pub(crate) context: CallContext,
+    pub(crate) cell: Arc<ReplyCell>,
+    pub(crate) timer: LazyTimer,
+    /// What is to be sent.
+    next: Next,
     state: State,
     again: Option<Box<Again>>,
+    /// The messaging plane, where the component uses it.
+    pub(crate) plane: Option<Box<Plane>>,
+}
+
+/// A call that has not been sent.
+struct Next {
+    /// `None` before the first.
+    import: Option<ImportId>,
+    args: Args,
+    /// The longest wait, if that is not the link's own.
+    within: Option<Duration>,
 }
 
 enum State {
     Quiet,
-    Failed(CallError),
+    /// The next call is to be sent.
+    New,
     Waiting(PendingCall),
     /// Before the next attempt.
     Backoff(Instant),
@@ -185,7 +272,11 @@ struct Again {
 }
 
 impl LinkedOutbound {
-    pub(crate) fn new(slot: Arc<Slot>, targets: Arc<LinkTargets>) -> Self {
+    pub(crate) fn new(
+        slot: Arc<Slot>,
+        targets: Arc<LinkTargets>,
+        plane: Option<Box<Plane>>,
+    ) -> Self {
         let cell = ReplyCell::with_edge(slot.edge().clone());
         Self {
             slot,
@@ -193,13 +284,20 @@ impl LinkedOutbound {
             context: CallContext::default(),
             cell,
             timer: LazyTimer::default(),
+            next: Next {
+                import: None,
+                args: Args::new(),
+                within: None,
+            },
             state: State::Quiet,
             again: None,
+            plane,
         }
     }
 
     /// A message begins: calls made while it is handled are nested in it.
     pub(crate) fn begin(&mut self, context: CallContext) {
+        self.slot.resting().begin();
         self.context = context;
     }
 }
@@ -216,29 +314,41 @@ impl LinkedOutbound {
         }
     }
 
-    fn send(&mut self, import: ImportId, args: Args, within: Option<Duration>) -> State {
-        let Some(target) = self.targets.get(import) else {
-            return State::Failed(CallError::NoSuchActor {
+    fn send(&mut self, cx: &mut Context<'_>) -> Begun {
+        let Next {
+            import,
+            args,
+            within,
+        } = &mut self.next;
+        let Some(target) = import.and_then(|import| self.targets.get(import)) else {
+            return Begun::Ended(Err(CallError::NoSuchActor {
                 address: self.slot.address().clone(),
-            });
+            }));
         };
-        State::Waiting(PendingCall::start(CallRequest {
+        self.context.reply_by = self.slot.resting().reply_by(self.context.reply_by);
+        let request = CallRequest {
             target: &target.slot,
             caller: Some(&self.slot),
             export: target.export,
-            args,
             parent: &self.context,
             within: within.unwrap_or(target.within),
-            cell: &self.cell,
-        }))
+            cell: Some(&self.cell),
+        };
+        begin(&request, args, cx)
     }
 
-    /// Sends the call again, if there is time left.
-    fn resend(&mut self) -> Option<State> {
-        let again = self.again.as_deref()?;
+    /// Gets ready to send the call again, if there is time left.
+    fn resend(&mut self) -> bool {
+        let Some(again) = self.again.as_deref() else {
+            return false;
+        };
         let left = again.until.saturating_duration_since(Instant::now());
-        let (import, args) = (again.import, again.args.clone());
-        (!left.is_zero()).then(|| self.send(import, args, Some(left)))
+        self.next = Next {
+            import: Some(again.import),
+            args: again.args.clone(),
+            within: Some(left),
+        };
+        !left.is_zero()
     }
 
     /// When the next attempt is due after `why`, if there is one.
@@ -260,6 +370,13 @@ impl LinkedOutbound {
 }
 
 impl Outbound for LinkedOutbound {
+    fn messaging(&mut self) -> Option<&mut dyn Messaging> {
+        match self.plane {
+            Some(_) => Some(self),
+            None => None,
+        }
+    }
+
     fn start(&mut self, import: ImportId, args: Args) {
         let retry = self
             .targets
@@ -276,33 +393,41 @@ impl Outbound for LinkedOutbound {
                 until,
             })
         });
-        self.state = self.send(import, args, None);
+        self.next = Next {
+            import: Some(import),
+            args,
+            within: None,
+        };
+        self.state = State::New;
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Args, LinkFailure>> {
         loop {
-            let answer = match std::mem::replace(&mut self.state, State::Quiet) {
-                State::Waiting(mut call) => match call.poll(&mut self.timer, cx) {
-                    Poll::Ready(answer) => answer,
-                    Poll::Pending => {
+            let answer = match &mut self.state {
+                State::New => match self.send(cx) {
+                    Begun::Ended(answer) => answer,
+                    Begun::Waiting(call) => {
                         self.state = State::Waiting(call);
-                        return Poll::Pending;
+                        continue;
                     }
                 },
+                State::Waiting(call) => match call.poll(&mut self.timer, cx) {
+                    Poll::Ready(answer) => answer,
+                    Poll::Pending => return Poll::Pending,
+                },
                 State::Backoff(due) => {
-                    if !self.timer.poll_reached(due, cx) {
-                        self.state = State::Backoff(due);
+                    if !self.timer.poll_reached(*due, cx) {
                         return Poll::Pending;
                     }
-                    if let Some(state) = self.resend() {
-                        self.state = state;
+                    if self.resend() {
+                        self.state = State::New;
                         continue;
                     }
                     Err(self.no_answer())
                 }
-                State::Failed(why) => Err(why),
                 State::Quiet => Err(self.no_answer()),
             };
+            self.state = State::Quiet;
             if let Err(why) = &answer
                 && let Some(due) = self.next_attempt(why)
             {

@@ -3,7 +3,8 @@
 //! Owns the data queue behind its [`Budget`], and the [`Lane`] of each replica that drains it. The
 //! queue is crossbeam's unbounded list (blocks of 31 slots made lazily; `bounded` would write a
 //! stamp into every slot at creation) and is bounded by the budget's permits; its blocking
-//! operations are never used. An enqueue wakes at most one idle lane. A push that is accepted is
+//! operations are never used. It is made with the first message: very many actors are idle, or are only ever
+//! called in their callers' own tasks. An enqueue wakes at most one idle lane. A push that is accepted is
 //! handled, failed with a reason, or a dead letter; a mailbox never decides on restarts.
 
 mod budget;
@@ -11,15 +12,17 @@ mod lane;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, OnceLock};
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use airssys_wasm::Args;
 
 pub(crate) use budget::{BYTES_LIMIT, Budget, DEPTH_LIMIT, NoRoom, units_of};
 pub(crate) use lane::{Control, Lane};
 
 use crate::envelope::{ENVELOPE_BYTES, Envelope};
 use crate::error::CallError;
+use crate::sync::{AtomicBool, Mutex, Ordering, Receiver, Sender, lazy, unbounded};
 
 /// What happens to a message for which a mailbox has no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -103,21 +106,41 @@ pub(crate) enum Refusal {
 pub(crate) struct Mailbox {
     budget: Budget,
     config: MailboxConfig,
+    queue: OnceLock<Queue>,
+    lanes: Box<[Arc<Lane>]>,
+    spared: Spared,
+}
+
+/// The data queue.
+struct Queue {
     tx: Sender<Box<Envelope>>,
     rx: Receiver<Box<Envelope>>,
-    lanes: Box<[Arc<Lane>]>,
+}
+
+impl Queue {
+    fn new() -> Self {
+        let (tx, rx) = unbounded(); // unbounded: every push holds a permit of the budget, or a signal's own
+        Self { tx, rx }
+    }
+}
+
+/// What was the oldest in the queue and is not to be lost: signals when something there had to be dropped, and
+/// messages that a replica had taken and not begun. Next in turn.
+#[derive(Default)]
+struct Spared {
+    any: AtomicBool,
+    signals: Mutex<VecDeque<Box<Envelope>>>,
 }
 
 impl Mailbox {
     /// A mailbox drained by one replica for each of `lanes`.
     pub(crate) fn new(config: MailboxConfig, lanes: Box<[Arc<Lane>]>) -> Self {
-        let (tx, rx) = unbounded(); // unbounded: every push holds a permit of the budget
         Self {
             budget: Budget::new(config.depth_max, config.bytes_max),
             config,
-            tx,
-            rx,
+            queue: lazy(Queue::new),
             lanes,
+            spared: Spared::default(),
         }
     }
 
@@ -151,20 +174,71 @@ impl Mailbox {
         }
     }
 
+    /// Accepts all of these, with one reservation and one wake-up, or gives them all back.
+    #[expect(
+        clippy::vec_box,
+        reason = "an envelope moves through the queue as its box"
+    )]
+    pub(crate) fn push_all(&self, envelopes: Vec<Box<Envelope>>) -> Result<(), Vec<Box<Envelope>>> {
+        let mut each = Vec::with_capacity(envelopes.len());
+        for envelope in &envelopes {
+            match self.units(&envelope.args) {
+                Ok(units) => each.push(units),
+                Err(_) => return Err(envelopes),
+            }
+        }
+        if self.budget.try_reserve_all(&each).is_err() {
+            return Err(envelopes);
+        }
+        let replicas = self.lanes.iter().take(each.len());
+        for (mut envelope, units) in envelopes.into_iter().zip(each) {
+            envelope.permitted(units);
+            self.send(envelope);
+        }
+        self.budget.pushed();
+        for lane in replicas {
+            lane.wake_if_idle();
+        }
+        Ok(())
+    }
+
     fn measure(&self, envelope: Box<Envelope>) -> Result<(Box<Envelope>, u32), Refusal> {
-        let payload = u64::try_from(envelope.args.payload_bytes()).unwrap_or(u64::MAX);
+        match self.units(&envelope.args) {
+            Ok(units) => Ok((envelope, units)),
+            Err(payload) => Err(Refusal::TooLarge(envelope, payload)),
+        }
+    }
+
+    /// The units a message is charged, or its bytes if it is too large.
+    fn units(&self, args: &Args) -> Result<u32, u64> {
+        let payload = u64::try_from(args.payload_bytes()).unwrap_or(u64::MAX);
         let units = units_of(payload.saturating_add(ENVELOPE_BYTES));
         if payload > self.config.message_bytes_max || !self.budget.could_hold(units) {
-            return Err(Refusal::TooLarge(envelope, payload));
+            return Err(payload);
         }
-        Ok((envelope, units))
+        Ok(units)
     }
 
     fn enqueue(&self, mut envelope: Box<Envelope>, units: u32) {
         envelope.permitted(units);
+        self.send(envelope);
+        self.budget.pushed();
+        self.wake_one();
+    }
+
+    fn send(&self, envelope: Box<Envelope>) {
         // The receiver lives in `self`: the channel cannot be disconnected.
-        let sent = self.tx.try_send(envelope);
+        let sent = self.queue.get_or_init(Queue::new).tx.try_send(envelope);
         debug_assert!(sent.is_ok());
+    }
+
+    /// Takes a signal, whatever room there is: its permit is its holder's. Once the mailbox is closed it is
+    /// dropped, because nobody is left to receive it.
+    pub(crate) fn push_signal(&self, envelope: Box<Envelope>) {
+        if !self.budget.announce() {
+            return;
+        }
+        self.send(envelope);
         self.budget.pushed();
         self.wake_one();
     }
@@ -179,25 +253,79 @@ impl Mailbox {
                 envelope.fail(why);
                 Ok(())
             }
-            BackpressureStrategy::DropOldest => loop {
-                match self.rx.try_recv() {
-                    Ok(oldest) => {
-                        let why = self.evicted(&oldest);
-                        oldest.fail(why);
-                    }
-                    // All the room is taken by messages being handled: nothing older to drop.
-                    Err(_) => return Err(Refusal::Full(envelope)),
-                }
-                match self.budget.try_reserve(units) {
-                    Ok(()) => {
-                        self.enqueue(envelope, units);
-                        return Ok(());
-                    }
-                    Err(NoRoom::Closed) => return Err(Refusal::Closed(envelope)),
-                    Err(NoRoom::Full) => {}
-                }
-            },
+            BackpressureStrategy::DropOldest => self.push_dropping(envelope, units),
         }
+    }
+
+    /// Drops the oldest queued messages until this one fits, and none if it would not fit even so: the rest of
+    /// the room is taken by messages being handled.
+    fn push_dropping(&self, envelope: Box<Envelope>, units: u32) -> Result<(), Refusal> {
+        loop {
+            let mut oldest = Vec::new();
+            let mut freed = 0_u64;
+            let fits = loop {
+                let messages = u32::try_from(oldest.len()).unwrap_or(u32::MAX);
+                if self.budget.would_fit(units, messages, freed) {
+                    break true;
+                }
+                match self.take_queued() {
+                    Some(signal) if signal.is_signal() => self.spare(signal),
+                    Some(next) => {
+                        freed += u64::from(next.units());
+                        oldest.push(next);
+                    }
+                    None => break false,
+                }
+            };
+            if !fits {
+                for kept in oldest {
+                    self.spare(kept);
+                }
+                return Err(Refusal::Full(envelope));
+            }
+            for dropped in oldest {
+                let why = self.evicted(&dropped);
+                dropped.fail(why);
+            }
+            match self.budget.try_reserve(units) {
+                Ok(()) => {
+                    self.enqueue(envelope, units);
+                    return Ok(());
+                }
+                Err(NoRoom::Closed) => return Err(Refusal::Closed(envelope)),
+                // Another sender was faster.
+                Err(NoRoom::Full) => {}
+            }
+        }
+    }
+
+    /// Keeps what stood first in the queue: a signal, or a message that a replica has not begun.
+    pub(crate) fn spare(&self, signal: Box<Envelope>) {
+        {
+            let mut signals = self.spared.signals.lock();
+            signals.push_back(signal);
+            self.spared.any.store(true, Ordering::Release);
+        }
+        // The drain may have found the queue empty in between.
+        self.wake_one();
+        if self.budget.is_closed() {
+            // The sweep may have been before: nobody else comes for it.
+            while let Some(envelope) = self.take_spared() {
+                drop(envelope);
+            }
+        }
+    }
+
+    fn take_spared(&self) -> Option<Box<Envelope>> {
+        if !self.spared.any.load(Ordering::Acquire) {
+            return None;
+        }
+        let mut signals = self.spared.signals.lock();
+        let first = signals.pop_front();
+        self.spared
+            .any
+            .store(!signals.is_empty(), Ordering::Release);
+        first
     }
 
     fn evicted(&self, envelope: &Envelope) -> CallError {
@@ -226,8 +354,39 @@ impl Mailbox {
             return Some(Next::Control(control));
         }
         lane.take_retry()
-            .or_else(|| self.rx.try_recv().ok())
+            .or_else(|| self.take_spared())
+            .or_else(|| self.take_queued())
             .map(Next::Message)
+    }
+
+    /// The next message of a queue that replicas share.
+    pub(crate) fn take_shared(&self) -> Option<Box<Envelope>> {
+        self.take_spared().or_else(|| self.take_queued())
+    }
+
+    fn take_queued(&self) -> Option<Box<Envelope>> {
+        let queue = self.queue.get()?;
+        // To find it empty by receiving costs a fence; whoever settles looks again behind one.
+        #[expect(
+            clippy::len_zero,
+            reason = "a model breaks the second look, which asks `is_empty`, and not this one"
+        )]
+        if queue.rx.len() == 0 {
+            return None;
+        }
+        queue.rx.try_recv().ok()
+    }
+
+    /// A replica was woken and has taken nothing of what is queued: another one is, if there is one.
+    pub(crate) fn pass_on(&self) {
+        if self.has_queued() {
+            self.wake_one();
+        }
+    }
+
+    /// Each replica's lane.
+    pub(crate) fn lanes(&self) -> impl Iterator<Item = &Arc<Lane>> {
+        self.lanes.iter()
     }
 
     /// Marks the drain of `lane` idle; `true` if it may sleep, `false` if it must look again. Its
@@ -243,26 +402,21 @@ impl Mailbox {
 
     /// Whether a message waits in the data queue.
     pub(crate) fn has_queued(&self) -> bool {
-        !self.rx.is_empty()
+        // Not by the permits: a signal holds none.
+        self.queue.get().is_some_and(|queue| !queue.rx.is_empty())
+            || self.spared.any.load(Ordering::Acquire)
     }
 
-    /// Permits a message that will not be queued, or gives it back.
-    pub(crate) fn permit_now(
-        &self,
-        envelope: Box<Envelope>,
-    ) -> Result<Box<Envelope>, Box<Envelope>> {
-        match self.measure(envelope) {
-            Ok((mut envelope, units)) => match self.budget.try_reserve_now(units) {
-                Ok(()) => {
-                    envelope.permitted(units);
-                    Ok(envelope)
-                }
-                Err(_) => Err(envelope),
-            },
-            Err(Refusal::Full(back) | Refusal::TooLarge(back, _) | Refusal::Closed(back)) => {
-                Err(back)
-            }
-        }
+    /// What a message with these arguments is charged if its caller's own task runs it; `None` if it would
+    /// be refused.
+    pub(crate) fn would_take(&self, args: &Args) -> Option<u32> {
+        let units = self.units(args).ok()?;
+        (!self.budget.is_closed()).then_some(units)
+    }
+
+    /// Charges a message that its caller has begun and the actor goes on with.
+    pub(crate) fn charge(&self, units: u32) -> Option<u32> {
+        self.budget.charge(units)
     }
 
     /// Whether every replica is busy, so that a message would wait.
@@ -283,13 +437,26 @@ impl Mailbox {
                 envelope.fail(why());
             }
         }
-        while let Ok(envelope) = self.rx.try_recv() {
+        while let Some(envelope) = self.take_spared() {
             envelope.fail(why());
         }
+        while let Some(envelope) = self.take_queued() {
+            envelope.fail(why());
+        }
+    }
+
+    /// Accepts messages again, after [`Mailbox::close`] has returned.
+    pub(crate) fn reopen(&self) {
+        self.budget.reopen();
     }
 
     /// Messages accepted and not finished, and their bytes, rounded up.
     pub(crate) fn usage(&self) -> (u32, u64) {
         self.budget.usage()
+    }
+
+    /// Waits until it holds no message, the one in hand included.
+    pub(crate) async fn emptied(&self) {
+        self.budget.emptied().await;
     }
 }

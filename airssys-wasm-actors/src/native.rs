@@ -5,7 +5,12 @@
 //! types, so that components can be linked to it, and the other way round. It decides only whether
 //! an error is survived; restarting is its supervisor's.
 
-use std::future::{Future, poll_fn};
+mod deferred;
+mod plane;
+mod sending;
+mod watching;
+
+use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,17 +18,23 @@ use std::time::Duration;
 use airssys_wasm::{Args, ArgsMismatch, ExportId, FromArgs, IntoArgs, Surface, WitError};
 use futures_util::FutureExt;
 
-use crate::address::ActorAddress;
-use crate::call::{CallRequest, PendingCall};
+use crate::address::{ActorAddress, ActorId};
+use crate::call::{CallRequest, call};
 use crate::deadline::LazyTimer;
 use crate::drain::Behaviour;
 use crate::envelope::{CallContext, Envelope};
 use crate::error::CallError;
 use crate::exit::{ExitReason, bounded, with_sources};
+use crate::groups::Group;
 use crate::health::ChildHealth;
 use crate::link::REPLY_WITHIN_DEFAULT;
+use crate::messaging::Holdings;
+pub(crate) use crate::native::deferred::Home;
+pub use crate::native::deferred::Reply;
+pub(crate) use crate::native::sending::cast;
 use crate::reference::{ActorFunction, ActorRef};
 use crate::reply::{Answer, ReplyCell};
+use crate::signal::Signal;
 use crate::slot::Slot;
 use crate::trace::TraceContext;
 
@@ -57,20 +68,30 @@ pub trait Actor: Sized + Send + 'static {
         async { Ok(()) }
     }
 
-    /// Handles one message. A call that is not answered with [`Message::reply`] fails for its
-    /// caller, with the error returned here if there is one.
+    /// Handles one message. A call that is neither answered with [`Message::reply`] nor taken by
+    /// [`Message::defer`] fails for its caller, with the error returned here if there is one.
     fn handle_message(
         &mut self,
         message: &mut Message,
         ctx: &mut Context,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
+    /// Is told of the end of an actor it monitors or, if it traps exits, is linked to. An error means what one
+    /// of [`Actor::handle_message`] does.
+    fn handle_signal(
+        &mut self,
+        _signal: Signal,
+        _ctx: &mut Context,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        async { Ok(()) }
+    }
+
     /// Says how it is, when asked between two messages.
     fn health(&mut self) -> impl Future<Output = ChildHealth> + Send {
         async { ChildHealth::Healthy }
     }
 
-    /// Chooses what an error of [`Actor::handle_message`] means.
+    /// Chooses what an error of [`Actor::handle_message`] or [`Actor::handle_signal`] means.
     fn on_error(&mut self, _error: &Self::Error) -> ErrorAction {
         ErrorAction::Exit
     }
@@ -83,21 +104,27 @@ pub trait Actor: Sized + Send + 'static {
 
 /// A message in the hands of a native actor.
 pub struct Message {
+    /// `None` once answered, or deferred.
     envelope: Option<Box<Envelope>>,
     args: Option<Args>,
-    slot: Arc<Slot>,
+    home: Arc<Home>,
     function: ExportId,
+    sender: Option<ActorId>,
+    trace: Option<TraceContext>,
+    cast: bool,
 }
 
 impl Message {
-    fn open(mut envelope: Box<Envelope>, slot: &Arc<Slot>) -> Self {
+    fn open(mut envelope: Box<Envelope>, home: &Arc<Home>) -> Self {
         let args = envelope.begin();
-        let function = envelope.export;
         Self {
+            function: envelope.export,
+            sender: envelope.sender,
+            trace: envelope.context.trace,
+            cast: envelope.is_cast(),
             envelope: Some(envelope),
             args: Some(args),
-            slot: Arc::clone(slot),
-            function,
+            home: Arc::clone(home),
         }
     }
 
@@ -114,7 +141,7 @@ impl Message {
     }
 
     fn resolved(&self) -> Option<(&str, &str)> {
-        let (interface, function) = self.slot.surface().export_function(self.function)?;
+        let (interface, function) = self.home.slot.surface().export_function(self.function)?;
         Some((interface.as_str(), &function.name))
     }
 
@@ -130,22 +157,29 @@ impl Message {
     /// more.
     #[must_use]
     pub fn sender(&self) -> Option<ActorAddress> {
-        let sender = self.envelope.as_ref()?.sender?;
-        self.slot.shared().address_of(sender)
+        self.home.slot.shared().address_of(self.sender?)
     }
 
     /// Whether nobody waits for an answer.
     #[must_use]
     pub fn is_cast(&self) -> bool {
-        self.envelope
-            .as_ref()
-            .is_none_or(|envelope| envelope.is_cast())
+        self.cast
     }
 
     /// The trace this message belongs to.
     #[must_use]
     pub fn trace(&self) -> Option<TraceContext> {
-        self.envelope.as_ref()?.context.trace
+        self.trace
+    }
+
+    /// Takes the answer out of the message, to be given after the handler has returned; `None` for a
+    /// cast, or when it has been answered or taken before.
+    pub fn defer(&mut self) -> Option<Reply> {
+        if self.cast {
+            return None;
+        }
+        let envelope = self.envelope.take()?;
+        Some(Reply::new(envelope, &self.home))
     }
 
     /// Answers; only the first answer counts.
@@ -164,7 +198,9 @@ impl Message {
         let cast = self.is_cast();
         let answer = match failed {
             None if cast => Ok(Args::new()),
-            None => Err(self.native("handled the call without a reply".to_owned())),
+            None => Err(CallError::NoReply {
+                address: self.home.slot.address().clone(),
+            }),
             Some(error) => Err(self.native(bounded(&with_sources(error)).to_string())),
         };
         self.finish(answer);
@@ -172,7 +208,7 @@ impl Message {
 
     fn native(&self, message: String) -> CallError {
         CallError::Native {
-            address: self.slot.address().clone(),
+            address: self.home.slot.address().clone(),
             message,
         }
     }
@@ -181,19 +217,27 @@ impl Message {
 /// What a native actor has of the system it lives in.
 pub struct Context {
     slot: Arc<Slot>,
+    home: Arc<Home>,
+    holdings: Holdings,
     context: CallContext,
     cell: Arc<ReplyCell>,
     timer: LazyTimer,
+    stopping: Option<ExitReason>,
+    declined: bool,
 }
 
 impl Context {
     fn new(slot: Arc<Slot>) -> Self {
         let cell = ReplyCell::with_edge(slot.edge().clone());
         Self {
+            home: Home::new(Arc::clone(&slot)),
+            holdings: Holdings::new(&slot),
             slot,
             context: CallContext::default(),
             cell,
             timer: LazyTimer::default(),
+            stopping: None,
+            declined: false,
         }
     }
 
@@ -203,10 +247,22 @@ impl Context {
         self.slot.address()
     }
 
+    /// Says in [`Actor::pre_start`] that the actor is not needed (OTP's `ignore`): it ends there and stays down, and
+    /// its supervisor goes on as if it had started.
+    pub fn decline(&mut self) {
+        self.declined = true;
+    }
+
     /// The actor that has an address now.
     #[must_use]
     pub fn whereis(&self, address: &ActorAddress) -> Option<ActorRef> {
         self.slot.shared().whereis(address).map(ActorRef::new)
+    }
+
+    /// A handle on the group of that name, whether or not it has members yet.
+    #[must_use]
+    pub fn group(&self, name: &ActorAddress) -> Group {
+        Group::new(Arc::clone(self.slot.shared()), name.clone())
     }
 
     /// Calls another actor and waits for the reply, at most 5 s and never longer than the message
@@ -250,16 +306,15 @@ impl Context {
         args: impl IntoArgs,
         within: Duration,
     ) -> Result<Args, CallError> {
-        let mut pending = PendingCall::start(CallRequest {
+        let request = CallRequest {
             target: function.slot(),
             caller: Some(&self.slot),
             export: function.export(),
-            args: args.into_args(),
             parent: &self.context,
             within,
-            cell: &self.cell,
-        });
-        poll_fn(|cx| pending.poll(&mut self.timer, cx)).await
+            cell: Some(&self.cell),
+        };
+        call(request, args.into_args(), &mut self.timer).await
     }
 }
 
@@ -279,25 +334,41 @@ impl<A: Actor> NativeBehaviour<A> {
             actor: factory(),
             context: Context::new(Arc::clone(slot)),
         };
-        slot.running(None);
+        slot.running(None, None);
         match started.actor.pre_start(&mut started.context).await {
+            Ok(()) if started.context.declined => Err(ExitReason::Declined),
             Ok(()) => Ok(started),
             Err(error) => Err(ExitReason::start_failed(&with_sources(&*error.into()))),
         }
     }
 }
 
+impl<A: Actor> NativeBehaviour<A> {
+    /// After a message: the next one, unless the actor has asked to end.
+    async fn go_on(mut self) -> Result<Self, ExitReason> {
+        match self.context.stopping.take() {
+            Some(reason) => self.exit(reason).await,
+            None => Ok(self),
+        }
+    }
+
+    async fn exit(mut self, reason: ExitReason) -> Result<Self, ExitReason> {
+        self.context.home.ends(&reason);
+        self.actor.post_stop(&reason).await;
+        Err(reason)
+    }
+}
+
 impl<A: Actor> Behaviour for NativeBehaviour<A> {
-    async fn deliver(mut self, mut envelope: Box<Envelope>) -> Result<Self, ExitReason> {
+    async fn deliver(mut self, envelope: Box<Envelope>) -> Result<Self, ExitReason> {
         self.context.context = envelope.context.clone();
-        let slot = Arc::clone(&self.context.slot);
-        envelope.context.reply_by = None;
-        let mut message = Message::open(envelope, &slot);
+        let home = Arc::clone(&self.context.home);
+        let mut message = Message::open(envelope, &home);
         let handling = self.actor.handle_message(&mut message, &mut self.context);
         match AssertUnwindSafe(handling).catch_unwind().await {
             Ok(Ok(())) => {
                 message.close(None);
-                Ok(self)
+                self.go_on().await
             }
             Ok(Err(error)) => {
                 let action = self.actor.on_error(&error);
@@ -309,21 +380,35 @@ impl<A: Actor> Behaviour for NativeBehaviour<A> {
                 }
                 message.close(Some(&*error));
                 match action {
-                    ErrorAction::Resume => Ok(self),
-                    ErrorAction::Exit => {
-                        let reason = ExitReason::error(&*error);
-                        self.actor.post_stop(&reason).await;
-                        Err(reason)
-                    }
+                    ErrorAction::Resume => self.go_on().await,
+                    ErrorAction::Exit => self.exit(ExitReason::error(&*error)).await,
                 }
             }
             Err(panic) => {
                 let reason = ExitReason::panicked(&*panic);
-                let address = slot.address().clone();
+                home.ends(&reason);
+                let address = home.slot.address().clone();
                 message.finish(Err(CallError::CalleeDied {
                     address,
                     reason: reason.clone(),
                 }));
+                Err(reason)
+            }
+        }
+    }
+
+    async fn signal(mut self, signal: Signal) -> Result<Self, ExitReason> {
+        self.context.context = CallContext::default();
+        let handling = self.actor.handle_signal(signal, &mut self.context);
+        match AssertUnwindSafe(handling).catch_unwind().await {
+            Ok(Ok(())) => self.go_on().await,
+            Ok(Err(error)) => match self.actor.on_error(&error) {
+                ErrorAction::Resume => self.go_on().await,
+                ErrorAction::Exit => self.exit(ExitReason::error(&*error.into())).await,
+            },
+            Err(panic) => {
+                let reason = ExitReason::panicked(&*panic);
+                self.context.home.ends(&reason);
                 Err(reason)
             }
         }
@@ -336,6 +421,7 @@ impl<A: Actor> Behaviour for NativeBehaviour<A> {
 
     async fn stop(mut self, reason: ExitReason) -> ExitReason {
         self.actor.post_stop(&reason).await;
+        self.context.home.ends(&reason);
         reason
     }
 }

@@ -5,7 +5,6 @@
 //! it fails at once. A call costs one allocation for the reply and one for the envelope.
 
 use std::fmt;
-use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 
 use crate::address::ActorAddress;
-use crate::call::{CallRequest, PendingCall, refused};
+use crate::call::{CallRequest, call, refused};
 use crate::counters::Counters;
 use crate::deadline::LazyTimer;
 use crate::envelope::{CallContext, Envelope};
@@ -25,7 +24,7 @@ use crate::exit::ExitReason;
 use crate::health::ChildHealth;
 use crate::link::REPLY_WITHIN_DEFAULT;
 use crate::mailbox::Control;
-use crate::reply::ReplyCell;
+use crate::monitor::Monitor;
 use crate::slot::Slot;
 use crate::trace::TraceContext;
 
@@ -34,6 +33,31 @@ pub(crate) fn function_path(interface: &InterfaceName, function: &str) -> String
     match interface.as_str() {
         "" => function.to_owned(),
         interface => format!("{interface}#{function}"),
+    }
+}
+
+/// Where an actor is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum ActorState {
+    /// An incarnation is being started.
+    Starting,
+    /// An incarnation takes messages.
+    Running,
+    /// No incarnation: between two of them, or being stopped.
+    Down,
+}
+
+impl ActorState {
+    /// The name in reports.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Down => "down",
+        }
     }
 }
 
@@ -49,10 +73,20 @@ pub struct ActorStatus {
     pub incarnation: u64,
     /// Whether an incarnation runs now.
     pub running: bool,
+    /// Where it is in its life.
+    pub state: ActorState,
+    /// Whether it has given up its instance until its next message.
+    pub passive: bool,
     /// Messages accepted and not finished.
     pub queued: u32,
     /// Their bytes, rounded up.
     pub queued_bytes: u64,
+    /// Monitors it has, those whose end waits in its mailbox included.
+    pub monitors: u32,
+    /// Links it has, those whose exit waits in its mailbox included.
+    pub links: u32,
+    /// Its resources that others hold handles to, those it has yet to destroy included.
+    pub resources: usize,
 }
 
 /// A registered actor, whichever incarnation serves it.
@@ -70,6 +104,10 @@ impl fmt::Debug for ActorRef {
 impl ActorRef {
     pub(crate) fn new(slot: Arc<Slot>) -> Self {
         Self { slot }
+    }
+
+    pub(crate) fn slot(&self) -> &Arc<Slot> {
+        &self.slot
     }
 
     /// Its address.
@@ -119,10 +157,22 @@ impl ActorRef {
         }
     }
 
-    /// Ends the incarnation that runs now, also in the middle of a message; its supervisor decides
-    /// what then.
+    /// Ends the incarnation that runs now, also in the middle of a message, and of every replica if it has some;
+    /// their supervisor decides what then.
     pub fn kill(&self) {
         self.slot.kill();
+    }
+
+    /// Whether its name is still its own: a child that is stopped and kept has it too.
+    #[must_use]
+    pub fn is_registered(&self) -> bool {
+        self.slot.shared().by_id(self.slot.id()).is_some()
+    }
+
+    /// Watches the incarnation that runs now: resolves with its [`Down`](crate::Down) once it has ended, and at
+    /// once if there is none.
+    pub fn monitor(&self) -> Monitor {
+        Monitor::new(&self.slot)
     }
 
     /// Asks how it is, between two messages. A component answers by `airssys:actor/health#check`
@@ -132,6 +182,16 @@ impl ActorRef {
     /// [`CallError`] when it does not answer within `within`, or ends meanwhile.
     pub async fn health(&self, within: Duration) -> Result<ChildHealth, CallError> {
         let address = || self.address().clone();
+        if self.slot.replicas().is_some() && self.slot.exit_reason().is_none() {
+            let all = self.health_of_replicas();
+            let asked = tokio::time::timeout(within, all).await;
+            return asked.unwrap_or_else(|_| {
+                Err(CallError::Deadline {
+                    address: address(),
+                    within,
+                })
+            });
+        }
         if let Some(reason) = self.slot.exit_reason() {
             return Err(CallError::Stopped {
                 address: address(),
@@ -156,17 +216,57 @@ impl ActorRef {
         }
     }
 
+    /// Waits until it has no message accepted and unfinished. There may be another by the time this returns.
+    pub async fn emptied(&self) {
+        self.slot.mailbox().emptied().await;
+    }
+
+    /// The worst that any of its replicas says.
+    async fn health_of_replicas(&self) -> Result<ChildHealth, CallError> {
+        let mut worst = ChildHealth::Healthy;
+        for replica in self.replicas() {
+            let (tx, rx) = oneshot::channel();
+            replica.slot.lane().ask(Control::Health(tx));
+            let health = rx.await.map_err(|_| CallError::CalleeDied {
+                address: replica.address().clone(),
+                reason: replica.slot.exit_reason().unwrap_or(ExitReason::Killed),
+            })?;
+            match (&worst, &health) {
+                (_, ChildHealth::Failed(_)) => return Ok(health),
+                (ChildHealth::Healthy, _) => worst = health,
+                _ => {}
+            }
+        }
+        Ok(worst)
+    }
+
+    /// The replicas that drain its mailbox; none if it drains it itself.
+    #[must_use]
+    pub fn replicas(&self) -> Vec<Self> {
+        let replicas = self.slot.replicas().unwrap_or_default();
+        let alive = replicas.iter().filter_map(std::sync::Weak::upgrade);
+        let registered = alive.filter(|slot| slot.exit_reason().is_none());
+        registered.map(Self::new).collect()
+    }
+
     /// What it is doing.
     #[must_use]
     pub fn status(&self) -> ActorStatus {
         let (queued, queued_bytes) = self.slot.mailbox().usage();
+        let state = self.slot.state();
+        let (monitors, links) = self.slot.signal_budget().used();
         ActorStatus {
             address: self.address().to_string(),
             generation: self.slot.id().0,
             incarnation: self.slot.incarnation(),
-            running: self.slot.is_running(),
+            running: state == ActorState::Running,
+            state,
+            passive: self.slot.is_passive(),
             queued,
             queued_bytes,
+            monitors,
+            links,
+            resources: self.slot.resources_held(),
         }
     }
 
@@ -214,6 +314,10 @@ impl fmt::Debug for ActorFunction {
 }
 
 impl ActorFunction {
+    pub(crate) fn new(slot: Arc<Slot>, export: ExportId) -> Self {
+        Self { slot, export }
+    }
+
     pub(crate) fn slot(&self) -> &Arc<Slot> {
         &self.slot
     }
@@ -254,20 +358,18 @@ impl ActorFunction {
         args: impl IntoArgs,
         options: CallOptions,
     ) -> Result<Args, CallError> {
-        let mut timer = LazyTimer::default();
-        let mut pending = PendingCall::start(CallRequest {
+        let request = CallRequest {
             target: &self.slot,
             caller: None,
             export: self.export,
-            args: args.into_args(),
             parent: &CallContext {
                 trace: options.trace,
                 ..CallContext::default()
             },
             within: options.within,
-            cell: &Arc::<ReplyCell>::default(),
-        });
-        poll_fn(|cx| pending.poll(&mut timer, cx)).await
+            cell: None,
+        };
+        call(request, args.into_args(), &mut LazyTimer::default()).await
     }
 
     /// Sends a message nobody waits for. Once accepted it is handled, or becomes a dead letter.
@@ -276,20 +378,18 @@ impl ActorFunction {
     /// [`SendError`] with the arguments, when the message was not accepted. A mailbox that blocks
     /// its senders answers `mailbox-full`, because a cast does not wait.
     pub fn cast(&self, args: impl IntoArgs) -> Result<(), SendError> {
-        let envelope = Envelope::cast(
-            Arc::clone(&self.slot),
-            None,
-            self.export,
-            args.into_args(),
-            CallContext::default(),
-        );
-        match self.slot.mailbox().push(envelope) {
+        let args = args.into_args();
+        let routed = self.slot.replica_for(&args);
+        let slot = routed.as_ref().unwrap_or(&self.slot);
+        let context = CallContext::default();
+        let envelope = Envelope::cast(Arc::clone(slot), None, self.export, args, context);
+        match slot.mailbox().push(envelope) {
             Ok(()) => {
-                self.slot.counters().cast();
+                slot.counters().cast();
                 Ok(())
             }
             Err(refusal) => {
-                let (why, args) = refused(&self.slot, refusal);
+                let (why, args) = refused(slot, refusal);
                 Err(SendError {
                     why: Box::new(why),
                     args: Some(Box::new(args)),

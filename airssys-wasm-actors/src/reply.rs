@@ -10,9 +10,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use airssys_wasm::Args;
-use parking_lot::Mutex;
 
+use crate::address::ActorId;
 use crate::error::CallError;
+use crate::sync::Mutex;
 use crate::wait_for::Edge;
 
 /// The end of a call.
@@ -55,6 +56,11 @@ impl ReplyCell {
         }
     }
 
+    /// Whom the calling actor waits for.
+    pub(crate) fn edge(&self) -> &Edge {
+        &self.edge
+    }
+
     /// The answer, if it is there; otherwise the task is woken when it comes.
     pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<Answer> {
         let mut state = self.state.lock();
@@ -92,6 +98,17 @@ impl ReplyPort {
         self.cell
             .as_ref()
             .is_none_or(|cell| cell.state.lock().sequence != self.sequence)
+    }
+
+    /// The message is in the hands of `to` now, and was in those of `from`: the caller waits for `to`.
+    pub(crate) fn moved(&self, from: ActorId, to: ActorId) {
+        if let Some(cell) = &self.cell {
+            let state = cell.state.lock();
+            // A caller that has left may wait for the same actor again, in another call.
+            if state.sequence == self.sequence {
+                cell.edge.moved(from, to);
+            }
+        }
     }
 
     /// Answers. Returns whether the caller was still there.

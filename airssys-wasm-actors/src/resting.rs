@@ -20,22 +20,40 @@ use std::cell::Cell;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, ready};
 
-use parking_lot::Mutex;
+use airssys_wasm::{Args, ExportId};
 use tokio::task::coop;
+use tokio::time::Instant;
 
-use crate::component::ComponentBehaviour;
+use crate::deadline::ReplyBy;
 use crate::drain::{Behaviour, ExitGuard};
-use crate::envelope::Envelope;
+use crate::envelope::{CallContext, Envelope};
+use crate::error::CallError;
 use crate::exit::ExitReason;
 use crate::mailbox::Lane;
+use crate::reply::{Answer, ReplyCell};
 use crate::slot::Slot;
+use crate::sync::{AtomicBool, Mutex, Ordering};
 
 /// Calls taken inside one another on one thread: each is on a fiber's stack of its own, but the polls of
 /// their hosts are nested.
 const NESTED_MAX: u32 = 8;
+
+/// What a caller may find at rest and run.
+pub(crate) trait AtRest: Behaviour {
+    /// Runs one call: the answer, and what is left.
+    fn call(
+        self,
+        export: ExportId,
+        args: Args,
+        context: CallContext,
+    ) -> impl Future<Output = (Answer, Result<Self, ExitReason>)> + Send;
+}
+
+/// A call that its caller has begun.
+type Running<B> = Pin<Box<dyn Future<Output = (Answer, Result<B, ExitReason>)> + Send>>;
 
 /// A call that has begun and has to be polled on.
 pub(crate) type Step<B> = Pin<Box<dyn Future<Output = Result<B, ExitReason>> + Send>>;
@@ -53,31 +71,72 @@ pub(crate) enum Reclaimed<B> {
 }
 
 #[derive(Default)]
-enum State {
+enum State<B> {
     /// The drain has it, or nobody drains.
     #[default]
     Empty,
-    Parked(ComponentBehaviour),
+    Parked(B),
     Taken,
-    Running(Step<ComponentBehaviour>),
+    Running(Step<B>),
     Ended(ExitReason),
     /// Taken, and the drain is gone: its guard is dropped when the behaviour is.
     Orphaned(ExitGuard),
 }
 
 /// The place of one slot.
-#[derive(Default)]
-pub(crate) struct Resting(Mutex<State>);
+pub(crate) struct Resting<B> {
+    state: Mutex<State<B>>,
+    /// Until when the caller of the message in hand waits, if that was found out after it had begun.
+    reply_by: Mutex<Option<Instant>>,
+    reply_by_known: AtomicBool,
+}
 
-impl Resting {
+impl<B> Default for Resting<B> {
+    fn default() -> Self {
+        Self {
+            state: Mutex::default(),
+            reply_by: Mutex::default(),
+            reply_by_known: AtomicBool::new(false),
+        }
+    }
+}
+
+impl<B> Resting<B> {
+    /// The message in hand has to wait, and its caller waits until `at`: what the guest calls from now on
+    /// inherits that.
+    fn waited_for_until(&self, at: Instant) {
+        *self.reply_by.lock() = Some(at);
+        self.reply_by_known.store(true, Ordering::Release);
+    }
+
+    /// Until when the caller of the message in hand waits: as its context said when it `began`, or as was
+    /// found out since.
+    pub(crate) fn reply_by(&self, began: ReplyBy) -> ReplyBy {
+        match began {
+            ReplyBy::Within(_) if self.reply_by_known.load(Ordering::Acquire) => {
+                self.reply_by.lock().map_or(began, ReplyBy::At)
+            }
+            began => began,
+        }
+    }
+
+    /// The next message is in hand.
+    pub(crate) fn begin(&self) {
+        if self.reply_by_known.load(Ordering::Relaxed) {
+            self.reply_by_known.store(false, Ordering::Relaxed);
+        }
+    }
+}
+
+impl<B: Behaviour> Resting<B> {
     /// The drain lies down.
-    pub(crate) fn park(&self, behaviour: ComponentBehaviour) {
-        *self.0.lock() = State::Parked(behaviour);
+    pub(crate) fn park(&self, behaviour: B) {
+        *self.state.lock() = State::Parked(behaviour);
     }
 
     /// The drain looks for what it parked.
-    pub(crate) fn reclaim(&self) -> Reclaimed<ComponentBehaviour> {
-        let mut state = self.0.lock();
+    pub(crate) fn reclaim(&self) -> Reclaimed<B> {
+        let mut state = self.state.lock();
         match std::mem::take(&mut *state) {
             State::Parked(behaviour) => Reclaimed::Whole(behaviour),
             State::Running(step) => Reclaimed::Running(step),
@@ -92,7 +151,7 @@ impl Resting {
     /// The drain is over, whichever way: what rests here is dropped, and then its guard.
     pub(crate) fn leave(&self, guard: ExitGuard) {
         let left = {
-            let mut state = self.0.lock();
+            let mut state = self.state.lock();
             if matches!(*state, State::Taken) {
                 *state = State::Orphaned(guard);
                 return;
@@ -103,8 +162,8 @@ impl Resting {
         drop(guard);
     }
 
-    fn take(&self) -> Option<ComponentBehaviour> {
-        let mut state = self.0.lock();
+    fn take(&self) -> Option<B> {
+        let mut state = self.state.lock();
         match std::mem::replace(&mut *state, State::Taken) {
             State::Parked(behaviour) => Some(behaviour),
             other => {
@@ -116,9 +175,9 @@ impl Resting {
 
     /// Puts back what was taken, in whichever condition. A behaviour that is whole makes its lane
     /// idle in the same breath, so that a drain that takes it up at once is not seen as idle.
-    fn put_back(&self, back: State, lane: &Lane) {
+    fn put_back(&self, back: State<B>, lane: &Lane) {
         let (dropped, guard) = {
-            let mut state = self.0.lock();
+            let mut state = self.state.lock();
             match std::mem::take(&mut *state) {
                 State::Orphaned(guard) => (Some(back), Some(guard)),
                 _ => {
@@ -160,73 +219,172 @@ impl Drop for Nested {
     }
 }
 
-/// Has the target handle `envelope` now, in this task, if it rests; gives the envelope back otherwise.
-pub(crate) fn run_now(
-    target: &Arc<Slot>,
-    envelope: Box<Envelope>,
+/// A call that its caller could not end, and where the answer goes. What runs is dropped before the message
+/// is answered.
+struct HandedOver<B> {
+    running: Running<B>,
+    envelope: Option<Box<Envelope>>,
+}
+
+impl<B> Future for HandedOver<B> {
+    type Output = Result<B, ExitReason>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let (answer, after) = ready!(self.running.as_mut().poll(cx));
+        if let Some(envelope) = self.envelope.take() {
+            envelope.finish(answer);
+        }
+        Poll::Ready(after)
+    }
+}
+
+/// A call that may be run by its caller, all but its arguments.
+pub(crate) struct Direct<'a> {
+    pub(crate) target: &'a Arc<Slot>,
+    /// The calling actor; `None` for a task of the host.
+    pub(crate) caller: Option<&'a Arc<Slot>>,
+    pub(crate) export: ExportId,
+    pub(crate) context: CallContext,
+    /// The caller's, if it has one for all its calls.
+    pub(crate) cell: Option<&'a Arc<ReplyCell>>,
+}
+
+/// What became of it.
+pub(crate) enum Tried {
+    /// Not here and now: by the mailbox. The arguments are where they were.
+    No,
+    /// It has ended. A reply is counted, an error is not.
+    Ended(Answer),
+    /// It has to wait, and is the callee's own from now on; the answer comes to the cell.
+    HandedOver {
+        cell: Arc<ReplyCell>,
+        reply_by: Instant,
+    },
+}
+
+/// Runs a call in this task, if its target rests, until it has to wait.
+pub(crate) fn run_now(call: &Direct<'_>, args: &mut Args, cx: &mut Context<'_>) -> Tried {
+    match call.target.replicas() {
+        None => run_from(call.target.resting(), call, args, cx),
+        Some(replicas) => run_by_any(replicas, call, args, cx),
+    }
+}
+
+/// The same by the first of these replicas that rests.
+fn run_by_any(
+    replicas: &[Weak<Slot>],
+    call: &Direct<'_>,
+    args: &mut Args,
     cx: &mut Context<'_>,
-) -> Result<(), Box<Envelope>> {
-    if !target.rests() || !target.lane().is_idle() {
-        return Err(envelope);
+) -> Tried {
+    for (lane, replica) in call.target.mailbox().lanes().zip(replicas) {
+        if lane.is_idle()
+            && let Some(replica) = replica.upgrade()
+        {
+            match run_by(&replica, replica.resting(), call, args, cx) {
+                Tried::No => {}
+                tried => return tried,
+            }
+        }
+    }
+    Tried::No
+}
+
+/// The same for what lies in `place`.
+pub(crate) fn run_from<B: AtRest>(
+    place: &Resting<B>,
+    call: &Direct<'_>,
+    args: &mut Args,
+    cx: &mut Context<'_>,
+) -> Tried {
+    run_by(call.target, place, call, args, cx)
+}
+
+/// The same by `runner`, which is the target or one of its replicas.
+fn run_by<B: AtRest>(
+    runner: &Slot,
+    place: &Resting<B>,
+    call: &Direct<'_>,
+    args: &mut Args,
+    cx: &mut Context<'_>,
+) -> Tried {
+    let target = call.target;
+    if !runner.rests() || !runner.lane().is_idle() {
+        return Tried::No;
     }
     let Some(_nested) = Nested::enter() else {
-        return Err(envelope);
+        return Tried::No;
     };
     // Without budget this task has run for long enough: by the mailbox, others get their turn.
     if !coop::has_budget_remaining() {
-        return Err(envelope);
+        return Tried::No;
     }
-    let mut envelope = target.mailbox().permit_now(envelope)?;
-    if !target.lane().win() {
-        envelope.release();
-        return Err(envelope);
+    let Some(units) = target.mailbox().would_take(args) else {
+        return Tried::No;
+    };
+    if !runner.lane().win() {
+        return Tried::No;
     }
     // What is queued came first, perhaps from this very caller.
-    if target.lane().has_own_work() || target.mailbox().has_queued() {
-        target.lane().wake();
-        envelope.release();
-        return Err(envelope);
+    if runner.lane().has_own_work() || runner.has_queued() {
+        runner.lane().wake();
+        return Tried::No;
     }
-    let Some(behaviour) = target.resting().take() else {
+    let Some(behaviour) = place.take() else {
         // It woke by itself in between; it looks at its mailbox before it lies down again.
-        target.lane().wake();
-        envelope.release();
-        return Err(envelope);
+        runner.lane().wake();
+        return Tried::No;
     };
     if let Poll::Ready(spent) = coop::poll_proceed(cx) {
         spent.made_progress();
     }
-    let mut step: Step<ComponentBehaviour> = Box::pin(behaviour.deliver(envelope));
-    match catch_unwind(AssertUnwindSafe(|| step.as_mut().poll(cx))) {
-        Ok(Poll::Ready(Ok(behaviour))) => {
-            target
-                .resting()
-                .put_back(State::Parked(behaviour), target.lane());
-            target.mailbox().settle_for(target.lane());
+    let alone = runner.id() == target.id();
+    if !alone && let Some(caller) = call.caller {
+        caller.edge().point_at(runner.id());
+    }
+    let args = std::mem::take(args);
+    let mut running: Running<B> = Box::pin(behaviour.call(call.export, args, call.context.clone()));
+    let end = |back| {
+        place.put_back(back, runner.lane());
+        runner.lane().wake();
+    };
+    match catch_unwind(AssertUnwindSafe(|| running.as_mut().poll(cx))) {
+        Ok(Poll::Ready((answer, Ok(behaviour)))) => {
+            if answer.is_ok() {
+                target.counters().direct(alone);
+            }
+            place.put_back(State::Parked(behaviour), runner.lane());
+            runner.settle_for();
+            Tried::Ended(answer)
         }
-        Ok(Poll::Ready(Err(reason))) => {
-            target
-                .resting()
-                .put_back(State::Ended(reason), target.lane());
-            target.lane().wake();
+        Ok(Poll::Ready((answer, Err(reason)))) => {
+            end(State::Ended(reason));
+            Tried::Ended(answer)
         }
         Ok(Poll::Pending) => {
-            target
-                .resting()
-                .put_back(State::Running(step), target.lane());
-            target.lane().wake();
+            let reply_by = call.context.reply_by.moment();
+            let cell = call.cell.cloned().unwrap_or_default();
+            let units = target.mailbox().charge(units);
+            let port = cell.open();
+            let sender = call.caller.map(|slot| slot.id());
+            let envelope =
+                Envelope::handed_over(Arc::clone(target), sender, call.export, port, units);
+            place.waited_for_until(reply_by);
+            end(State::Running(Box::pin(HandedOver {
+                running,
+                envelope: Some(envelope),
+            })));
+            Tried::HandedOver { cell, reply_by }
         }
         Err(panic) => {
             let reason = ExitReason::panicked(&*panic);
             // What is left of the call is foreign code too.
-            if catch_unwind(AssertUnwindSafe(|| drop(step))).is_err() {
-                tracing::error!(address = %target.address(), "a call panicked while it was dropped");
+            if catch_unwind(AssertUnwindSafe(|| drop(running))).is_err() {
+                tracing::error!(address = %runner.address(), "a call panicked while it was dropped");
             }
-            target
-                .resting()
-                .put_back(State::Ended(reason), target.lane());
-            target.lane().wake();
+            end(State::Ended(reason.clone()));
+            let address = target.address().clone();
+            Tried::Ended(Err(CallError::CalleeDied { address, reason }))
         }
     }
-    Ok(())
 }

@@ -4,7 +4,8 @@
 //! read when a name is looked up or a cycle is searched, never on the way of a message that finds
 //! its callee idle.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -14,18 +15,33 @@ use tokio::sync::broadcast;
 
 use crate::address::{ActorAddress, ActorId};
 use crate::counters::Counters;
-use crate::dead_letters::{DeadLetterLimits, DeadLetterStore};
+use crate::dead_letters::{DeadLetterLimits, DeadLetterStore, Failed};
 use crate::events::{Event, Events};
+use crate::groups::Groups;
+use crate::messaging::MessagingLimits;
+use crate::passivation::Sweep;
+use crate::signal::MonitorId;
 use crate::slot::Slot;
+use crate::supervisor::Record;
+use crate::timers::TimerQueue;
+use crate::topics::TopicTable;
 
 pub(crate) struct Shared {
     engine: Engine,
     short_road: bool,
     /// The runtime its actors live in.
     runtime: Option<tokio::runtime::Id>,
+    spawner: Option<tokio::runtime::Handle>,
     next_id: AtomicU64,
+    next_monitor: AtomicU64,
     registry: RwLock<Registry>,
+    groups: Groups,
     dead_letters: DeadLetterStore,
+    /// Who may give up its instance.
+    sweep: Sweep,
+    messaging: MessagingLimits,
+    topics: TopicTable,
+    timers: Arc<TimerQueue>,
     events: broadcast::Sender<Event>,
     /// Counts of the actors that are gone.
     retired: Mutex<Counters>,
@@ -34,6 +50,7 @@ pub(crate) struct Shared {
 #[derive(Default)]
 struct Registry {
     names: HashMap<ActorAddress, Arc<Slot>>,
+    supervisors: HashMap<ActorAddress, Arc<Record>>,
     ids: HashMap<ActorId, Arc<Slot>>,
     /// Unregistered, and still held by somebody whose call may yet end.
     leaving: Vec<Weak<Slot>>,
@@ -45,17 +62,24 @@ impl Shared {
         dead_letters: DeadLetterLimits,
         events_capacity: usize,
         short_road: bool,
+        messaging: MessagingLimits,
     ) -> Arc<Self> {
+        let spawner = tokio::runtime::Handle::try_current().ok();
         let (events, _) = broadcast::channel(events_capacity.max(1));
         Arc::new(Self {
             engine,
             short_road,
-            runtime: tokio::runtime::Handle::try_current()
-                .ok()
-                .map(|handle| handle.id()),
+            runtime: spawner.as_ref().map(tokio::runtime::Handle::id),
+            spawner,
             next_id: AtomicU64::new(1),
+            next_monitor: AtomicU64::new(1),
             registry: RwLock::default(),
+            groups: Groups::default(),
             dead_letters: DeadLetterStore::new(dead_letters),
+            sweep: Sweep::default(),
+            messaging,
+            topics: TopicTable::default(),
+            timers: Arc::default(),
             events,
             retired: Mutex::default(),
         })
@@ -70,6 +94,25 @@ impl Shared {
         tokio::runtime::Handle::try_current().is_ok_and(|handle| Some(handle.id()) == self.runtime)
     }
 
+    /// Runs a task of the system's own in the runtime its actors live in.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        if let Some(spawner) = &self.spawner {
+            spawner.spawn(task);
+        }
+    }
+
+    pub(crate) fn messaging(&self) -> &MessagingLimits {
+        &self.messaging
+    }
+
+    pub(crate) fn topics(&self) -> &TopicTable {
+        &self.topics
+    }
+
+    pub(crate) fn timers(&self) -> &Arc<TimerQueue> {
+        &self.timers
+    }
+
     /// Whether callers may run the calls of idle components themselves.
     pub(crate) fn short_road(&self) -> bool {
         self.short_road
@@ -79,38 +122,72 @@ impl Shared {
         ActorId(self.next_id.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Registers all of `slots`, or none: the first name that is taken is returned.
-    pub(crate) fn register(&self, slots: &[Arc<Slot>]) -> Result<(), ActorAddress> {
+    pub(crate) fn next_monitor(&self) -> MonitorId {
+        MonitorId(self.next_monitor.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Registers all of these, or none: the first name that is taken is returned.
+    pub(crate) fn register(
+        &self,
+        slots: &[Arc<Slot>],
+        supervisors: &[Arc<Record>],
+    ) -> Result<(), ActorAddress> {
         let mut registry = self.registry.write();
-        for (at, slot) in slots.iter().enumerate() {
-            let twice = slots
-                .iter()
-                .take(at)
-                .any(|other| other.address() == slot.address());
-            if twice || registry.names.contains_key(slot.address()) {
-                return Err(slot.address().clone());
+        let names = slots.iter().map(|slot| slot.address());
+        let names = names.chain(supervisors.iter().map(|record| record.address()));
+        let mut seen = HashSet::with_capacity(slots.len() + supervisors.len());
+        for name in names {
+            let taken =
+                registry.names.contains_key(name) || registry.supervisors.contains_key(name);
+            if taken || !seen.insert(name) {
+                return Err(name.clone());
             }
         }
+        drop(seen);
         for slot in slots {
             registry
                 .names
                 .insert(slot.address().clone(), Arc::clone(slot));
             registry.ids.insert(slot.id(), Arc::clone(slot));
         }
+        for record in supervisors {
+            registry
+                .supervisors
+                .insert(record.address().clone(), Arc::clone(record));
+        }
         Ok(())
     }
 
-    /// Frees the name of a slot, if the slot still has it.
-    pub(crate) fn unregister(&self, slot: &Slot) {
+    /// Frees the name of a slot; `false` if it had been freed before.
+    pub(crate) fn unregister(&self, slot: &Slot) -> bool {
         let mut registry = self.registry.write();
         let Some(removed) = registry.ids.remove(&slot.id()) else {
-            return;
+            return false;
         };
         registry.names.remove(slot.address());
         if registry.leaving.len() == registry.leaving.capacity() {
             registry.leaving.retain(|slot| slot.strong_count() > 0);
         }
         registry.leaving.push(Arc::downgrade(&removed));
+        true
+    }
+
+    /// The supervisor that has an address now.
+    pub(crate) fn supervisor(&self, address: &ActorAddress) -> Option<Arc<Record>> {
+        self.registry.read().supervisors.get(address).cloned()
+    }
+
+    /// Frees the name of a supervisor; `false` if it had been freed before.
+    pub(crate) fn unregister_supervisor(&self, record: &Record) -> bool {
+        let mut registry = self.registry.write();
+        let has_it = registry
+            .supervisors
+            .get(record.address())
+            .is_some_and(|named| named.id() == record.id());
+        if has_it {
+            registry.supervisors.remove(record.address());
+        }
+        has_it
     }
 
     /// A slot is gone, and nothing will be counted of it any more.
@@ -150,8 +227,28 @@ impl Shared {
         sum
     }
 
+    pub(crate) fn groups(&self) -> &Groups {
+        &self.groups
+    }
+
+    pub(crate) fn sweep(&self) -> &Sweep {
+        &self.sweep
+    }
+
     pub(crate) fn dead_letters(&self) -> &DeadLetterStore {
         &self.dead_letters
+    }
+
+    /// A cast to an address that nobody has.
+    pub(crate) fn dead_letter_of_nobody(&self, failed: Failed) {
+        let (address, kind) = (failed.target.clone(), failed.why.kind());
+        *self.retired.lock() += Counters {
+            casts: 1,
+            dead_letters: 1,
+            ..Counters::default()
+        };
+        self.dead_letters.fail(failed);
+        self.emit(Event::DeadLetter { address, kind });
     }
 
     /// Tells whoever listens; never waits.

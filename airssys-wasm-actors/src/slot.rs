@@ -5,12 +5,15 @@
 //! when the registration ends; restarts happen inside it. References, links and envelopes hold
 //! slots, never actors.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+mod bonds;
+mod replicas;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::SystemTime;
 
-use airssys_wasm::{KillSwitch, Surface};
-use parking_lot::Mutex;
+use airssys_wasm::{ExportId, KillSwitch, ResourceOwner, Surface};
 
 use crate::address::{ActorAddress, ActorId};
 use crate::counters::SlotCounters;
@@ -20,9 +23,20 @@ use crate::error::CallError;
 use crate::events::Event;
 use crate::exit::ExitReason;
 use crate::mailbox::{Lane, Mailbox, MailboxConfig};
+use crate::messaging::HANDLE_MESSAGE;
+use crate::passivation::ComponentBehaviour;
+use crate::reference::ActorState;
 use crate::resting::Resting;
 use crate::shared::Shared;
+use crate::signal::SignalBudget;
+use crate::slot::bonds::Bonds;
+use crate::slot::replicas::Team;
+use crate::sync::Mutex;
+use crate::topics::Owner;
 use crate::wait_for::Edge;
+
+pub(crate) use bonds::Watcher;
+pub(crate) use replicas::TeamSpec;
 
 /// One registered actor.
 pub(crate) struct Slot {
@@ -38,7 +52,17 @@ pub(crate) struct Slot {
     edge: Edge,
     /// Whether its behaviour lies in `resting` while it is idle.
     rests: bool,
-    resting: Resting,
+    /// Where messages of the messaging plane go: they are more than a call, and take no short road.
+    handler: Option<ExportId>,
+    resting: Resting<ComponentBehaviour>,
+    /// The same for the behaviour of a model.
+    #[cfg(all(test, feature = "model"))]
+    pub(crate) modelled: Resting<crate::model::Tiny>,
+    signals: SignalBudget,
+    /// If it is one of several slots around one queue.
+    team: Option<Box<Team>>,
+    /// Its incarnation has no instance at the moment.
+    passive: AtomicBool,
     life: Mutex<Life>,
 }
 
@@ -50,8 +74,12 @@ struct Life {
     /// It takes messages.
     running: bool,
     kill: Option<KillSwitch>,
+    /// What others know of it, if it has resources.
+    owner: Option<Arc<ResourceOwner>>,
     /// Set when the registration has ended.
     gone: Option<ExitReason>,
+    /// Monitors and links, made when the first is.
+    bonds: Option<Box<Bonds>>,
 }
 
 impl Slot {
@@ -62,8 +90,19 @@ impl Slot {
         mailbox: MailboxConfig,
         rests: bool,
     ) -> Arc<Self> {
+        Arc::new(Self::empty(shared, address, surface, mailbox, rests))
+    }
+
+    fn empty(
+        shared: &Arc<Shared>,
+        address: ActorAddress,
+        surface: Arc<Surface>,
+        mailbox: MailboxConfig,
+        rests: bool,
+    ) -> Self {
         let lane = Arc::new(Lane::default());
-        Arc::new(Self {
+        let handler = HANDLE_MESSAGE.find(&surface);
+        Self {
             id: shared.next_id(),
             address,
             surface,
@@ -73,10 +112,16 @@ impl Slot {
             counters: SlotCounters::default(),
             incarnation: AtomicU64::new(0),
             edge: Edge::default(),
+            handler,
             rests: rests && shared.short_road(),
             resting: Resting::default(),
+            #[cfg(all(test, feature = "model"))]
+            modelled: Resting::default(),
+            signals: SignalBudget::default(),
+            team: None,
+            passive: AtomicBool::new(false),
             life: Mutex::default(),
-        })
+        }
     }
 
     pub(crate) fn id(&self) -> ActorId {
@@ -85,6 +130,10 @@ impl Slot {
 
     pub(crate) fn address(&self) -> &ActorAddress {
         &self.address
+    }
+
+    pub(crate) fn handler(&self) -> Option<ExportId> {
+        self.handler
     }
 
     pub(crate) fn surface(&self) -> &Arc<Surface> {
@@ -99,12 +148,22 @@ impl Slot {
         &self.lane
     }
 
+    /// The lane for what outlives a borrow of the slot, and must not hold the slot itself.
+    pub(crate) fn lane_shared(&self) -> Arc<Lane> {
+        Arc::clone(&self.lane)
+    }
+
     /// Whether callers may find it in [`Slot::resting`].
     pub(crate) fn rests(&self) -> bool {
         self.rests
     }
 
-    pub(crate) fn resting(&self) -> &Resting {
+    /// Whether callers may find it, or a replica of it, at rest.
+    pub(crate) fn may_rest(&self) -> bool {
+        self.rests || self.team.is_some()
+    }
+
+    pub(crate) fn resting(&self) -> &Resting<ComponentBehaviour> {
         &self.resting
     }
 
@@ -123,13 +182,23 @@ impl Slot {
 
     /// An incarnation is about to be made. Its predecessor's Store is gone.
     pub(crate) fn begin(&self) -> u64 {
-        self.life.lock().active = true;
+        let mut life = self.life.lock();
+        life.active = true;
+        if life.gone.take().is_some() {
+            self.mailbox.reopen();
+        }
         self.lane.begin();
-        self.incarnation.fetch_add(1, Ordering::AcqRel) + 1
+        let incarnation = self.incarnation.fetch_add(1, Ordering::AcqRel) + 1;
+        let departed = life.departed();
+        drop(life);
+        if let Some(departed) = departed {
+            self.tell(departed);
+        }
+        incarnation
     }
 
     /// The incarnation runs; `kill` interrupts its guest.
-    pub(crate) fn running(&self, kill: Option<KillSwitch>) {
+    pub(crate) fn running(&self, kill: Option<KillSwitch>, owner: Option<Arc<ResourceOwner>>) {
         let mut life = self.life.lock();
         life.running = true;
         // Killed while it was being started: the switch was not there to be thrown.
@@ -139,21 +208,71 @@ impl Slot {
             kill.kill();
         }
         life.kill = kill;
+        life.owner = owner;
     }
 
-    /// The incarnation has ended, and with it its Store.
-    pub(crate) fn ended(&self) {
+    /// Whether its incarnation has given up its instance.
+    pub(crate) fn is_passive(&self) -> bool {
+        self.passive.load(Ordering::Acquire)
+    }
+
+    /// The incarnation has given up its instance, or has one again.
+    pub(crate) fn set_passive(&self, passive: bool) {
+        self.passive.store(passive, Ordering::Release);
+        if passive {
+            // The switch of an instance that is gone.
+            let mut life = self.life.lock();
+            life.kill = None;
+            life.owner = None;
+        }
+    }
+
+    /// Resources of the incarnation that runs which others hold.
+    pub(crate) fn resources_held(&self) -> usize {
+        if let Some(replicas) = self.replicas() {
+            let alive = replicas.iter().filter_map(Weak::upgrade);
+            return alive.map(|replica| replica.resources_held()).sum();
+        }
+        let life = self.life.lock();
+        life.owner.as_ref().map_or(0, |owner| owner.held())
+    }
+
+    /// The incarnation has ended, and with it its Store. Returns the reason to report: a kill may have been
+    /// a link's.
+    pub(crate) fn ended(&self, reason: ExitReason) -> ExitReason {
+        self.passive.store(false, Ordering::Release);
         self.lane.end();
         self.edge.clear();
+        if let Some(front) = self.front() {
+            // It may have been woken for a message that it has not taken.
+            front.mailbox.pass_on();
+        }
         let mut life = self.life.lock();
-        life.active = false;
+        let was_active = std::mem::replace(&mut life.active, false);
         life.running = false;
         life.kill = None;
-        if let Some(reason) = life.gone.clone() {
-            drop(life);
-            // Retired while it ran: what it put back since the sweep has nobody to come for it.
-            self.close_mailbox(&reason);
+        life.owner = None;
+        let (reason, watching) = if was_active {
+            life.part(self.incarnation(), reason)
+        } else {
+            (reason, HashMap::new())
+        };
+        let gone = life.gone.clone();
+        let departed = gone.as_ref().and_then(|_| life.departed());
+        drop(life);
+        for (monitor, target) in watching {
+            if let Some(target) = target {
+                target.unwatch(monitor);
+            }
         }
+        if let Some(gone) = gone {
+            // Retired while it ran: what it put back since the sweep has nobody to come for it.
+            self.close_mailbox(&gone);
+        }
+        if let Some(departed) = departed {
+            self.tell(departed);
+        }
+        reason
     }
 
     /// Whether an incarnation is being started or runs.
@@ -161,13 +280,29 @@ impl Slot {
         self.life.lock().active
     }
 
-    pub(crate) fn is_running(&self) -> bool {
-        self.life.lock().running
+    pub(crate) fn state(&self) -> ActorState {
+        if let Some(replicas) = self.replicas() {
+            return Self::state_of(replicas);
+        }
+        let life = self.life.lock();
+        match (life.active, life.running) {
+            (_, true) => ActorState::Running,
+            (true, false) => ActorState::Starting,
+            (false, false) => ActorState::Down,
+        }
     }
 
-    /// Ends the incarnation now, also in the middle of a message.
+    /// Ends the incarnation now, also in the middle of a message; of every replica, if it has some.
     pub(crate) fn kill(&self) {
-        let life = self.life.lock();
+        for replica in self.replicas().unwrap_or_default() {
+            if let Some(replica) = replica.upgrade() {
+                replica.kill();
+            }
+        }
+        self.kill_living(&self.life.lock());
+    }
+
+    fn kill_living(&self, life: &Life) {
         self.lane.kill();
         if let Some(kill) = &life.kill {
             kill.kill();
@@ -179,17 +314,43 @@ impl Slot {
         self.life.lock().gone.clone()
     }
 
-    /// Ends the registration: the name is free, the mailbox refuses, and what is queued fails.
-    pub(crate) fn retire(&self, reason: &ExitReason) {
+    /// No incarnation is to be expected: the mailbox refuses, and what is queued fails. The name stays taken; the
+    /// next [`Slot::begin`] opens the mailbox again. Returns whether it was not so before.
+    pub(crate) fn suspend(&self, reason: &ExitReason) -> bool {
+        if self.replicas().is_some() && self.exit_reason().is_none() {
+            self.ended(reason.clone());
+        }
         {
             let mut life = self.life.lock();
             if life.gone.is_some() {
-                return;
+                return false;
             }
             life.gone = Some(reason.clone());
         }
-        self.shared.unregister(self);
+        for group in self.shared.groups().leave_all(self.id) {
+            let address = self.address.clone();
+            self.shared.emit(Event::Left { group, address });
+        }
+        self.shared.timers().release(Owner {
+            actor: self.id,
+            incarnation: None,
+        });
+        self.shared.topics().forget(self.id);
         self.close_mailbox(reason);
+        let departed = self.life.lock().departed();
+        if let Some(departed) = departed {
+            self.tell(departed);
+        }
+        true
+    }
+
+    /// Ends the registration: the name is free, the mailbox refuses, and what is queued fails.
+    pub(crate) fn retire(&self, reason: &ExitReason) {
+        // First: whoever is told finds the name free.
+        if !self.shared.unregister(self) {
+            return;
+        }
+        self.suspend(reason);
         self.shared.emit(Event::Gone {
             address: self.address.clone(),
             reason: reason.clone(),
@@ -201,6 +362,11 @@ impl Slot {
             address: self.address.clone(),
             reason: reason.clone(),
         });
+    }
+
+    /// The signals that may be under way to it.
+    pub(crate) fn signal_budget(&self) -> &SignalBudget {
+        &self.signals
     }
 
     /// Whom it waits for.
@@ -287,14 +453,20 @@ pub(crate) mod testing {
             ..EngineConfig::default()
         })
         .unwrap();
-        let shared = Shared::new(engine, crate::DeadLetterLimits::default(), 16, true);
+        let shared = Shared::new(
+            engine,
+            crate::DeadLetterLimits::default(),
+            16,
+            true,
+            crate::MessagingLimits::default(),
+        );
         let wit = "package test:test; interface test { f: func(n: u32); }";
         let surface = Arc::new(Surface::from_wit(wit).unwrap());
         let slot = Slot::new(&shared, "test".parse().unwrap(), surface, config, false);
         let mut slot = slot;
         let own = Arc::clone(&slot.lane);
         Arc::get_mut(&mut slot).unwrap().mailbox = Mailbox::new(config, lanes(own));
-        shared.register(std::slice::from_ref(&slot)).unwrap();
+        shared.register(std::slice::from_ref(&slot), &[]).unwrap();
         slot
     }
 }

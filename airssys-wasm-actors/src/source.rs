@@ -142,6 +142,15 @@ impl Source {
         let target = to
             .function(&self.plan.feed.function)
             .map_err(|error| no_target(error.to_string()))?;
+        let feed = &self.plan.feed;
+        tracing::debug!(
+            source = %self.plan.address,
+            input = %self.plan.input.to_string().escape_debug(),
+            to = %self.plan.to,
+            function = feed.function,
+            in_flight = feed.in_flight_max,
+            "feeding"
+        );
         let items = input::start(self.plan.input.clone(), self.plan.cutting.clone())?;
         let stop = Arc::new(Notify::new());
         let stopped = Arc::clone(&stop);
@@ -152,6 +161,15 @@ impl Source {
         let task = tokio::spawn(async move {
             let end = pump::run(&plan.feed, &target, items, &state.account, &stopped).await;
             let failed = matches!(&end, Err(error) if !matches!(error, SourceError::Stopped));
+            let counts = state.account.read();
+            tracing::debug!(
+                source = %plan.address,
+                items = counts.events_in,
+                ok = counts.ok,
+                rejected = counts.rejected,
+                failed = counts.failed,
+                "fed"
+            );
             state.end(end);
             drop(guard);
             if let (true, Some(own)) = (failed, own)

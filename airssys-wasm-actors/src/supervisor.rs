@@ -1,122 +1,136 @@
 //! Supervision: who starts children again, and when it gives up.
 //!
-//! Owns the [`Supervisor`] handle, what is kept of a supervisor in the registry ([`Record`]), and
-//! the way exit events take to whoever supervises now ([`ExitSink`]). Decisions are pure
-//! ([`decide`]); starting runs in tasks of its own; the supervisor's actor only carries messages
-//! between them and never waits on a child. The record outlives the actor: a supervisor that is
-//! killed is made again from it, after every incarnation of the old tree is gone.
+//! Owns the [`Supervisor`] handle. What a supervisor is made of is plain data ([`SupervisorSpec`], [`ChildSpec`]); what
+//! it does about what happens is decided by a pure state machine (`machine`), carried out by an actor that never waits
+//! on a child (`actor`); and what is kept of it whether or not the actor lives is its record (`record`). Supervisors
+//! nest: each is a child like any other, and at the top is the system's root.
 
 mod actor;
 mod child;
 mod decide;
+mod errors;
+mod health;
+mod machine;
+mod prepare;
+mod record;
+mod spec;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use airssys_wasm::WitError;
-use parking_lot::Mutex;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
-pub(crate) use actor::{SupervisorActor, SupervisorMessage};
-pub(crate) use child::PreparedChild;
-pub use child::{ChildSpec, NativeStart, ShutdownPolicy, Start};
-pub use decide::{RestartIntensity, RestartPolicy, RestartWindow, Verdict, decide};
+pub(crate) use actor::{Mode, SupervisorMessage, clean_up, spawn};
+use actor::{Request, StopReply};
+pub use child::{ChildSpec, NativeStart, REPLICAS_MAX, ShutdownPolicy, Start, SupervisorStart};
+pub(crate) use child::{PreparedActor, PreparedChild};
+pub use decide::{RestartIntensity, RestartPolicy, RestartWindow, restarts};
+pub use errors::{StartError, StopError};
+pub(crate) use record::{ExitSink, Record};
+pub use spec::{AutoShutdown, Backoff, SpecError, Strategy, SupervisorSpec};
 
-use crate::address::{ActorAddress, ActorId};
-use crate::events::Event;
+use crate::address::ActorAddress;
 use crate::exit::ExitReason;
-use crate::link::LinkRefused;
-use crate::reference::ActorRef;
-use crate::shared::Shared;
-use crate::slot::Slot;
+use crate::reference::{ActorRef, ActorState};
 
-/// Which children are restarted together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-#[non_exhaustive]
-pub enum Strategy {
-    /// Only the child that ended.
-    #[default]
-    OneForOne,
-}
-
-/// A supervisor: its name and its limits.
+/// What was started.
 #[derive(Debug, Clone)]
-pub struct SupervisorSpec {
-    /// Its name, for events and reports.
-    pub address: ActorAddress,
-    /// Which children are restarted together.
-    pub strategy: Strategy,
-    /// How many restarts, of all its children, it allows before it gives up.
-    pub intensity: RestartIntensity,
+pub enum Started {
+    /// An actor.
+    Actor(ActorRef),
+    /// A supervisor, with the children it starts with.
+    Supervisor(Supervisor),
 }
 
-impl SupervisorSpec {
-    /// One for one, with OTP's default intensity.
+impl Started {
+    /// Whether its name is still its own.
+    fn is_registered(&self) -> bool {
+        match self {
+            Self::Actor(actor) => actor.is_registered(),
+            Self::Supervisor(supervisor) => {
+                let record = &supervisor.record;
+                let named = record.shared.supervisor(record.address());
+                named.is_some_and(|named| named.id() == record.id())
+            }
+        }
+    }
+
+    /// The actor, if it is one.
     #[must_use]
-    pub fn new(address: ActorAddress) -> Self {
-        Self {
-            address,
-            strategy: Strategy::default(),
-            intensity: RestartIntensity::default(),
+    pub fn actor(self) -> Option<ActorRef> {
+        match self {
+            Self::Actor(actor) => Some(actor),
+            Self::Supervisor(_) => None,
+        }
+    }
+
+    /// The supervisor, if it is one.
+    #[must_use]
+    pub fn supervisor(self) -> Option<Supervisor> {
+        match self {
+            Self::Actor(_) => None,
+            Self::Supervisor(supervisor) => Some(supervisor),
         }
     }
 }
 
-/// Why children were not started.
-#[derive(Debug, Clone, thiserror::Error)]
+/// Where a child is, as its supervisor sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum StartError {
-    /// The name is taken, or two of the children have it.
-    #[error("the address `{0}` is taken; give the actor another name, or stop the one that has it")]
-    AddressTaken(ActorAddress),
-    /// The WIT that says what a native actor exports is not valid. Nothing was started.
-    #[error("the surface of actor `{address}` is not valid WIT: {why}")]
-    Surface {
-        /// The actor.
-        address: ActorAddress,
-        /// What is wrong.
-        why: Arc<WitError>,
-    },
-    /// A link cannot be made. Nothing was started.
-    #[error(transparent)]
-    Link(#[from] LinkRefused),
-    /// A child did not start; those started before it have been stopped again, in reverse.
-    #[error("actor `{address}` did not start: {reason}")]
-    Child {
-        /// The child.
-        address: ActorAddress,
-        /// Why not.
-        reason: ExitReason,
-    },
-    /// The supervisor has ended, or was killed before it answered.
-    #[error("the supervisor `{0}` has ended")]
-    SupervisorEnded(ActorAddress),
+pub enum ChildState {
+    /// It is up.
+    Running,
+    /// It is being started.
+    Starting,
+    /// It waits for its next try to start.
+    Restarting,
+    /// Nothing runs, and nothing will by itself.
+    Stopped,
 }
 
-/// Why a child was not stopped.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+/// One child, as its supervisor sees it.
+#[derive(Debug, Clone)]
 #[non_exhaustive]
-pub enum StopError {
-    /// It is not a child of this supervisor.
-    #[error("`{supervisor}` has no child `{child}`")]
-    NotFound {
-        /// The supervisor asked.
-        supervisor: ActorAddress,
-        /// The child asked for.
-        child: ActorAddress,
-    },
-    /// The supervisor has ended.
-    #[error("the supervisor `{0}` has ended")]
-    SupervisorEnded(ActorAddress),
+pub struct ChildInfo {
+    /// The child; one for each replica.
+    pub child: Started,
+    /// Its address.
+    pub address: ActorAddress,
+    /// Where it is.
+    pub state: ChildState,
+    /// Whether it is a component; native Rust, or a supervisor, otherwise.
+    pub is_component: bool,
+    /// Which exits are followed by a restart.
+    pub restart: RestartPolicy,
+    /// How it is asked to end.
+    pub shutdown: ShutdownPolicy,
+    /// Whether its end by itself may end its supervisor.
+    pub significant: bool,
+    /// How often it was the reason for its supervisor to give up.
+    pub blamed: u32,
+}
+
+/// How many children a supervisor has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct ChildCount {
+    /// Children with a spec, running or not. Each replica is one.
+    pub specs: usize,
+    /// Those that are up, being started or restarting.
+    pub active: usize,
+    /// Supervisors among all.
+    pub supervisors: usize,
+    /// Actors among all.
+    pub workers: usize,
 }
 
 /// What came of stopping.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct StopReport {
-    /// Actors that ended when asked, in the order they ended.
+    /// Children that ended when asked, in the order they ended.
     pub stopped: Vec<ActorAddress>,
-    /// Actors that had to be killed: brutal ones, and those whose time was up.
+    /// Children that had to be killed: brutal ones, and those whose time was up.
     pub killed: Vec<ActorAddress>,
 }
 
@@ -127,131 +141,16 @@ impl StopReport {
     }
 }
 
-/// What is kept of a supervisor whether or not its actor lives.
-pub(crate) struct Record {
-    pub(crate) spec: SupervisorSpec,
-    pub(crate) shared: Arc<Shared>,
-    /// In start order: ids are given in that order.
-    pub(crate) children: Mutex<BTreeMap<ActorId, Arc<PreparedChild>>>,
-    /// The actor that supervises now.
-    actor: watch::Sender<Option<ractor::ActorRef<SupervisorMessage>>>,
-    ended: watch::Sender<Option<ExitReason>>,
-}
-
-impl Record {
-    pub(crate) fn new(spec: SupervisorSpec, shared: Arc<Shared>) -> Arc<Self> {
-        Arc::new(Self {
-            spec,
-            shared,
-            children: Mutex::default(),
-            actor: watch::Sender::new(None),
-            ended: watch::Sender::new(None),
-        })
-    }
-
-    pub(crate) fn serve(&self, actor: ractor::ActorRef<SupervisorMessage>) {
-        self.actor.send_replace(Some(actor));
-    }
-
-    pub(crate) fn actor(&self) -> Option<ractor::ActorRef<SupervisorMessage>> {
-        self.actor.borrow().clone()
-    }
-
-    /// Sends to the actor that supervises now; `false` if there is none. A message to one that has
-    /// just been killed is lost, and its successor looks at the slots themselves.
-    pub(crate) fn tell(&self, message: SupervisorMessage) -> bool {
-        let actor = self.actor();
-        actor.is_some_and(|actor| actor.send_message(message).is_ok())
-    }
-
-    pub(crate) fn has_ended(&self) -> bool {
-        self.ended.borrow().is_some()
-    }
-
-    /// The supervisor has ended for good.
-    pub(crate) fn end(&self, reason: &ExitReason) {
-        self.actor.send_replace(None);
-        let first = self.ended.send_if_modified(|ended| {
-            let first = ended.is_none();
-            if first {
-                *ended = Some(reason.clone());
-            }
-            first
-        });
-        if first {
-            let address = self.spec.address.clone();
-            self.shared.emit(Event::SupervisorEnded {
-                address,
-                reason: reason.clone(),
-            });
-        }
-    }
-
-    /// Kills what is left of the children and ends their registrations: for a supervisor that will
-    /// not be made again.
-    pub(crate) fn abandon(&self, reason: &ExitReason) {
-        let children = std::mem::take(&mut *self.children.lock());
-        for child in children.values().rev() {
-            child.slot.kill();
-            child.slot.retire(reason);
-        }
-        self.end(reason);
-    }
-}
-
-/// Where an incarnation reports its start and its end: to whoever supervises it by then.
-#[derive(Clone)]
-pub(crate) struct ExitSink(Arc<Record>);
-
-impl ExitSink {
-    pub(crate) fn new(record: Arc<Record>) -> Self {
-        Self(record)
-    }
-
-    pub(crate) fn started(&self, slot: &Slot, incarnation: u64) {
-        self.0.shared.emit(Event::Started {
-            address: slot.address().clone(),
-            incarnation,
-        });
-        self.0.tell(SupervisorMessage::Started {
-            child: slot.id(),
-            incarnation,
-        });
-    }
-
-    pub(crate) fn start_failed(&self, slot: &Slot, incarnation: u64, reason: ExitReason) {
-        let address = slot.address().clone();
-        self.0.shared.emit(Event::StartFailed {
-            address,
-            incarnation,
-            reason: reason.clone(),
-        });
-        self.0.tell(SupervisorMessage::StartFailed {
-            child: slot.id(),
-            incarnation,
-            reason,
-        });
-    }
-
-    pub(crate) fn exited(&self, slot: &Slot, incarnation: u64, reason: ExitReason) {
-        let address = slot.address().clone();
-        self.0.shared.emit(Event::Exited {
-            address,
-            incarnation,
-            reason: reason.clone(),
-        });
-        self.0.tell(SupervisorMessage::Exited {
-            child: slot.id(),
-            incarnation,
-            reason,
-        });
-    }
-}
-
 /// A handle on a supervisor. Dropping it stops nothing.
 #[derive(Clone)]
 pub struct Supervisor {
     record: Arc<Record>,
+}
+
+impl std::fmt::Debug for Supervisor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Supervisor").field(self.address()).finish()
+    }
 }
 
 impl Supervisor {
@@ -262,16 +161,40 @@ impl Supervisor {
     /// Its name.
     #[must_use]
     pub fn address(&self) -> &ActorAddress {
-        &self.record.spec.address
+        self.record.address()
     }
 
     /// Starts children, in order, each after the one before it is up. All names are reserved and
-    /// all links checked before the first starts; links may be circular.
+    /// all links checked before the first starts; links may be circular. They are gone when the supervisor is:
+    /// what it is to start with is in its [`SupervisorSpec`].
+    ///
+    /// Returns handles on the actors among them that run.
     ///
     /// # Errors
     /// [`StartError`]. If a child does not start, those started before it are stopped again, in
     /// reverse, and none is kept.
     pub async fn start(&self, children: Vec<ChildSpec>) -> Result<Vec<ActorRef>, StartError> {
+        let started = self.start_all(children).await?;
+        Ok(started.into_iter().filter_map(Started::actor).collect())
+    }
+
+    /// Starts one child. One that declines to start and is not temporary is kept, stopped.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start_child(&self, child: ChildSpec) -> Result<Started, StartError> {
+        let address = child.address.clone();
+        let started = self.start_all(vec![child]).await?;
+        started
+            .into_iter()
+            .next()
+            .ok_or(StartError::Declined(address))
+    }
+
+    pub(crate) async fn start_all(
+        &self,
+        children: Vec<ChildSpec>,
+    ) -> Result<Vec<Started>, StartError> {
         let (reply, answer) = oneshot::channel();
         let ended = || StartError::SupervisorEnded(self.address().clone());
         if !self
@@ -289,68 +212,307 @@ impl Supervisor {
     /// # Errors
     /// [`StopError`].
     pub async fn stop_child(&self, child: &ActorAddress) -> Result<StopReport, StopError> {
+        self.request(child, Request::Stop).await
+    }
+
+    /// Stops one child and keeps its spec, unless it is temporary: it can be started again, and its name stays taken.
+    /// Does nothing to one that is stopped.
+    ///
+    /// # Errors
+    /// [`StopError`].
+    pub async fn terminate_child(&self, child: &ActorAddress) -> Result<StopReport, StopError> {
+        self.request(child, Request::Terminate).await
+    }
+
+    /// Stops the child behind this handle and forgets it; for supervisors whose children come and go. One that is
+    /// gone is no error.
+    ///
+    /// # Errors
+    /// [`StopError::NotFound`] when it is somebody else's child, which lives on.
+    pub async fn terminate(&self, child: &Started) -> Result<StopReport, StopError> {
+        let (address, id) = match child {
+            Started::Actor(actor) => (actor.address().clone(), Some(actor.slot().id())),
+            Started::Supervisor(supervisor) => {
+                (supervisor.address().clone(), Some(supervisor.record.id()))
+            }
+        };
+        let asked = self
+            .ask(|reply| SupervisorMessage::Child {
+                child: address,
+                id,
+                request: Request::Stop,
+                reply,
+            })
+            .await;
+        match asked {
+            Err(StopError::NotFound { .. }) if !child.is_registered() => Ok(StopReport::default()),
+            asked => asked,
+        }
+    }
+
+    /// Forgets a child that is stopped: its name is free.
+    ///
+    /// # Errors
+    /// [`StopError`], when it runs or is being restarted.
+    pub async fn delete_child(&self, child: &ActorAddress) -> Result<(), StopError> {
+        self.request(child, Request::Delete).await.map(|_| ())
+    }
+
+    /// Starts a child that is stopped. It takes over its name; what is sent to it is handled again.
+    ///
+    /// # Errors
+    /// [`StopError`], when it runs or is being restarted, or does not start: then it stays stopped.
+    pub async fn start_stopped_child(&self, child: &ActorAddress) -> Result<(), StopError> {
+        self.request(child, Request::Revive).await.map(|_| ())
+    }
+
+    /// Ends the incarnation of one child by its shutdown policy and begins the next one, which takes over the
+    /// mailbox with all that is queued. It is asked for, so the intensity does not count it. A child that is stopped
+    /// or in quarantine is started.
+    ///
+    /// Returns when the successor has begun; [`Event::Started`](crate::Event::Started) tells when it is up. A start that
+    /// fails is then a restart like any other.
+    ///
+    /// # Errors
+    /// [`StopError`].
+    pub async fn restart_child(&self, child: &ActorAddress) -> Result<StopReport, StopError> {
+        self.request(child, Request::Restart).await
+    }
+
+    async fn request(
+        &self,
+        child: &ActorAddress,
+        request: Request,
+    ) -> Result<StopReport, StopError> {
+        let child = child.clone();
+        self.ask(|reply| SupervisorMessage::Child {
+            child,
+            id: None,
+            request,
+            reply,
+        })
+        .await
+    }
+
+    async fn ask(
+        &self,
+        message: impl FnOnce(StopReply) -> SupervisorMessage,
+    ) -> Result<StopReport, StopError> {
         let (reply, answer) = oneshot::channel();
         let ended = || StopError::SupervisorEnded(self.address().clone());
-        let child = child.clone();
-        if !self
-            .record
-            .tell(SupervisorMessage::StopChild { child, reply })
-        {
+        if !self.record.tell(message(reply)) {
             return Err(ended());
         }
         answer.await.unwrap_or_else(|_| Err(ended()))
     }
 
-    /// Stops every child, in reverse start order and one after the other, and ends. Does nothing
-    /// if it has ended.
-    pub async fn stop(&self) -> StopReport {
-        let mut actors = self.record.actor.subscribe();
-        while !self.record.has_ended() {
-            actors.mark_unchanged();
-            let (reply, answer) = oneshot::channel();
-            if self.record.tell(SupervisorMessage::Stop { reply })
-                && let Ok(report) = answer.await
-            {
-                self.ended().await;
-                return report;
-            }
-            // It was killed before it answered. It is made again, or has ended for good.
-            tokio::select! {
-                _ = actors.changed() => {}
-                _ = self.ended() => {}
-            }
+    /// Takes over other flags and specs while it runs, as OTP's code change does. Children are told apart by their
+    /// address: those that run keep running and are what the new spec says from their next start on; new ones are not
+    /// started; those that are not mentioned are kept as they are.
+    ///
+    /// # Errors
+    /// [`StartError`]: then nothing has changed.
+    pub async fn change(&self, spec: SupervisorSpec) -> Result<(), StartError> {
+        let (reply, answer) = oneshot::channel();
+        let ended = || StartError::SupervisorEnded(self.address().clone());
+        let spec = Box::new(spec);
+        if !self.record.tell(SupervisorMessage::Change { spec, reply }) {
+            return Err(ended());
         }
-        StopReport::default()
+        answer.await.unwrap_or_else(|_| Err(ended()))
     }
 
-    /// Kills the supervisor itself, as a fault would: its parent stops what is left of its
-    /// children and makes it again with them.
+    /// Stops every child, in reverse start order and one after the other, and ends; of a simple-one-for-one
+    /// supervisor all at once. Does nothing if it has ended. A permanent child of another supervisor is started again
+    /// by that one.
+    pub async fn stop(&self) -> StopReport {
+        let mut life = self.record.life();
+        loop {
+            let incarnation = life.borrow_and_update().incarnation;
+            let (reply, answer) = oneshot::channel();
+            let told = self.record.tell(SupervisorMessage::Stop {
+                keep: false,
+                reply: Some(reply),
+            });
+            if told && let Ok(report) = answer.await {
+                // Its parent has heard of it, and has decided.
+                let over = life.wait_for(|life| life.settled || life.incarnation != incarnation);
+                let again = over.await.is_ok_and(|life| !life.settled);
+                // One that is started again though it need not be was killed meanwhile.
+                if !again || self.record.returns() {
+                    return report;
+                }
+                continue;
+            }
+            // It is down, or was killed before it answered and is being cleaned up after.
+            if !life.borrow().active || life.changed().await.is_err() {
+                return StopReport::default();
+            }
+        }
+    }
+
+    /// Kills the supervisor itself, as a fault would: whatever is left of its children is ended, and its parent
+    /// decides what then.
     pub fn kill(&self) {
         if let Some(actor) = self.record.actor() {
             actor.kill();
         }
     }
 
-    /// Its children, in start order.
+    /// The actors among its children, in start order; one for each replica.
     #[must_use]
     pub fn children(&self) -> Vec<ActorRef> {
+        let infos = self.which_children().into_iter();
+        infos.filter_map(|info| info.child.actor()).collect()
+    }
+
+    /// The supervisors among its children, in start order.
+    #[must_use]
+    pub fn supervisors(&self) -> Vec<Self> {
+        let infos = self.which_children().into_iter();
+        infos.filter_map(|info| info.child.supervisor()).collect()
+    }
+
+    /// Its children with what it does about their end, in start order.
+    #[must_use]
+    pub fn which_children(&self) -> Vec<ChildInfo> {
+        self.record.in_order().iter().map(info).collect()
+    }
+
+    /// The supervisor of this child, if it is this one or one below.
+    pub(crate) fn of(&self, id: crate::address::ActorId) -> Option<Self> {
+        if self.record.children.lock().contains_key(&id) {
+            return Some(self.clone());
+        }
+        self.supervisors().iter().find_map(|below| below.of(id))
+    }
+
+    /// How many children it has.
+    #[must_use]
+    pub fn count_children(&self) -> ChildCount {
         let children = self.record.children.lock();
-        children
-            .values()
-            .map(|child| ActorRef::new(Arc::clone(&child.slot)))
-            .collect()
+        let mut count = ChildCount::default();
+        for child in children.values() {
+            count.specs += 1;
+            count.active += usize::from(state(child) != ChildState::Stopped);
+            match child {
+                PreparedChild::Supervisor(_) => count.supervisors += 1,
+                PreparedChild::Actor(_) => count.workers += 1,
+            }
+        }
+        count
     }
 
-    pub(crate) fn has_ended(&self) -> bool {
-        self.record.has_ended()
+    /// The supervisor it is a child of; `None` for the system's own and those made by
+    /// [`System::supervise`](crate::System::supervise), which only the root has above it.
+    #[must_use]
+    pub fn parent(&self) -> Option<Self> {
+        let parent = self.record.parent()?;
+        parent.parent()?;
+        Some(Self::new(parent))
     }
 
-    /// Resolves when it has ended for good, with the reason.
+    /// What it does about its children.
+    #[must_use]
+    pub fn strategy(&self) -> Strategy {
+        self.record.flags.lock().strategy
+    }
+
+    /// How many restarts it allows.
+    #[must_use]
+    pub fn intensity(&self) -> RestartIntensity {
+        self.record.flags.lock().intensity
+    }
+
+    /// Whether it ends with its significant children.
+    #[must_use]
+    pub fn auto_shutdown(&self) -> AutoShutdown {
+        self.record.flags.lock().auto_shutdown
+    }
+
+    /// Number of its newest incarnation, from 1.
+    #[must_use]
+    pub fn incarnation(&self) -> u64 {
+        self.record.incarnation()
+    }
+
+    /// How often it was started again.
+    #[must_use]
+    pub fn restarts(&self) -> u32 {
+        self.record.restarts()
+    }
+
+    /// Waits until it is up with the children it starts with, or has ended.
+    pub async fn settled(&self) {
+        let mut life = self.record.life();
+        // An error means that it is gone.
+        let _ = life
+            .wait_for(|life| life.ended.is_some() || (life.active && life.booted))
+            .await;
+    }
+
+    /// Whether it has ended, and nobody starts it again by itself.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.record.ended().is_some()
+    }
+
+    /// Whether it has ended, or is about to: whoever was told that a child has stopped because its supervisor ends
+    /// finds `true`.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        self.record.is_ending()
+    }
+
+    /// Resolves when it has ended and nobody starts it again by itself, with the reason.
     pub async fn ended(&self) -> ExitReason {
-        let mut ended = self.record.ended.subscribe();
-        match ended.wait_for(Option::is_some).await {
-            Ok(reason) => reason.clone().unwrap_or(ExitReason::Shutdown),
+        let mut life = self.record.life();
+        match life.wait_for(|life| life.ended.is_some()).await {
+            Ok(life) => life.ended.clone().unwrap_or(ExitReason::Shutdown),
             Err(_) => ExitReason::Shutdown,
+        }
+    }
+}
+
+fn info(child: &PreparedChild) -> ChildInfo {
+    let spec = child.spec();
+    ChildInfo {
+        child: match child {
+            PreparedChild::Actor(actor) => Started::Actor(ActorRef::new(Arc::clone(&actor.slot))),
+            PreparedChild::Supervisor(one) => {
+                Started::Supervisor(Supervisor::new(Arc::clone(&one.record)))
+            }
+        },
+        address: spec.address.clone(),
+        state: state(child),
+        is_component: matches!(spec.start, Start::Component(_)),
+        restart: spec.restart,
+        shutdown: spec.shutdown,
+        significant: spec.significant,
+        blamed: child.standing().blamed.load(Ordering::Relaxed),
+    }
+}
+
+fn state(child: &PreparedChild) -> ChildState {
+    if child.standing().restarting.load(Ordering::Relaxed) {
+        return ChildState::Restarting;
+    }
+    match child {
+        PreparedChild::Actor(actor) => match actor.slot.state() {
+            ActorState::Running => ChildState::Running,
+            ActorState::Starting => ChildState::Starting,
+            ActorState::Down if actor.slot.exit_reason().is_some() => ChildState::Stopped,
+            // It has ended, and its supervisor is about to start it again.
+            ActorState::Down => ChildState::Restarting,
+        },
+        PreparedChild::Supervisor(one) => {
+            let life = one.record.life().borrow().clone();
+            match (life.active, life.booted, life.ended.is_some()) {
+                (true, true, _) => ChildState::Running,
+                (true, false, _) => ChildState::Starting,
+                (false, _, true) => ChildState::Stopped,
+                (false, _, false) => ChildState::Restarting,
+            }
         }
     }
 }

@@ -1,32 +1,35 @@
 //! A system of actors: the root of its supervision and the door to its registry.
 //!
-//! Owns [`System`] and the root actor, which makes a supervisor again when it was killed. A system
+//! Owns [`System`] and the root of the tree: a supervisor above all others, which makes one again that was killed and
+//! forgets one that has ended. It never gives up: one application's fault is not another's. A system
 //! lives in the tokio runtime it was started in; there is no global state, so a process can have
 //! several.
 
-mod root;
-
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use airssys_wasm::Engine;
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
 
 use crate::address::{ActorAddress, AddressError};
 use crate::counters::Counters;
 use crate::dead_letters::{DeadLetterLimits, DeadLetters};
 use crate::events::Events;
 use crate::exit::ExitReason;
+use crate::groups::{Group, GroupStatus};
+use crate::messaging::MessagingLimits;
 use crate::reference::ActorRef;
 use crate::shared::Shared;
 use crate::supervisor::{
-    ChildSpec, Record, RestartIntensity, StartError, StopReport, Strategy, Supervisor,
-    SupervisorSpec,
+    ChildSpec, Mode, Record, RestartIntensity, RestartPolicy, StartError, Started, StopReport,
+    Strategy, Supervisor, SupervisorSpec, clean_up, spawn,
 };
-use crate::system::root::{Root, RootMessage};
+use crate::timers::Timers;
+use crate::topics::Topics;
 
 /// The address of the supervisor that [`System::spawn`] uses.
 pub(crate) const OWN_SUPERVISOR: &str = "system";
+/// The name of the supervisor above all others, in events.
+const ROOT: &str = "root";
 
 /// What a system is made of.
 #[derive(Clone)]
@@ -42,6 +45,8 @@ pub struct SystemConfig {
     /// Whether a call to an idle component may be run by the caller's own task, which saves two
     /// scheduler hops. Default true; off, every message goes through the mailbox.
     pub short_road: bool,
+    /// What one actor may hold of topics and timers.
+    pub messaging: MessagingLimits,
     /// How often supervisors that were killed are made again. Default: OTP's, 1 within 5 s.
     pub root_intensity: RestartIntensity,
 }
@@ -57,6 +62,7 @@ impl SystemConfig {
             events_capacity: 4096,
             intensity,
             short_road: true,
+            messaging: MessagingLimits::default(),
             root_intensity: intensity,
         }
     }
@@ -85,7 +91,7 @@ pub struct System {
 
 struct Inner {
     shared: Arc<Shared>,
-    root: ractor::ActorRef<RootMessage>,
+    root: Supervisor,
     /// In the order they were made.
     supervisors: Mutex<Vec<Supervisor>>,
     own: Supervisor,
@@ -103,18 +109,16 @@ impl System {
             events_capacity,
             intensity,
             short_road,
+            messaging,
             root_intensity,
         } = config;
-        let shared = Shared::new(engine, dead_letters, events_capacity, short_road);
-        let (root, _join) = <Root as ractor::Actor>::spawn(None, Root, root_intensity)
-            .await
-            .map_err(|error| SystemError::Root(error.to_string()))?;
+        let shared = Shared::new(engine, dead_letters, events_capacity, short_road, messaging);
+        let root = start_root(&shared, root_intensity).await?;
         let spec = SupervisorSpec {
-            address: OWN_SUPERVISOR.parse()?,
-            strategy: Strategy::OneForOne,
             intensity,
+            ..SupervisorSpec::new(OWN_SUPERVISOR.parse()?)
         };
-        let own = supervise(&root, &shared, spec).await?;
+        let own = supervise(&root, spec).await?;
         let supervisors = Mutex::new(vec![own.clone()]);
         Ok(Self {
             inner: Arc::new(Inner {
@@ -132,12 +136,12 @@ impl System {
         self.inner.shared.engine()
     }
 
-    /// Makes a supervisor. It is stopped by [`System::shutdown`], or by itself.
+    /// Makes a supervisor, with the children it starts with. It is stopped by [`System::shutdown`], or by itself.
     ///
     /// # Errors
     /// [`StartError`] when the name is taken or the system has been shut down.
     pub async fn supervise(&self, spec: SupervisorSpec) -> Result<Supervisor, StartError> {
-        let supervisor = supervise(&self.inner.root, &self.inner.shared, spec).await?;
+        let supervisor = supervise(&self.inner.root, spec).await?;
         let mut supervisors = self.inner.supervisors.lock();
         // Those that have ended have nothing left to stop.
         supervisors.retain(|known| !known.has_ended());
@@ -153,16 +157,46 @@ impl System {
     pub async fn spawn(&self, child: ChildSpec) -> Result<ActorRef, StartError> {
         let address = child.address.clone();
         let started = self.inner.own.start(vec![child]).await?;
-        started.into_iter().next().ok_or_else(|| StartError::Child {
-            address,
-            reason: ExitReason::start_failed("it ended at once"),
-        })
+        started
+            .into_iter()
+            .next()
+            .ok_or(StartError::Declined(address))
     }
 
     /// The supervisor behind [`System::spawn`].
     #[must_use]
     pub fn supervisor(&self) -> &Supervisor {
         &self.inner.own
+    }
+
+    /// The child that has an address, whatever it is, and who supervises it; the name that replicas share is the
+    /// child too. `None` for nobody's, and for the supervisors at the top.
+    #[must_use]
+    pub fn child(&self, address: &ActorAddress) -> Option<(Supervisor, Started)> {
+        let shared = &self.inner.shared;
+        if let Some(record) = shared.supervisor(address) {
+            let supervisor = Supervisor::new(record);
+            return Some((supervisor.parent()?, Started::Supervisor(supervisor)));
+        }
+        let actor = ActorRef::new(shared.whereis(address)?);
+        let id = actor.replicas().first().unwrap_or(&actor).slot().id();
+        let supervisor = self.supervisors().iter().find_map(|top| top.of(id))?;
+        Some((supervisor, Started::Actor(actor)))
+    }
+
+    /// The supervisor that has an address now, wherever it is in the tree.
+    #[must_use]
+    pub fn find_supervisor(&self, address: &ActorAddress) -> Option<Supervisor> {
+        self.inner.shared.supervisor(address).map(Supervisor::new)
+    }
+
+    /// Every supervisor at the top that has not ended, in the order they were made; those below are their
+    /// [`Supervisor::supervisors`].
+    #[must_use]
+    pub fn supervisors(&self) -> Vec<Supervisor> {
+        let supervisors = self.inner.supervisors.lock();
+        let live = supervisors.iter().filter(|one| !one.has_ended());
+        live.cloned().collect()
     }
 
     /// The actor that has an address now.
@@ -182,6 +216,25 @@ impl System {
             .collect()
     }
 
+    /// Every name in use, sorted.
+    #[must_use]
+    pub fn names(&self) -> Vec<ActorAddress> {
+        let all = self.inner.shared.all();
+        all.iter().map(|slot| slot.address().clone()).collect()
+    }
+
+    /// A handle on the group of that name, whether or not it has members yet.
+    #[must_use]
+    pub fn group(&self, name: &ActorAddress) -> Group {
+        Group::new(Arc::clone(&self.inner.shared), name.clone())
+    }
+
+    /// Every group that has members, by name.
+    #[must_use]
+    pub fn groups(&self) -> Vec<GroupStatus> {
+        Group::list(&self.inner.shared)
+    }
+
     /// What happens from now on.
     #[must_use]
     pub fn events(&self) -> Events {
@@ -192,6 +245,18 @@ impl System {
     #[must_use]
     pub fn dead_letters(&self) -> DeadLetters {
         DeadLetters::new(Arc::clone(&self.inner.shared))
+    }
+
+    /// Publish and subscribe.
+    #[must_use]
+    pub fn topics(&self) -> Topics {
+        Topics::new(Arc::clone(&self.inner.shared))
+    }
+
+    /// Messages sent at a later time.
+    #[must_use]
+    pub fn timers(&self) -> Timers {
+        Timers::new(Arc::clone(&self.inner.shared))
     }
 
     /// What was counted of all actors, those that are gone included.
@@ -209,7 +274,7 @@ impl System {
             let Some(newest) = newest else { break };
             report.append(newest.stop().await);
         }
-        self.inner.root.stop(None);
+        report.append(self.inner.root.stop().await);
         // Flushing waits for the writer, which may wait for a disk.
         let audit = self.inner.shared.engine().audit().clone();
         let flushed = tokio::task::spawn_blocking(move || audit.flush()).await;
@@ -220,23 +285,40 @@ impl System {
     }
 }
 
-async fn supervise(
-    root: &ractor::ActorRef<RootMessage>,
+/// Starts the supervisor above all others. Nobody supervises it, so a task looks after what is left if it should die.
+async fn start_root(
     shared: &Arc<Shared>,
-    spec: SupervisorSpec,
-) -> Result<Supervisor, StartError> {
-    let address = spec.address.clone();
-    let record = Record::new(spec, Arc::clone(shared));
-    let (reply, answer) = oneshot::channel();
-    let message = RootMessage::Supervise {
-        record: Arc::clone(&record),
-        reply,
+    intensity: RestartIntensity,
+) -> Result<Supervisor, SystemError> {
+    let spec = SupervisorSpec {
+        strategy: Strategy::SimpleOneForOne,
+        intensity,
+        ..SupervisorSpec::new(ROOT.parse()?)
     };
-    if root.send_message(message).is_err() {
-        return Err(StartError::SupervisorEnded(address));
-    }
-    answer
+    let record = Record::new(&spec, shared, Weak::new(), RestartPolicy::Temporary);
+    record.begin();
+    let arguments = (Arc::clone(&record), Mode::Supervise);
+    spawn(arguments, None)
         .await
-        .unwrap_or(Err(StartError::SupervisorEnded(address)))?;
+        .map_err(|error| SystemError::Root(error.to_string()))?;
+    let watched = Arc::clone(&record);
+    shared.spawn(async move {
+        while let Some(actor) = watched.actor() {
+            let _ = actor.get_cell().wait(None).await;
+            if watched.is_active() {
+                clean_up(Arc::clone(&watched), ExitReason::Killed, None).await;
+            }
+        }
+    });
     Ok(Supervisor::new(record))
+}
+
+/// Has the root supervise another supervisor: made again if it was killed, forgotten when it has ended.
+async fn supervise(root: &Supervisor, spec: SupervisorSpec) -> Result<Supervisor, StartError> {
+    let address = spec.address.clone();
+    let child = ChildSpec::supervisor(spec).restart_transient();
+    let started = root.start_child(child).await?;
+    started
+        .supervisor()
+        .ok_or(StartError::SupervisorEnded(address))
 }

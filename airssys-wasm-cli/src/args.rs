@@ -4,6 +4,10 @@
 //! the manifest's path alone, by [`manifest_of_up`], and once with everything that the manifest adds. Help, errors
 //! and suggestions are then clap's own for all of them.
 
+#[cfg(feature = "bench")]
+pub(crate) mod bench;
+mod control;
+
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -12,16 +16,22 @@ use airssys_wasm_actors::{
 };
 use clap::{Arg, ArgAction, ArgMatches, Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
+pub(crate) use control::{
+    Chosen, DeadLetters, LetterFilter, LettersCommand, ListLetters, OneActor, PurgeLetters,
+    ReplayLetters, ShowLetter, Status, Target, Tree,
+};
+
 const EXIT_CODES: &str = "\
 Exit codes:
   0    done
-  1    the application ended in an error: an actor did not start, a source failed, too many
+  1    `doctor` found a limit too low; or the application ended in an error: an actor did not start, a source failed, too many
        restarts, or not every event is accounted for
   2    the command line is wrong: an option, an address, a function, a value that is not WAVE
   3    the manifest is wrong, or something it names
   4    a file is not a component that can be loaded
   5    a call got a typed error instead of a reply
   6    a file, the terminal or the machine
+  7    no running host was found, another one is in the way, or it refused what was asked
   130  ended by SIGINT before it was finished (143: by SIGTERM)";
 
 /// Hosts applications of WebAssembly component actors
@@ -67,11 +77,23 @@ pub(crate) enum Format {
 pub(crate) enum Command {
     /// Starts an application, and prints its report when every source has ended
     #[command(
-        after_help = "An application without sources runs until SIGINT or SIGTERM. The first signal stops it \
-                            in order, the second at once.\nThe manifest may declare options of its own: \
+        after_help = "An application without sources runs until SIGINT or SIGTERM, and one with `--keep` too. The \
+                            first signal stops it in order, the second at once.\nThe manifest may declare options of its own: \
                             `airssys up MANIFEST --help` shows them."
     )]
     Up(Up),
+    /// Shows what a running application is doing, actor by actor
+    Status(Status),
+    /// Shows the supervisors of a running application and their children
+    Tree(Tree),
+    /// Lists, shows, sends again or throws away what nobody handled in a running application
+    DeadLetters(Box<DeadLetters>),
+    /// Ends an actor's incarnation now, in the middle of what it does; its supervisor decides what follows
+    Kill(OneActor),
+    /// Lets an actor finish what it does, and starts it again on the same mailbox
+    Restart(OneActor),
+    /// Lets an actor finish what it does, and stops it for good: its mailbox closes
+    Stop(OneActor),
     /// Checks everything that `up` checks before it starts anything
     Check(Check),
     /// Starts an application without its sources, calls one function, prints the result, and stops
@@ -83,10 +105,45 @@ pub(crate) enum Command {
     Call(Call),
     /// Shows what a component imports and exports, and what it needs
     Inspect(Inspect),
-    /// Measures what calls, links, restarts and actors cost, as ratios to what they are made of
+    /// Shows what this machine allows, what so many actors need, and what to raise
+    #[command(
+        after_help = "Exits with 0 if everything is high enough, and with 1 if something is too low. Nothing is changed."
+    )]
+    Doctor(Doctor),
+    /// Drives a scenario, or a function of your own, at a pace; or measures what the host costs, row by row
     #[cfg(feature = "bench")]
-    #[command(after_help = "The rows and their baselines are described in docs/benchmarks.md.")]
-    Bench(Bench),
+    #[command(
+        after_help = "Without a scenario: all rows. They and the scenarios are described in docs/benchmarks.md."
+    )]
+    Bench(Box<bench::Bench>),
+    /// Not in this build
+    #[cfg(not(feature = "bench"))]
+    #[command(hide = true, disable_help_flag = true)]
+    Bench(NoBench),
+}
+
+/// Whatever was said to a `bench` that is not there.
+#[cfg(not(feature = "bench"))]
+#[derive(Debug, Args)]
+pub(crate) struct NoBench {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    _said: Vec<OsString>,
+}
+
+impl Command {
+    /// The host that is asked, where one is.
+    pub(crate) fn target(&self) -> Option<&Target> {
+        match self {
+            Self::Status(status) => Some(&status.target),
+            Self::Tree(tree) => Some(&tree.target),
+            Self::DeadLetters(letters) => Some(match &letters.command {
+                Some(command) => command.target(),
+                None => &letters.list.target,
+            }),
+            Self::Kill(actor) | Self::Restart(actor) | Self::Stop(actor) => Some(&actor.target),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -100,6 +157,15 @@ pub(crate) struct Up {
     /// Appends the audit trail to FILE, one JSON object a line: grants, denials, deaths
     #[arg(long, value_name = "FILE")]
     pub(crate) audit: Option<PathBuf>,
+    /// Stays up when every source has ended, until SIGINT or SIGTERM; the report is printed then
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// Serves the control socket at PATH, instead of where `status` and the others look for it
+    #[arg(long, value_name = "PATH")]
+    pub(crate) control: Option<PathBuf>,
+    /// Serves no control socket
+    #[arg(long, conflicts_with = "control")]
+    pub(crate) no_control: bool,
 }
 
 #[derive(Debug, Args)]
@@ -138,29 +204,41 @@ pub(crate) struct Inspect {
     pub(crate) file: PathBuf,
 }
 
-#[cfg(feature = "bench")]
 #[derive(Debug, Args)]
-pub(crate) struct Bench {
-    /// The beginning of the name of a group or a row: call, ask, payload, spawn, restart, rss, load
-    #[arg(value_name = "WHICH", default_value = "all")]
-    pub(crate) which: String,
-    /// Writes the report to FILE as JSON, too
-    #[arg(long, value_name = "FILE")]
-    pub(crate) json: Option<PathBuf>,
-    /// Rounds; every round runs every row of a group once [default: 7, with --quick 2]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000))]
-    pub(crate) rounds: Option<u32>,
-    /// A hundredth of the work: to see that it runs, not how fast
+pub(crate) struct Doctor {
+    /// How many component actors there are to be at once
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) actors: u32,
+    /// The engine's profile they run in
+    #[arg(long, value_enum, default_value_t, value_name = "PROFILE")]
+    pub(crate) profile: EngineProfile,
+    /// The same as --format json
     #[arg(long)]
-    pub(crate) quick: bool,
-    /// Measures the memory of so many actors in this process; for this program's own use
-    #[arg(long, num_args = 2, hide = true)]
-    pub(crate) rss_child: Vec<String>,
+    pub(crate) json: bool,
+}
+
+/// The engine's profiles, as they are written on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum EngineProfile {
+    /// 4 GiB of address space for each memory
+    Strict,
+    /// 16 MiB for each memory, and so many more of them
+    #[default]
+    Dense,
 }
 
 /// Options that commands have already: a manifest cannot declare them again.
 const TAKEN: &[&str] = &[
-    "input", "audit", "format", "quiet", "log", "help", "version",
+    "input",
+    "audit",
+    "keep",
+    "control",
+    "no-control",
+    "format",
+    "quiet",
+    "log",
+    "help",
+    "version",
 ];
 
 /// The whole grammar, with the options of a manifest added to `up`.
@@ -254,8 +332,11 @@ pub(crate) fn check_options(spec: &ApplicationSpec) -> Result<(), ManifestErrors
     }
 }
 
+/// The commands that ask a running host.
+const ASKING: &[&str] = &["status", "tree", "dead-letters", "kill", "restart", "stop"];
+
 /// Options that take the next argument as their value.
-const WITH_VALUE: &[&str] = &["--input", "--audit", "--format", "--log"];
+const WITH_VALUE: &[&str] = &["--input", "--audit", "--control", "--format", "--log"];
 
 /// The manifest of an `up` command line: the first argument that can be one. Options that are not known yet may
 /// have values of their own before it, so an argument that names nothing is passed over, unless none names
@@ -302,7 +383,13 @@ pub(crate) fn format_of(argv: &[OsString]) -> Format {
     let json = argv
         .windows(2)
         .any(|pair| matches!(pair, [option, value] if option == "--format" && value == "json"));
-    if json || argv.iter().any(|word| word == "--format=json") {
+    // A flag of the commands that ask a host; elsewhere it has a value, or is a mistake.
+    let asks = || {
+        let command = positionals(argv).next().and_then(|word| word.to_str());
+        command.is_some_and(|command| ASKING.contains(&command))
+    };
+    let json = json || argv.iter().any(|word| word == "--format=json");
+    if json || (argv.iter().any(|word| word == "--json") && asks()) {
         Format::Json
     } else {
         Format::Text
@@ -355,6 +442,8 @@ mod tests {
         assert_eq!(format_of(&argv("airssys up --format json")), Format::Json);
         assert_eq!(format_of(&argv("airssys --format=json")), Format::Json);
         assert_eq!(format_of(&argv("airssys --format text json")), Format::Text);
+        assert_eq!(format_of(&argv("airssys -q status --json")), Format::Json);
+        assert_eq!(format_of(&argv("airssys bench --json out")), Format::Text);
     }
 
     fn spec(options: &str) -> ApplicationSpec {

@@ -6,8 +6,15 @@
 mod bench;
 mod call;
 mod check;
+mod control;
+mod dead_letters;
+mod doctor;
 mod hosting;
 mod inspect;
+mod life;
+mod one_actor;
+mod status;
+mod tree;
 mod up;
 
 use std::ffi::OsString;
@@ -18,7 +25,7 @@ use clap::FromArgMatches as _;
 use clap::error::ErrorKind;
 
 use crate::args::{self, Cli, Command, Format};
-use crate::failure::Failure;
+use crate::failure::{Failure, FailureKind};
 use crate::logging;
 
 pub(crate) fn run(argv: Vec<OsString>) -> Result<ExitCode, Failure> {
@@ -43,16 +50,16 @@ pub(crate) fn run(argv: Vec<OsString>) -> Result<ExitCode, Failure> {
         {
             return match error.print() {
                 Ok(()) => Ok(ExitCode::SUCCESS),
-                Err(error) => Err(Failure::new(
-                    crate::failure::FailureKind::Io,
-                    error.to_string(),
-                )),
+                Err(error) => Err(Failure::new(FailureKind::Io, error.to_string())),
             };
         }
         Err(error) if format == Format::Json => return Err(Failure::from(error).plain()),
         Err(error) => return Err(error.into()),
     };
-    let globals = cli.globals;
+    let mut globals = cli.globals;
+    if cli.command.target().is_some_and(|target| target.json) {
+        globals.format = Format::Json;
+    }
     logging::start(&globals)?;
     match cli.command {
         Command::Up(up) => {
@@ -68,8 +75,21 @@ pub(crate) fn run(argv: Vec<OsString>) -> Result<ExitCode, Failure> {
         }
         Command::Check(check) => check::run(&globals, &check),
         Command::Call(call) => call::run(&globals, &call),
+        Command::Status(status) => status::run(&globals, &status),
+        Command::Tree(tree) => tree::run(&globals, &tree),
+        Command::DeadLetters(letters) => dead_letters::run(&globals, &letters),
+        Command::Kill(actor) => one_actor::kill(&globals, &actor),
+        Command::Restart(actor) => one_actor::restart(&globals, &actor),
+        Command::Stop(actor) => one_actor::stop(&globals, &actor),
         Command::Inspect(inspect) => inspect::run(&globals, &inspect),
+        Command::Doctor(doctor) => doctor::run(&globals, &doctor),
         #[cfg(feature = "bench")]
         Command::Bench(bench) => bench::run(&globals, &bench),
+        #[cfg(not(feature = "bench"))]
+        Command::Bench(_) => Err(Failure::new(
+            FailureKind::Usage,
+            "this `airssys` was built without `bench`",
+        )
+        .hint("build one with it: `cargo run --release -p airssys-wasm-cli --features bench -- bench`")),
     }
 }

@@ -27,6 +27,8 @@ pub(crate) enum FailureKind {
     Call,
     /// A file, the terminal or the machine: 6.
     Io,
+    /// No running host was found, another is in the way, or it refused: 7.
+    Control,
     /// Ended by SIGINT before it was finished: 130, as shells count.
     Interrupted,
     /// Ended by SIGTERM before it was finished: 143, as shells count.
@@ -42,6 +44,7 @@ impl FailureKind {
             Self::Component => 4,
             Self::Call => 5,
             Self::Io => 6,
+            Self::Control => 7,
             Self::Interrupted => 130,
             Self::Terminated => 143,
         }
@@ -55,6 +58,7 @@ impl FailureKind {
             Self::Component => "component",
             Self::Call => "call",
             Self::Io => "io",
+            Self::Control => "control",
             Self::Interrupted => "interrupted",
             Self::Terminated => "terminated",
         }

@@ -6,12 +6,16 @@
 
 use airssys_wasm::{Value, WitType, format_value};
 use airssys_wasm_actors::ReportTable;
-use unicode_width::UnicodeWidthStr as _;
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
+use crate::output;
 use crate::text::printable;
 
 /// Widest cell, in columns of the terminal; longer text is cut. A guest writes it.
 const CELL_WIDTH_MAX: usize = 60;
+
+/// What a column of text is not cut below to fit a terminal.
+const TEXT_WIDTH_MIN: usize = 6;
 
 /// Where a number of a column is written as a power of ten: from this size on…
 const SCIENTIFIC_FROM: f64 = 1e6;
@@ -29,15 +33,67 @@ pub(crate) fn render(table: &ReportTable) -> String {
         let values: Vec<_> = table.rows.iter().map(|row| row.get(at)).collect();
         columns.push(Column::new(name, ty, &values));
     }
-    let mut text = format!("{}\n", printable(&table.title));
-    text.push_str(&line(&columns, |column| &column.head));
+    fit(&mut columns, output::width());
+    format!(
+        "{}\n{}",
+        printable(&table.title),
+        draw(&columns, table.rows.len())
+    )
+}
+
+/// Which side of its column a cell stands at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    Left,
+    Right,
+}
+
+/// Writes rows of text under their heads, no wider than `width` as far as text can be cut.
+pub(crate) fn grid(heads: &[(&str, Side)], rows: Vec<Vec<String>>, width: Option<usize>) -> String {
+    let count = rows.len();
+    let mut columns: Vec<_> = heads
+        .iter()
+        .map(|(head, side)| Column::of(head, *side == Side::Right, Vec::with_capacity(count)))
+        .collect();
+    for row in rows {
+        for (column, cell) in columns.iter_mut().zip(row) {
+            let cell = cut(&printable(&cell), CELL_WIDTH_MAX);
+            column.width = column.width.max(cell.width());
+            column.cells.push(cell);
+        }
+    }
+    fit(&mut columns, width);
+    draw(&columns, count)
+}
+
+/// Makes the widest columns of text narrower until all fit. Numbers are never cut.
+fn fit(columns: &mut [Column], width: Option<usize>) {
+    let Some(width) = width else { return };
+    loop {
+        let gaps = 2 * columns.len().saturating_sub(1);
+        let all: usize = columns.iter().map(|column| column.width).sum();
+        let over = (all + gaps).saturating_sub(width);
+        let text = columns.iter_mut().filter(|column| !column.right);
+        let Some(widest) = text.max_by_key(|column| column.width) else {
+            return;
+        };
+        if over == 0 || widest.width <= TEXT_WIDTH_MIN {
+            return;
+        }
+        // One at a time, so that two long columns end up alike.
+        widest.narrow(widest.width - 1);
+    }
+}
+
+fn draw(columns: &[Column], rows: usize) -> String {
+    let mut text = line(columns, |column| &column.head);
     let rule: Vec<_> = columns
         .iter()
         .map(|column| "─".repeat(column.width))
         .collect();
     text.push_str(&format!("{}\n", rule.join("──")));
-    for row in 0..table.rows.len() {
-        text.push_str(&line(&columns, |column| {
+    for row in 0..rows {
+        text.push_str(&line(columns, |column| {
             column.cells.get(row).map_or("", String::as_str)
         }));
     }
@@ -65,6 +121,32 @@ struct Column {
 }
 
 impl Column {
+    fn of(head: &str, right: bool, cells: Vec<String>) -> Self {
+        let head = cut(&printable(head), CELL_WIDTH_MAX);
+        let width = cells
+            .iter()
+            .map(|cell| cell.width())
+            .chain([head.width()])
+            .max()
+            .unwrap_or(0);
+        Self {
+            head,
+            right,
+            width,
+            cells,
+        }
+    }
+
+    fn narrow(&mut self, width: usize) {
+        self.width = width;
+        self.head = cut(&self.head, width);
+        for cell in &mut self.cells {
+            if cell.width() > width {
+                *cell = cut(cell, width);
+            }
+        }
+    }
+
     fn new(name: &str, ty: &WitType, values: &[Option<&Value>]) -> Self {
         let inner = match ty {
             WitType::Option(inner) => inner,
@@ -75,19 +157,7 @@ impl Column {
             .iter()
             .map(|value| value.map_or_else(String::new, |value| cell(value, ty, &notation)))
             .collect();
-        let head = cut(&printable(name));
-        let width = cells
-            .iter()
-            .map(|cell| cell.width())
-            .chain([head.width()])
-            .max()
-            .unwrap_or(0);
-        Self {
-            head,
-            right: is_number(inner),
-            width,
-            cells,
-        }
+        Self::of(name, is_number(inner), cells)
     }
 }
 
@@ -108,13 +178,14 @@ fn pad(text: &str, width: usize, right: bool) -> String {
     }
 }
 
-fn cut(text: &str) -> String {
-    if text.width() <= CELL_WIDTH_MAX {
+fn cut(text: &str, width: usize) -> String {
+    if text.width() <= width {
         return text.to_owned();
     }
     let mut short = String::new();
     for c in text.chars() {
-        if short.width() >= CELL_WIDTH_MAX - 1 {
+        let next = c.width().unwrap_or(0);
+        if short.width() + next >= width {
             break;
         }
         short.push(c);
@@ -144,8 +215,8 @@ fn cell(value: &Value, ty: &WitType, notation: &Notation) -> String {
         (Value::F32(_) | Value::F64(_), _) => float(value)
             .map(|number| notation.write(number))
             .unwrap_or_default(),
-        (Value::String(text), _) => cut(&printable(text)),
-        (value, ty) => cut(&printable(&format_value(value, ty))),
+        (Value::String(text), _) => cut(&printable(text), CELL_WIDTH_MAX),
+        (value, ty) => cut(&printable(&format_value(value, ty)), CELL_WIDTH_MAX),
     }
 }
 
@@ -274,6 +345,46 @@ mod tests {
         assert_eq!(text.lines().count(), 5);
         assert!(!text.contains('\u{1b}'));
         assert!(text.lines().all(|line| line.width() <= CELL_WIDTH_MAX));
+    }
+
+    #[test]
+    fn a_narrow_terminal_cuts_text_and_never_numbers() {
+        let heads = [
+            ("actor", Side::Left),
+            ("function", Side::Left),
+            ("calls", Side::Right),
+        ];
+        let row = |actor: &str, calls: &str| {
+            vec![
+                actor.to_owned(),
+                "a:b/c#function".to_owned(),
+                calls.to_owned(),
+            ]
+        };
+        let rows = || {
+            vec![
+                row("quakes/classify", "123456789"),
+                row("東北東北東北", "7"),
+            ]
+        };
+        let wide = grid(&heads, rows(), None);
+        assert!(
+            wide.contains("quakes/classify  a:b/c#function  123456789\n"),
+            "{wide}"
+        );
+        for width in [42, 41, 40, 30, 25] {
+            let text = grid(&heads, rows(), Some(width));
+            let widest = text.lines().map(|line| line.width()).max().unwrap();
+            assert_eq!(widest, width, "{text}");
+            assert!(
+                text.contains("123456789") && text.contains('…') == (width < 42),
+                "{text}"
+            );
+        }
+        // There is an end to what can be cut.
+        let text = grid(&heads, rows(), Some(3));
+        assert!(text.contains("quake…  a:b/c…  123456789"), "{text}");
+        assert!(text.contains("東北…   a:b/c…          7"), "{text}");
     }
 
     #[test]

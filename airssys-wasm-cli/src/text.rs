@@ -60,6 +60,23 @@ pub(crate) fn time(took: std::time::Duration) -> String {
     }
 }
 
+/// A stretch of time in milliseconds, in the two largest units that a person would use.
+pub(crate) fn ago(millis: u64) -> String {
+    let seconds = millis / 1_000;
+    let (minutes, hours) = (seconds / 60, seconds / 3_600);
+    let two = |large: u64, unit: &str, small: u64, part: &str| match small {
+        0 => format!("{large} {unit}"),
+        small => format!("{large} {unit} {small} {part}"),
+    };
+    match hours {
+        0 if minutes > 0 => two(minutes, "m", seconds % 60, "s"),
+        0 if seconds > 0 => format!("{seconds} s"),
+        0 => format!("{millis} ms"),
+        1..24 => two(hours, "h", minutes % 60, "m"),
+        _ => two(hours / 24, "d", hours % 24, "h"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -85,6 +102,17 @@ mod tests {
             (64 << 20, "64 MiB"),
         ] {
             assert_eq!(size(bytes), text);
+        }
+        for (millis, text) in [
+            (0, "0 ms"),
+            (999, "999 ms"),
+            (59_999, "59 s"),
+            (60_000, "1 m"),
+            (192_000, "3 m 12 s"),
+            (7_500_000, "2 h 5 m"),
+            (360_000_000, "4 d 4 h"),
+        ] {
+            assert_eq!(ago(millis), text);
         }
         for (micros, text) in [
             (7, "7 µs"),

@@ -3,7 +3,7 @@
 //! Owns: [`Args`], and the conversions from and to Rust tuples ([`IntoArgs`], [`FromArgs`]). One type serves
 //! parameters (any number) and results (none or one), so a reply travels exactly like a request.
 //!
-//! Costs: three values inline (136 bytes), then one allocation; moving never copies payloads.
+//! Costs: two values inline (96 bytes), then one allocation; moving never copies payloads.
 //!
 //! Deliberately absent: types. Whether arguments fit a function is asked where the function is known
 //! ([`FunctionType::accepts`](crate::FunctionType::accepts)).
@@ -14,19 +14,25 @@ use crate::value::{FromValue, NODE_BYTES, Value, ValueMismatch};
 
 /// The owned arguments (or the results) of a call, in order.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Args(SmallVec<[Value; 3]>);
+pub struct Args(SmallVec<[Value; 2]>);
 
 impl Args {
     /// Returns no arguments.
     #[must_use]
+    #[inline]
     pub fn new() -> Self {
         Self(SmallVec::new())
     }
 
     /// Returns the values in order.
     #[must_use]
+    #[inline]
     pub fn values(&self) -> &[Value] {
         &self.0
+    }
+
+    pub(crate) fn values_mut(&mut self) -> &mut [Value] {
+        &mut self.0
     }
 
     /// Takes the values out as Rust values: `let (sum,): (u32,) = results.into_typed()?`.
@@ -42,19 +48,31 @@ impl Args {
         self.0.into_iter()
     }
 
+    /// Takes the one value out, if there is one; more than one come back.
+    #[inline]
+    pub(crate) fn into_only(mut self) -> Result<Option<Value>, Self> {
+        if self.0.len() > 1 {
+            return Err(self);
+        }
+        Ok(self.0.pop())
+    }
+
     /// Appends a value.
+    #[inline]
     pub fn push(&mut self, value: Value) {
         self.0.push(value);
     }
 
     /// Returns how many values there are.
     #[must_use]
+    #[inline]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
     /// Returns whether there are none.
     #[must_use]
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -17,17 +17,22 @@
 //! exactly, and [`abi`] says for each trait method which of wasmtime's calls reach it. A differential test holds
 //! every type against the `Val` road.
 //!
-//! Deliberately absent: resources, futures, streams, maps and fixed-length lists. They have no
-//! [`Value`](crate::Value), so signatures with them are refused when they are resolved.
+//! A handle is lifted and lowered as wasmtime's `ResourceAny`; what stands for it outside of its Store, and the
+//! bookkeeping that takes, is one more step, which only signatures with handles pay ([`handles`]).
+//!
+//! Deliberately absent: futures, streams, maps and fixed-length lists. They have no [`Value`](crate::Value), so
+//! signatures with them are refused when they are resolved.
 
 mod abi;
 mod call;
 mod flat;
+mod handles;
 mod import;
 mod lift;
 mod lower;
 
 pub(crate) use call::CallTarget;
+pub(crate) use handles::{HandleHost, define_proxy};
 pub(crate) use import::{ImportHost, define_import};
 
 /// Flat values that fit a call's parameters; more go through memory (canonical ABI, `MAX_FLAT_PARAMS`).

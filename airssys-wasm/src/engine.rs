@@ -19,6 +19,7 @@ use ticker::{TickCount, Ticker};
 
 use crate::audit::{Audit, AuditConfig, AuditError};
 use crate::cache::{Cache, CacheError};
+use crate::capacity::{Admission, CapacityConfig};
 use crate::component::{Component, ComponentRef, LoadError};
 use crate::provided::Provided;
 
@@ -31,6 +32,8 @@ pub struct EngineConfig {
     pub tick: Duration,
     /// Instances the pool has room for (default 10,240). Cut to what the machine has room for.
     pub pool_instances_max: u32,
+    /// What its instances may take of the machine, and what they leave.
+    pub capacity: CapacityConfig,
     /// Where compiled components are kept.
     pub cache: CacheLocation,
     /// How the audit trail is kept.
@@ -44,6 +47,7 @@ impl Default for EngineConfig {
             tick: Duration::from_millis(1),
             // 10,000 actors and some to spare while they are replaced; 52 TiB of address space.
             pool_instances_max: 10_240,
+            capacity: CapacityConfig::default(),
             cache: CacheLocation::UserDirectory,
             audit: AuditConfig::default(),
         }
@@ -95,6 +99,7 @@ struct Shared {
     ticker: Ticker,
     raw: wasmtime::Engine,
     allocation: Allocation,
+    admission: Arc<Admission>,
     profile: Profile,
     tick: Duration,
     cache: Option<Cache>,
@@ -122,6 +127,7 @@ impl Engine {
             profile,
             tick,
             pool_instances_max,
+            capacity,
             cache,
             audit,
         } = config;
@@ -135,10 +141,16 @@ impl Engine {
         let cache = open_cache(cache, &raw)?;
         let audit = Audit::start(audit).map_err(EngineError::Audit)?;
         let ticker = Ticker::start(raw.clone(), tick).map_err(EngineError::Ticker)?;
+        let pool = match allocation {
+            Allocation::Pooled { instances } => Some(instances),
+            Allocation::OnDemand { .. } => None,
+        };
+        let admission = Admission::new(capacity, pool, ticker.count().clone(), tick);
         let shared = Shared {
             ticker,
             raw,
             allocation,
+            admission,
             profile,
             tick,
             cache,
@@ -175,6 +187,16 @@ impl Engine {
     #[must_use]
     pub fn profile(&self) -> Profile {
         self.shared.profile
+    }
+
+    /// Returns how many instances there are, those that are being made included.
+    #[must_use]
+    pub fn instances(&self) -> u64 {
+        self.shared.admission.instances()
+    }
+
+    pub(crate) fn admission(&self) -> &Arc<Admission> {
+        &self.shared.admission
     }
 
     pub(crate) fn raw(&self) -> &wasmtime::Engine {

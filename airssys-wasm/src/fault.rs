@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use crate::capacity::Resource;
+
 pub(crate) mod classify;
 mod ended;
 
@@ -118,14 +120,14 @@ pub enum FaultClass {
     HostPanic,
     /// The guest broke the canonical ABI: bad pointers, text that is not UTF-8, invalid handles.
     Abi,
-    /// The pool has no room for another instance.
-    PoolFull,
+    /// There is no room for another instance; the resource is what there is too little of.
+    NoCapacity(Resource),
     /// Anything else; the message says what.
     Other,
 }
 
 impl FaultClass {
-    /// Returns the class's name in kebab case, without an exit status.
+    /// Returns the class's name in kebab case, without an exit status or a resource.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -158,7 +160,7 @@ impl FaultClass {
             Self::Abandoned => "abandoned",
             Self::HostPanic => "host-panic",
             Self::Abi => "abi",
-            Self::PoolFull => "pool-full",
+            Self::NoCapacity(_) => "no-capacity",
             Self::Other => "other",
         }
     }
@@ -177,7 +179,7 @@ impl FaultClass {
             | Self::Resources
             | Self::RandomBytes
             | Self::Denied => Blame::Limits,
-            Self::Killed | Self::Abandoned | Self::HostPanic | Self::PoolFull => Blame::Host,
+            Self::Killed | Self::Abandoned | Self::HostPanic | Self::NoCapacity(_) => Blame::Host,
             Self::LinkFailed => Blame::Linked,
             _ => Blame::Guest,
         }
@@ -188,6 +190,7 @@ impl fmt::Display for FaultClass {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exited(status) => write!(f, "exited({status})"),
+            Self::NoCapacity(resource) => write!(f, "no-capacity({resource})"),
             class => f.write_str(class.as_str()),
         }
     }

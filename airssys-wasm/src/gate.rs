@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use crate::audit::{Audit, AuditAction, AuditEvent};
 use crate::grants::Grants;
+use crate::messaging::{MessagingManifest, TopicPattern};
 use crate::surface::ImportId;
 
 /// One thing a guest is about to do.
@@ -56,6 +57,25 @@ pub enum Access<'a> {
         /// Which.
         import: ImportId,
     },
+    /// Ask the messaging plane for its own address, or answer a call.
+    Message,
+    /// Send a message.
+    Send {
+        /// To this address, as the guest wrote it.
+        to: &'a str,
+    },
+    /// Publish.
+    Publish {
+        /// Under this topic.
+        topic: &'a str,
+    },
+    /// Subscribe.
+    Subscribe {
+        /// To this pattern.
+        pattern: &'a TopicPattern,
+    },
+    /// Set a timer, or take one back.
+    Timer,
 }
 
 /// The kinds of [`Access`], for grants, counters and records.
@@ -88,13 +108,23 @@ pub enum AccessKind {
     Exit,
     /// [`Access::Link`].
     Link,
+    /// [`Access::Message`].
+    Message,
+    /// [`Access::Send`].
+    Send,
+    /// [`Access::Publish`].
+    Publish,
+    /// [`Access::Subscribe`].
+    Subscribe,
+    /// [`Access::Timer`].
+    Timer,
 }
 
 const KINDS: usize = AccessKind::ALL.len();
 
 impl AccessKind {
     /// All kinds.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 17] = [
         Self::Log,
         Self::Stdin,
         Self::Stdout,
@@ -107,6 +137,11 @@ impl AccessKind {
         Self::Network,
         Self::Exit,
         Self::Link,
+        Self::Message,
+        Self::Send,
+        Self::Publish,
+        Self::Subscribe,
+        Self::Timer,
     ];
 
     /// Returns the kind's name in kebab case.
@@ -125,6 +160,11 @@ impl AccessKind {
             Self::Network => "network",
             Self::Exit => "exit",
             Self::Link => "link",
+            Self::Message => "message",
+            Self::Send => "send",
+            Self::Publish => "publish",
+            Self::Subscribe => "subscribe",
+            Self::Timer => "timer",
         }
     }
 
@@ -138,6 +178,9 @@ impl AccessKind {
             Self::Random => Some("random"),
             Self::Arguments => Some("args"),
             Self::Environment => Some("env"),
+            Self::Message | Self::Send | Self::Publish | Self::Subscribe | Self::Timer => {
+                Some("messaging")
+            }
             Self::Stdin | Self::Directories | Self::Network | Self::Exit | Self::Link => None,
         }
     }
@@ -148,6 +191,11 @@ impl AccessKind {
         match self {
             Self::Arguments => format!("add `args = [...]` to {table}"),
             Self::Environment => format!("add `env = {{ NAME = \"value\" }}` to {table}"),
+            Self::Message => format!("add `messaging = {{}}` to {table}"),
+            Self::Send => format!("add the address to `messaging.send` in {table}"),
+            Self::Publish => format!("add the topic to `messaging.publish` in {table}"),
+            Self::Subscribe => format!("add the pattern to `messaging.subscribe` in {table}"),
+            Self::Timer => format!("add `timers = true` to `messaging` in {table}"),
             Self::Link => "link the import to an actor that exports it".to_owned(),
             kind => match kind.grant_name() {
                 Some(name) => format!("add `{name} = true` to {table}"),
@@ -159,7 +207,7 @@ impl AccessKind {
         }
     }
 
-    const fn bit(self) -> u16 {
+    const fn bit(self) -> u32 {
         1 << self.index()
     }
 
@@ -191,6 +239,11 @@ impl Access<'_> {
             Self::Network { .. } => AccessKind::Network,
             Self::Exit => AccessKind::Exit,
             Self::Link { .. } => AccessKind::Link,
+            Self::Message => AccessKind::Message,
+            Self::Send { .. } => AccessKind::Send,
+            Self::Publish { .. } => AccessKind::Publish,
+            Self::Subscribe { .. } => AccessKind::Subscribe,
+            Self::Timer => AccessKind::Timer,
         }
     }
 
@@ -198,7 +251,10 @@ impl Access<'_> {
         match self {
             Self::Log { bytes } => Some(format!("{bytes} bytes")),
             Self::Random { bytes } => Some(format!("{bytes} bytes")),
-            Self::Network { what } => Some(crate::printable::printable(what, 256)),
+            Self::Network { what: name }
+            | Self::Send { to: name }
+            | Self::Publish { topic: name } => Some(crate::printable::printable(name, 256)),
+            Self::Subscribe { pattern } => Some(pattern.to_string()),
             Self::Link { import } => Some(format!("{import:?}")),
             _ => None,
         }
@@ -207,7 +263,7 @@ impl Access<'_> {
 
 /// A set of access kinds: one word, so that a check is one bit test.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct AccessSet(u16);
+pub(crate) struct AccessSet(u32);
 
 impl AccessSet {
     pub(crate) fn insert(&mut self, kind: AccessKind) {
@@ -252,6 +308,7 @@ pub struct Gate {
     component: Arc<str>,
     identity: InstanceIdentity,
     allowed: AccessSet,
+    messaging: Option<Arc<MessagingManifest>>,
     record_uses: bool,
     uses: [u32; KINDS],
     denials: [u32; KINDS],
@@ -276,6 +333,7 @@ impl Gate {
                 .allowed()
                 .with(AccessKind::Exit)
                 .with(AccessKind::Link),
+            messaging: grants.messaging().cloned(),
             record_uses: audit.records_uses(),
             uses: [0; KINDS],
             denials: [0; KINDS],
@@ -287,7 +345,7 @@ impl Gate {
     #[inline]
     pub fn check(&mut self, access: Access<'_>) -> Decision {
         let kind = access.kind();
-        if !self.allowed.contains(kind) {
+        if !self.allowed.contains(kind) || !self.reaches(access) {
             return self.deny(access);
         }
         if let Some(uses) = self.uses.get_mut(usize::from(kind.index())) {
@@ -304,6 +362,27 @@ impl Gate {
             self.audit.record(event);
         }
         Decision::Allow
+    }
+
+    /// Whether the name in it, if it has one, is among those granted.
+    #[inline]
+    fn reaches(&self, access: Access<'_>) -> bool {
+        match access {
+            Access::Send { to } => {
+                self.grants_name(|m| m.send.iter().any(|reach| reach.matches(to)))
+            }
+            Access::Publish { topic } => {
+                self.grants_name(|m| m.publish.iter().any(|granted| granted.matches(topic)))
+            }
+            Access::Subscribe { pattern } => {
+                self.grants_name(|m| m.subscribe.iter().any(|granted| granted.covers(pattern)))
+            }
+            _ => true,
+        }
+    }
+
+    fn grants_name(&self, found: impl FnOnce(&MessagingManifest) -> bool) -> bool {
+        self.messaging.as_deref().is_some_and(found)
     }
 
     /// Returns who the instance is.
@@ -411,6 +490,13 @@ mod tests {
             Access::Random { bytes: 1 },
             Access::Directories,
             Access::Network { what: "tcp" },
+            Access::Message,
+            Access::Send { to: "app/parse" },
+            Access::Publish { topic: "t" },
+            Access::Subscribe {
+                pattern: &"t".parse().unwrap(),
+            },
+            Access::Timer,
         ] {
             assert!(
                 matches!(gate.check(access), Decision::Deny { .. }),
@@ -418,6 +504,43 @@ mod tests {
             );
         }
         assert_eq!(gate.check(Access::Exit), Decision::Allow);
+    }
+
+    #[test]
+    fn a_grant_of_messages_reaches_the_names_it_names() {
+        let audit = Audit::start(AuditConfig::default()).unwrap();
+        let asked =
+            r#"{"messaging": {"send": ["app/*"], "publish": ["a.*"], "subscribe": ["a.**"]}}"#;
+        let mut gate = gate(&serde_json::from_str(asked).unwrap(), &audit);
+        let pattern = |text: &str| text.parse::<TopicPattern>().unwrap();
+        for (access, allowed) in [
+            (Access::Message, true),
+            (Access::Timer, false),
+            (Access::Send { to: "app/parse" }, true),
+            (Access::Send { to: "apple/parse" }, false),
+            (Access::Send { to: "app/a/b" }, false),
+            (Access::Publish { topic: "a/b" }, true),
+            (Access::Publish { topic: "a/b/c" }, false),
+            (
+                Access::Subscribe {
+                    pattern: &pattern("a/*/c"),
+                },
+                true,
+            ),
+            (
+                Access::Subscribe {
+                    pattern: &pattern("**"),
+                },
+                false,
+            ),
+        ] {
+            let decision = gate.check(access);
+            assert_eq!(decision == Decision::Allow, allowed, "{access:?}");
+        }
+        assert!(matches!(
+            gate.check(Access::Send { to: "other" }),
+            Decision::Deny { add } if add.contains("`messaging.send`") && add.contains("components.parse.grants")
+        ));
     }
 
     #[test]

@@ -6,10 +6,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 use serde::Deserialize;
 
 use crate::gate::{AccessKind, AccessSet};
+use crate::messaging::{MessagingManifest, MessagingPolicy};
 
 /// The `[grants]` table of a component: what it asks for. Everything is off unless written.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -27,6 +29,8 @@ pub struct CapabilityManifest {
     pub args: Vec<String>,
     /// The environment the component sees; nothing of the host's own environment is in it.
     pub env: BTreeMap<String, String>,
+    /// Use the messaging plane, `airssys:messaging`.
+    pub messaging: Option<MessagingManifest>,
 }
 
 /// Which environment variables a policy lets a manifest set.
@@ -58,6 +62,8 @@ pub struct Policy {
     pub args: bool,
     /// Allows `env`.
     pub env: EnvPolicy,
+    /// Allows `messaging`.
+    pub messaging: MessagingPolicy,
 }
 
 impl Policy {
@@ -71,6 +77,7 @@ impl Policy {
             random: true,
             args: true,
             env: EnvPolicy::Any,
+            messaging: MessagingPolicy::Any,
         }
     }
 }
@@ -81,6 +88,7 @@ pub struct Grants {
     allowed: AccessSet,
     args: Vec<String>,
     env: Vec<(String, String)>,
+    messaging: Option<Arc<MessagingManifest>>,
 }
 
 impl Grants {
@@ -114,6 +122,10 @@ impl Grants {
 
     pub(crate) fn args(&self) -> &[String] {
         &self.args
+    }
+
+    pub(crate) fn messaging(&self) -> Option<&Arc<MessagingManifest>> {
+        self.messaging.as_ref()
     }
 
     pub(crate) fn env(&self) -> &[(String, String)] {
@@ -212,8 +224,30 @@ pub fn grant(asked: &CapabilityManifest, policy: &Policy) -> Result<Grants, Gran
             });
         }
     }
+    let messaging = asked.messaging.as_ref();
+    let refused = messaging.map(|asked| policy.messaging.refuses(asked));
+    refusals.extend(
+        refused
+            .into_iter()
+            .flatten()
+            .map(|(asked, add)| Refusal { asked, add }),
+    );
     if !refusals.is_empty() {
         return Err(GrantRefused { refusals });
+    }
+    if let Some(messaging) = messaging {
+        // Which names each of these reaches is the gate's to say.
+        for kind in [
+            AccessKind::Message,
+            AccessKind::Send,
+            AccessKind::Publish,
+            AccessKind::Subscribe,
+        ] {
+            allowed.insert(kind);
+        }
+        if messaging.timers {
+            allowed.insert(AccessKind::Timer);
+        }
     }
     if !asked.env.is_empty() {
         allowed.insert(AccessKind::Environment);
@@ -226,6 +260,7 @@ pub fn grant(asked: &CapabilityManifest, policy: &Policy) -> Result<Grants, Gran
             .iter()
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect(),
+        messaging: messaging.cloned().map(Arc::new),
     })
 }
 
@@ -241,6 +276,10 @@ mod tests {
             random: true,
             args: vec!["--fast".to_owned()],
             env: BTreeMap::from([("MODE".to_owned(), "test".to_owned())]),
+            messaging: Some(MessagingManifest {
+                timers: true,
+                ..MessagingManifest::default()
+            }),
         }
     }
 
@@ -261,7 +300,15 @@ mod tests {
             .collect();
         assert_eq!(
             asked,
-            ["log", "stdio", "clocks", "random", "args", "env.MODE"]
+            [
+                "log",
+                "stdio",
+                "clocks",
+                "random",
+                "args",
+                "env.MODE",
+                "messaging"
+            ]
         );
         assert!(
             refused
@@ -275,7 +322,15 @@ mod tests {
         let grants = grant(&everything(), &Policy::permissive()).unwrap();
         assert_eq!(
             grants.names(),
-            ["log", "stdio", "clocks", "random", "args", "env"]
+            [
+                "log",
+                "stdio",
+                "clocks",
+                "random",
+                "args",
+                "env",
+                "messaging"
+            ]
         );
         assert!(
             !grants.allows(AccessKind::Stdin),
@@ -299,6 +354,30 @@ mod tests {
         assert!(grant(&asks("MODE"), &policy).is_ok());
         assert!(grant(&asks("MODEL"), &policy).is_err());
         assert!(grant(&asks("mode"), &policy).is_err());
+    }
+
+    #[test]
+    fn patterns_of_names_are_granted_where_the_policys_cover_them() {
+        let messaging = |json: &str| serde_json::from_str::<MessagingManifest>(json).unwrap();
+        let policy = Policy {
+            messaging: MessagingPolicy::Within(messaging(
+                r#"{"send": ["app/*"], "publish": ["a.**"], "subscribe": ["a.*"]}"#,
+            )),
+            ..Policy::default()
+        };
+        let asks = |json: &str| CapabilityManifest {
+            messaging: Some(messaging(json)),
+            ..CapabilityManifest::default()
+        };
+        let granted = r#"{"send": ["app/*", "app/x"], "publish": ["a/b/*"], "subscribe": ["a/b"]}"#;
+        assert!(grant(&asks(granted), &policy).is_ok());
+        let refused =
+            r#"{"send": ["**"], "publish": ["a"], "subscribe": ["a.**"], "timers": true}"#;
+        let refused = grant(&asks(refused), &policy).unwrap_err();
+        assert_eq!(refused.refusals.len(), 4, "{refused}");
+        assert!(grant(&asks("{}"), &Policy::default()).is_err());
+        let bad = serde_json::from_str::<MessagingManifest>(r#"{"send": ["a//b"]}"#).unwrap_err();
+        assert!(bad.to_string().contains("empty segment"), "{bad}");
     }
 
     #[test]

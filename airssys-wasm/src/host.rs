@@ -13,16 +13,20 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::args::Args;
 use crate::audit::AuditAction;
-use crate::dynamic::ImportHost;
+use crate::dynamic::{HandleHost, ImportHost};
 use crate::engine::ticker::TickCount;
 use crate::fault::{EndedByHost, Fault, FaultClass};
 use crate::gate::{Access, Decision, Gate};
 use crate::grants::Grants;
 use crate::guest_log::GuestLog;
+use crate::handles::Handles;
 use crate::limiter::SummingLimiter;
 use crate::limits::Limits;
+use crate::messaging::{self, Messaging, MessagingError};
 use crate::outbound::{Outbound, QuietOutbound};
+use crate::resource::ResourceOwner;
 use crate::surface::{ImportId, Surface};
+use crate::wit::ResourceName;
 
 pub(crate) mod carry;
 pub(crate) mod control;
@@ -43,6 +47,10 @@ pub(crate) struct Terms {
     pub(crate) cpu_ticks_max: u64,
     /// How a failed call of each import is told to the guest; as long as the surface's imports.
     pub(crate) carries: Box<[Carry]>,
+    /// Imported resources that stand for other actors'; the place of each is its type number.
+    pub(crate) proxied: Arc<[Arc<ResourceName>]>,
+    /// The component has resources that others can get handles to.
+    pub(crate) owns_resources: bool,
 }
 
 /// The data of one Store.
@@ -54,8 +62,12 @@ pub(crate) struct HostState {
     control: Arc<Control>,
     cpu: CpuMeter,
     outbound: QuietOutbound,
+    /// Made with the first handle that crosses, or at the start for an owner of resources.
+    handles: Option<Box<Handles>>,
     wasi: Option<Box<WasiCtx>>,
     log: Option<Arc<GuestLog>>,
+    /// What the messaging plane refused before it was asked.
+    pub(crate) messaging_refused: Option<Box<MessagingError>>,
     /// A call or the instantiation is running: if the Store is dropped now, it was abandoned.
     busy: bool,
 }
@@ -78,8 +90,10 @@ impl HostState {
             control,
             cpu: CpuMeter::new(ticks),
             outbound,
+            handles: None,
             wasi: None,
             log: None,
+            messaging_refused: None,
             busy: false,
         }
     }
@@ -126,6 +140,19 @@ impl HostState {
         self.outbound.get_mut()
     }
 
+    /// Who the instance is to those who hold its resources; `None` if its component has none.
+    pub(crate) fn resource_owner(&mut self) -> Option<&Arc<ResourceOwner>> {
+        if self.terms.owns_resources {
+            self.handles().owner()
+        } else {
+            None
+        }
+    }
+
+    pub(crate) fn messaging(&mut self) -> Option<&mut dyn Messaging> {
+        self.outbound.get_mut()?.messaging()
+    }
+
     pub(crate) fn log(&mut self) -> &Arc<GuestLog> {
         let (gate, terms) = (&self.gate, &self.terms);
         self.log.get_or_insert_with(|| {
@@ -166,12 +193,18 @@ impl Drop for HostState {
 
 impl ImportHost for HostState {
     fn start_import(&mut self, id: ImportId, args: Args) -> wasmtime::Result<()> {
+        if messaging::is_ours(id) {
+            return messaging::start(self, id, args);
+        }
         self.allow(Access::Link { import: id })?;
         self.outbound.start(id, args);
         Ok(())
     }
 
     fn poll_import(&mut self, id: ImportId, cx: &mut Context<'_>) -> Poll<wasmtime::Result<Args>> {
+        if messaging::is_ours(id) {
+            return messaging::poll(self, cx).map(Ok);
+        }
         self.outbound.poll(cx).map(|answer| {
             answer.or_else(|failure| {
                 let carry = self
@@ -187,6 +220,22 @@ impl ImportHost for HostState {
                     None => id.to_string(),
                 })
             })
+        })
+    }
+}
+
+impl HandleHost for HostState {
+    fn handles(&mut self) -> &mut Handles {
+        let (terms, gate) = (&self.terms, &self.gate);
+        self.handles.get_or_insert_with(|| {
+            let owner = terms
+                .owns_resources
+                .then(|| ResourceOwner::new(gate.identity().clone()));
+            Box::new(Handles::new(
+                owner,
+                Arc::clone(&terms.proxied),
+                terms.limits.resources_max,
+            ))
         })
     }
 }

@@ -5,23 +5,28 @@
 //! the call's future if that is dropped. An idle instance is a Store, a kept fiber stack and a thin box.
 
 use std::fmt;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 
 use wasmtime::Store;
 
 use crate::args::Args;
+use crate::capacity::{NoCapacity, Permit};
+use crate::dynamic::HandleHost as _;
 use crate::fault::{Fault, FaultClass, classify};
 use crate::gate::{Gate, InstanceIdentity};
 use crate::host::HostState;
 use crate::host::control::{Control, KillSwitch};
 use crate::outbound::{Outbound, QuietOutbound};
+use crate::resource::ResourceOwner;
 use crate::surface::ExportId;
 use crate::template::{Shared, no_store};
 use crate::wit::CallRefused;
 
+mod wall;
 mod watch;
 
+use wall::WallTimer;
 use watch::{Ended, Watch};
 
 /// A live component instance. Moved, never shared.
@@ -32,10 +37,9 @@ struct Inner {
     raw: wasmtime::component::Instance,
     template: Arc<Shared>,
     control: Arc<Control>,
-    /// The wall-clock timer, made when a call first has to wait and kept: moving a registered timer to a
-    /// later time is a compare-and-swap, registering one takes the runtime's lock. After a call it may still
-    /// fire once, which wakes a task that has nothing to do.
-    timer: Option<Pin<Box<tokio::time::Sleep>>>,
+    timer: WallTimer,
+    /// Last: its place is free when its Store is gone.
+    permit: Permit,
 }
 
 /// How a call ended.
@@ -76,9 +80,13 @@ impl Instance {
         identity: InstanceIdentity,
         outbound: Box<dyn Outbound>,
     ) -> Result<Self, Fault> {
+        let engine = &template.engine;
+        let permit = engine
+            .admission()
+            .admit(template.cost)
+            .map_err(|why| no_room(&why))?;
         let outbound = QuietOutbound::new(outbound);
         let terms = &template.terms;
-        let engine = &template.engine;
         let control = Arc::new(Control::default());
         let audit = engine.audit().clone();
         let gate = Gate::new(Arc::clone(&terms.component), identity, &terms.grants, audit);
@@ -99,14 +107,15 @@ impl Instance {
         store.set_epoch_deadline(1);
         store.data_mut().begin_call();
 
-        let mut timer = None;
+        let mut timer = WallTimer::default();
         let made = Watch {
             call: pin!(Some(template.pre.instantiate_async(&mut store))),
             control: &control,
             ticks: engine.ticks(),
+            tick: engine.tick(),
             wall: terms.limits.wall_per_call,
             timer: &mut timer,
-            waited: false,
+            waits_since: None,
         }
         .await;
         match made {
@@ -118,6 +127,7 @@ impl Instance {
                     template,
                     control,
                     timer,
+                    permit,
                 })))
             }
             ended => Err(bury(store, ended)),
@@ -129,44 +139,115 @@ impl Instance {
     /// Dropping the future drops the Store: a guest that was left in the middle can never be entered again.
     /// Must be polled in a tokio runtime with time enabled if the guest can ever wait, and all calls of one
     /// instance in the same runtime.
-    pub async fn call(self, export: ExportId, args: Args) -> CallOutcome {
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an async fn would hold its arguments twice, and this future is allocated for each call"
+    )]
+    pub fn call(
+        self,
+        export: ExportId,
+        mut args: Args,
+    ) -> impl Future<Output = CallOutcome> + Send {
+        async move {
+            let Self(mut inner) = self;
+            let Inner {
+                store,
+                raw,
+                template,
+                control,
+                timer,
+                permit,
+            } = &mut *inner;
+            let target = match template
+                .target(export)
+                .and_then(|target| target.accepts(&args).map(|()| target))
+            {
+                Ok(target) => target,
+                Err(refused) => return CallOutcome::Refused(Self(inner), refused),
+            };
+            let lent = match target.enter(store, &mut args) {
+                Ok(lent) => lent,
+                Err(refused) => return CallOutcome::Refused(Self(inner), refused),
+            };
+            let wall = template.terms.limits.wall_per_call;
+            permit.called();
+            timer.begin_call();
+            store.data_mut().begin_call();
+            store.set_epoch_deadline(1);
+            let ended = Watch {
+                call: pin!(Some(target.call_async(store, raw, &args, lent))),
+                control,
+                ticks: template.engine.ticks(),
+                tick: template.engine.tick(),
+                wall,
+                timer,
+                waits_since: None,
+            }
+            .await;
+            match ended {
+                Ended::Returned(Ok(results)) => {
+                    store.data_mut().end_call();
+                    CallOutcome::Returned(Self(inner), results)
+                }
+                ended => {
+                    let Inner { store, .. } = *inner;
+                    CallOutcome::Died(bury(store, ended))
+                }
+            }
+        }
+    }
+
+    /// Destroys one resource whose last holder has let go of it, if there is one, running its destructor under the
+    /// limits of a call. Takes the instance and gives it back, or says why it is dead, as [`Instance::call`] does.
+    ///
+    /// # Errors
+    /// The destructor trapped or exceeded a limit; the Store is gone.
+    pub async fn release(self) -> Result<Self, Fault> {
         let Self(mut inner) = self;
         let Inner {
             store,
-            raw,
             template,
             control,
             timer,
+            ..
         } = &mut *inner;
-        let target = match template
-            .target(export)
-            .and_then(|target| target.accepts(&args).map(|()| target))
-        {
-            Ok(target) => target,
-            Err(refused) => return CallOutcome::Refused(Self(inner), refused),
+        let released = store.data_mut().resource_owner().is_some();
+        let Some(resource) = released
+            .then(|| store.data_mut().handles().next_released())
+            .flatten()
+        else {
+            return Ok(Self(inner));
         };
         let wall = template.terms.limits.wall_per_call;
+        timer.begin_call();
         store.data_mut().begin_call();
         store.set_epoch_deadline(1);
         let ended = Watch {
-            call: pin!(Some(target.call_async(store, raw, &args))),
+            call: pin!(Some(resource.resource_drop_async(&mut *store))),
             control,
             ticks: template.engine.ticks(),
+            tick: template.engine.tick(),
             wall,
             timer,
-            waited: false,
+            waits_since: None,
         }
         .await;
         match ended {
-            Ended::Returned(Ok(results)) => {
+            Ended::Returned(Ok(())) => {
                 store.data_mut().end_call();
-                CallOutcome::Returned(Self(inner), results)
+                Ok(Self(inner))
             }
             ended => {
                 let Inner { store, .. } = *inner;
-                CallOutcome::Died(bury(store, ended))
+                Err(bury(store, ended))
             }
         }
+    }
+
+    /// Returns who it is to those who hold its resources; `None` if its component exports none.
+    #[must_use]
+    pub fn resource_owner(&mut self) -> Option<Arc<ResourceOwner>> {
+        self.0.store.data_mut().resource_owner().cloned()
     }
 
     /// Returns a switch with which anybody can end this instance.
@@ -198,6 +279,12 @@ impl Instance {
     pub fn identity(&self) -> &InstanceIdentity {
         self.0.store.data().gate.identity()
     }
+}
+
+/// The fault of an instance that was not made.
+#[cold]
+fn no_room(why: &NoCapacity) -> Fault {
+    Fault::new(FaultClass::NoCapacity(why.resource), why.to_string())
 }
 
 /// Says why the instance died, writes it down, and drops the Store.

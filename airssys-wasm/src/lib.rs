@@ -11,6 +11,7 @@
 mod args;
 mod audit;
 mod cache;
+mod capacity;
 mod component;
 mod dynamic;
 mod engine;
@@ -18,15 +19,20 @@ mod fault;
 mod gate;
 mod grants;
 mod guest_log;
+mod handles;
 mod host;
 mod instance;
 mod limiter;
 mod limits;
 mod link;
 mod log;
+mod machine;
+mod messaging;
 mod outbound;
+mod payload;
 mod printable;
 mod provided;
+mod resource;
 mod surface;
 mod template;
 mod value;
@@ -39,6 +45,7 @@ pub use audit::{
     Audit, AuditAction, AuditConfig, AuditCounts, AuditError, AuditEvent, AuditSinkConfig,
 };
 pub use cache::CacheError;
+pub use capacity::{CapacityConfig, Needs, Resource};
 pub use component::{Component, ComponentRef, Digest, Finding, LoadError, LoadErrorKind, Loaded};
 pub use engine::{Allocation, CacheLocation, Engine, EngineConfig, EngineError, Profile};
 pub use fault::{Blame, Fault, FaultClass};
@@ -49,13 +56,24 @@ pub use host::control::KillSwitch;
 pub use instance::{CallOutcome, Instance, Usage};
 pub use limits::{ArtifactLimits, LimitClass, Limits, MEMORY_BYTES_HARD_MAX, UnknownLimitClass};
 pub use link::{FunctionMismatch, LinkMismatch, LinkTable, check_link};
+pub use machine::Machine;
+pub use messaging::{
+    AddressReach, Messaging, MessagingError, MessagingManifest, MessagingPolicy, MessagingReply,
+    MessagingRequest, Overflow, PatternSyntax, TOPIC_BYTES_MAX, TOPIC_SEGMENTS_MAX, TopicPattern,
+    check_topic,
+};
 pub use outbound::{LinkFailure, LinkFailureReason, NoOutbound, Outbound};
+pub use printable::printable;
+pub use resource::{ResourceHandle, ResourceOwner, StaleHandle};
 pub use surface::{
-    ExportId, Function, ImportId, Interface, InterfaceName, NoSuchFunction, Surface, WitError,
+    ExportId, Function, ImportId, Interface, InterfaceName, InterfaceResource, NoSuchFunction,
+    Surface, WitError,
 };
 pub use template::{
     CarryMismatch, InstanceTemplate, LinkError, LinkedImport, MissingImport, TemplateSpec,
 };
-pub use value::{FlagWords, FromValue, IntoPayload, Value, ValueMismatch};
+pub use value::{FlagWords, FromValue, IntoPayload, TypedArgs, Value, ValueMismatch, WitTyped};
 pub use wave::{WaveError, format_value, parse_args, to_json};
-pub use wit::{CallRefused, Case, Field, FunctionType, Misfit, WitType};
+pub use wit::{
+    CallRefused, Case, Field, FunctionType, Misfit, ResourceName, ResourceSide, WitType,
+};

@@ -46,7 +46,8 @@ pub struct Limits {
     /// Live component-model handles (standard: 4,096; wasmtime's own default is 100,000). Fault `handles`.
     pub handles_max: u32,
     /// Live host resources: streams, pollables, errors (standard: 1,024; wasmtime's default is 1,000,000).
-    /// Fault `resources`.
+    /// The same number again of its own resources that others hold, and of others' that it holds; past it a
+    /// call is refused before it begins where that can be known. Fault `resources`.
     pub resources_max: u32,
     /// Bytes one `wasi:random` call may ask for (standard: 64 KiB; wasmtime's default is 64 MiB).
     /// Fault `random-bytes`.

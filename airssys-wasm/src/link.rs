@@ -9,7 +9,9 @@
 
 use std::fmt::Write as _;
 
-use crate::surface::{ExportId, ImportId, Interface, InterfaceName, Surface, nearest};
+use crate::surface::{
+    ExportId, ImportId, Interface, InterfaceName, InterfaceResource, Surface, nearest,
+};
 
 /// Which export answers each function of an import.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,12 +107,18 @@ pub enum FunctionMismatch {
         /// Its type in the export, as WIT.
         found: String,
     },
+    /// The export has no resource of that name.
+    #[error("the resource `{resource}` is missing")]
+    Resource {
+        /// The resource.
+        resource: String,
+    },
     /// The type has a part that cannot leave its Store.
     #[error("`{function}` cannot be linked: `{part}` in {wanted} cannot be carried between actors")]
     Uncarriable {
         /// The function.
         function: String,
-        /// The part that cannot be carried: a handle, a future, a stream.
+        /// The part that cannot be carried: a future, a stream.
         part: String,
         /// The function's type, as WIT.
         wanted: String,
@@ -141,7 +149,17 @@ pub fn check_link(
     let (first_export, found) = find_export(exporter, &wanted.name)?;
 
     let mut pairs = Vec::with_capacity(wanted.functions.len());
-    let mut mismatches = Vec::new();
+    let mut mismatches: Vec<FunctionMismatch> = wanted
+        .resources
+        .iter()
+        .filter(|resource| {
+            let offered = |other: &InterfaceResource| other.name == resource.name;
+            !found.resources.iter().any(offered)
+        })
+        .map(|resource| FunctionMismatch::Resource {
+            resource: resource.name.clone(),
+        })
+        .collect();
     for (at, function) in wanted.functions.iter().enumerate() {
         let name = || function.name.clone();
         let text = || function.ty.to_string();

@@ -9,6 +9,7 @@ use std::fmt;
 use std::task::{Context, Poll};
 
 use crate::args::Args;
+use crate::messaging::Messaging;
 use crate::surface::ImportId;
 
 /// Carries linked calls out of an instance. At most one call is in flight at a time.
@@ -22,6 +23,11 @@ pub trait Outbound: Any + Send {
     /// A [`LinkFailure`] says why there is no answer. How the guest sees it is the link's choice
     /// ([`LinkedImport::error_as`](crate::LinkedImport)).
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Args, LinkFailure>>;
+
+    /// Returns what answers for the messaging plane, if the instance has one.
+    fn messaging(&mut self) -> Option<&mut dyn Messaging> {
+        None
+    }
 }
 
 /// An [`Outbound`] for instances without links: it refuses every call.
@@ -74,6 +80,8 @@ pub enum LinkFailureReason {
     Stopped,
     /// The arguments or the reply exceed the size of a message.
     TooLarge,
+    /// A handle among the arguments leads to nothing any more.
+    StaleHandle,
     /// The callee took the call and refused it.
     Rejected,
 }
@@ -91,6 +99,7 @@ impl LinkFailureReason {
             Self::NoSuchActor => "no-such-actor",
             Self::Stopped => "stopped",
             Self::TooLarge => "too-large",
+            Self::StaleHandle => "stale-handle",
             Self::Rejected => "rejected",
         }
     }

@@ -10,7 +10,8 @@
 const CUT: &str = "… (cut)";
 
 /// Returns `text` on one line, with nothing a terminal would act on, in at most about `bytes_max` bytes.
-pub(crate) fn printable(text: &str, bytes_max: usize) -> String {
+#[must_use]
+pub fn printable(text: &str, bytes_max: usize) -> String {
     let mut out = String::with_capacity(text.len().min(bytes_max));
     for c in text.chars() {
         let before = out.len();

@@ -9,7 +9,7 @@ use crate::surface::{InterfaceName, Surface};
 
 pub(crate) struct Provided {
     linker: Linker<HostState>,
-    log: Surface,
+    ours: Surface,
 }
 
 impl Provided {
@@ -17,10 +17,15 @@ impl Provided {
         let mut linker = Linker::new(engine);
         crate::wasi::define(&mut linker)?;
         crate::log::define(&mut linker)?;
-        let log = Surface::from_wit(crate::log::WIT).map_err(|error| {
-            wasmtime::format_err!("the WIT of {}: {error}", crate::log::INTERFACE)
-        })?;
-        Ok(Self { linker, log })
+        let read = |wit, name: &str| {
+            Surface::from_wit(wit)
+                .map_err(|error| wasmtime::format_err!("the WIT of {name}: {error}"))
+        };
+        let mut ours = read(crate::log::WIT, crate::log::INTERFACE)?;
+        let messaging = read(crate::messaging::WIT, "airssys:messaging")?;
+        crate::messaging::define(&mut linker, &messaging)?;
+        ours.exports.extend(messaging.exports);
+        Ok(Self { linker, ours })
     }
 
     /// Returns a linker with everything the host provides, to which links can be added, also in place of it.
@@ -36,10 +41,11 @@ impl Provided {
             .iter()
             .any(|name| import.accepts(&InterfaceName::new(name)))
             || import.accepts(&InterfaceName::new(crate::log::INTERFACE))
+            || crate::messaging::has(import)
     }
 
     /// Returns the interfaces of our own that are linked by value and so must be compared with an import.
     pub(crate) fn ours(&self) -> &Surface {
-        &self.log
+        &self.ours
     }
 }

@@ -9,8 +9,9 @@
 //! Deliberately absent: modules, nested components and instances inside instances; nothing here can call them.
 
 use std::fmt::{self, Display, Formatter};
+use std::sync::Arc;
 
-use crate::wit::{FunctionType, ParsedTypes, ReflectedTypes};
+use crate::wit::{FunctionType, ParsedTypes, ReflectedTypes, ResourceName, ResourceSide};
 
 mod lookup;
 mod name;
@@ -37,8 +38,17 @@ pub struct Interface {
     pub name: InterfaceName,
     /// Its functions, in order.
     pub functions: Vec<Function>,
-    /// The names of its resources.
-    pub resources: Vec<String>,
+    /// Its resources.
+    pub resources: Vec<InterfaceResource>,
+}
+
+/// A resource of an interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InterfaceResource {
+    /// The resource's name within its interface.
+    pub name: String,
+    /// Where it is declared: this interface, or the one it is used from.
+    pub ty: Arc<ResourceName>,
 }
 
 /// A function of an interface.
@@ -53,6 +63,11 @@ pub struct Function {
 /// The number of an exported function: its place among all functions of all exports of one [`Surface`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ExportId(u32);
+
+impl ExportId {
+    /// No function: no surface has one of this number.
+    pub const NONE: Self = Self(u32::MAX);
+}
 
 /// The number of an imported function: its place among all functions of all imports of one [`Surface`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -97,11 +112,13 @@ impl Surface {
             imports: interfaces(
                 ty.imports(engine).map(|(name, item)| (name, item.ty)),
                 engine,
+                ResourceSide::Imported,
                 &mut types,
             ),
             exports: interfaces(
                 ty.exports(engine).map(|(name, item)| (name, item.ty)),
                 engine,
+                ResourceSide::Exported,
                 &mut types,
             ),
         }
@@ -158,7 +175,10 @@ impl Surface {
                             matches!(definition.kind, wit_parser::TypeDefKind::Resource)
                         })
                     })
-                    .map(|(name, _)| name.clone())
+                    .map(|(name, id)| InterfaceResource {
+                        name: name.clone(),
+                        ty: types.resource(*id),
+                    })
                     .collect(),
             });
         }
@@ -228,6 +248,15 @@ impl Surface {
             })
     }
 
+    /// Returns whether it exports resources of its own, rather than ones it imports.
+    #[must_use]
+    pub fn owns_resources(&self) -> bool {
+        self.exports
+            .iter()
+            .flat_map(|interface| &interface.resources)
+            .any(|resource| resource.ty.side() == ResourceSide::Exported)
+    }
+
     /// Finds an exported function by path.
     ///
     /// A path is `namespace:package/interface@version#function`; the version, and everything before the
@@ -265,6 +294,7 @@ fn function_at(interfaces: &[Interface], mut at: usize) -> Option<(&InterfaceNam
 fn interfaces<'a>(
     items: impl Iterator<Item = (&'a str, wasmtime::component::types::ComponentItem)>,
     engine: &wasmtime::Engine,
+    side: ResourceSide,
     types: &mut ReflectedTypes,
 ) -> Vec<Interface> {
     use wasmtime::component::types::ComponentItem;
@@ -282,8 +312,11 @@ fn interfaces<'a>(
                 ty: types.function(&function),
             }),
             ComponentItem::Resource(resource) => {
-                types.name_resource(resource, name);
-                root.resources.push(name.to_owned());
+                let ty = types.name_resource(resource, &root.name, name, side);
+                root.resources.push(InterfaceResource {
+                    name: name.to_owned(),
+                    ty,
+                });
             }
             ComponentItem::ComponentInstance(instance) => {
                 let mut interface = Interface {
@@ -294,8 +327,11 @@ fn interfaces<'a>(
                 // Resources first, so that functions declared before them still print their names.
                 for (name, item) in instance.exports(engine) {
                     if let ComponentItem::Resource(resource) = item.ty {
-                        types.name_resource(resource, name);
-                        interface.resources.push(name.to_owned());
+                        let ty = types.name_resource(resource, &interface.name, name, side);
+                        interface.resources.push(InterfaceResource {
+                            name: name.to_owned(),
+                            ty,
+                        });
                     }
                 }
                 for (name, item) in instance.exports(engine) {

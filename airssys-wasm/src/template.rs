@@ -10,9 +10,11 @@ use std::sync::Arc;
 use wasmtime::component::InstancePre;
 
 use crate::audit::{AuditAction, AuditEvent};
-use crate::component::Component;
+use crate::capacity::Cost;
+use crate::component::{Component, Digest};
 use crate::dynamic::CallTarget;
-use crate::engine::Engine;
+use crate::engine::profile::ASYNC_STACK_BYTES;
+use crate::engine::{Allocation, Engine};
 use crate::fault::{Fault, FaultClass};
 use crate::gate::InstanceIdentity;
 use crate::grants::Grants;
@@ -85,6 +87,9 @@ pub(crate) struct Shared {
     pub(crate) engine: Engine,
     pub(crate) terms: Arc<Terms>,
     pub(crate) pre: InstancePre<HostState>,
+    digest: Digest,
+    /// What an instance is charged.
+    pub(crate) cost: Cost,
     targets: Box<[Result<CallTarget, CallRefused>]>,
 }
 
@@ -108,7 +113,7 @@ impl InstanceTemplate {
         let surface = Arc::clone(component.surface());
         let targets = surface
             .export_functions()
-            .map(|(id, _, _)| CallTarget::resolve(component.raw(), &surface, id))
+            .map(|(id, _, _)| CallTarget::resolve(component.raw(), &surface, id, &linked.proxied))
             .collect();
         let name: Arc<str> = spec.name.into();
         let grants = spec.grants.names().into_iter().map(str::to_owned).collect();
@@ -118,16 +123,21 @@ impl InstanceTemplate {
             .record(AuditEvent::of_component(Arc::clone(&name), granted));
         let terms = Terms {
             component: name,
+            owns_resources: surface.owns_resources(),
             surface,
             cpu_ticks_max: ticks(spec.limits.cpu_per_call, engine.tick()),
             grants: spec.grants,
             limits: spec.limits,
             carries: linked.carries,
+            proxied: linked.proxied,
         };
+        let cost = cost(component, &terms.limits);
         let shared = Shared {
             engine,
             terms: Arc::new(terms),
             pre: linked.pre,
+            digest: component.digest(),
+            cost,
             targets,
         };
         Ok(Self {
@@ -147,6 +157,12 @@ impl InstanceTemplate {
         &self.shared.terms.limits
     }
 
+    /// Returns the digest of the component's bytes.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.shared.digest
+    }
+
     /// Returns the component's name.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -159,7 +175,7 @@ impl InstanceTemplate {
     ///
     /// # Errors
     /// A fault: the start function trapped or exceeded a limit, the component needs more than its limits
-    /// allow, or the pool is full.
+    /// allow, or there is no room for another instance ([`FaultClass::NoCapacity`]).
     pub async fn instantiate(
         &self,
         identity: InstanceIdentity,
@@ -171,6 +187,7 @@ impl InstanceTemplate {
 
 impl Shared {
     /// Returns the export's call target, or why it cannot be called.
+    #[inline]
     pub(crate) fn target(&self, export: ExportId) -> Result<&CallTarget, CallRefused> {
         match self.targets.get(export.index()) {
             Some(Ok(target)) => Ok(target),
@@ -180,6 +197,19 @@ impl Shared {
             )),
         }
     }
+}
+
+/// What an instance of the component may come to use, as far as is known before it runs.
+fn cost(component: &Component, limits: &Limits) -> Cost {
+    let engine = component.engine();
+    let memories = component
+        .raw()
+        .resources_required()
+        .map_or(limits.memories_max, |needed| needed.num_memories);
+    let pooled = matches!(engine.allocation(), Allocation::Pooled { .. });
+    let stack = u64::try_from(ASYNC_STACK_BYTES).unwrap_or(u64::MAX);
+    let memory = engine.profile().memory_address_space();
+    Cost::new(memories, pooled, memory, stack)
 }
 
 /// A limit of time in ticks, rounded up: a limit shorter than a tick is one tick.

@@ -8,14 +8,20 @@
 //! Costs: 40 bytes a node (asserted below); a scalar never allocates; a `list<u8>` is one reference-counted
 //! [`Bytes`], so cloning a message does not copy its payload.
 //!
-//! Deliberately absent: resources, futures and streams. They belong to one Store and cannot travel as data.
+//! A resource stays in its Store; what travels is a handle to it ([`ResourceHandle`]).
+//!
+//! Deliberately absent: futures and streams. They belong to one Store and cannot travel.
 
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use crate::resource::ResourceHandle;
+
 mod convert;
+mod typed;
 
 pub use convert::{FromValue, IntoPayload, ValueMismatch};
+pub use typed::{TypedArgs, WitTyped};
 
 /// The words of a `flags` value, 32 flags a word, lowest bit first; the same layout as in the canonical ABI.
 pub type FlagWords = SmallVec<[u32; 2]>;
@@ -71,6 +77,8 @@ pub enum Value {
     Result(Result<Option<Box<Value>>, Option<Box<Value>>>),
     /// `flags`: one bit a flag, in the order of the type
     Flags(FlagWords),
+    /// `own<R>` or `borrow<R>`: a handle to a resource of another instance
+    Handle(ResourceHandle),
 }
 
 /// Bytes that one node of a value occupies; also what lifting one node out of a guest is charged.
@@ -131,6 +139,8 @@ impl Value {
             Value::Option(_) => "option",
             Value::Result(_) => "result",
             Value::Flags(_) => "flags",
+            Value::Handle(handle) if handle.is_own() => "own handle",
+            Value::Handle(_) => "borrowed handle",
         }
     }
 }

@@ -17,10 +17,12 @@ use std::sync::Arc;
 mod fit;
 mod parsed;
 mod reflected;
+mod resource;
 
 pub use fit::{CallRefused, Misfit};
 pub(crate) use parsed::ParsedTypes;
 pub(crate) use reflected::ReflectedTypes;
+pub use resource::{ResourceName, ResourceSide};
 
 /// Nodes of one function's types, expanded; a larger signature cannot be called or linked.
 ///
@@ -86,10 +88,10 @@ pub enum WitType {
         /// The payload of `err`.
         err: Option<Arc<WitType>>,
     },
-    /// `own<resource>`: cannot be carried as data
-    Own(Box<str>),
-    /// `borrow<resource>`: cannot be carried as data
-    Borrow(Box<str>),
+    /// `own<resource>`: the handle moves
+    Own(Arc<ResourceName>),
+    /// `borrow<resource>`: the handle is lent for the time of a call
+    Borrow(Arc<ResourceName>),
     /// `future<…>`: cannot be carried as data
     Future,
     /// `stream<…>`: cannot be carried as data
@@ -143,27 +145,38 @@ impl FunctionType {
                 .all(|((_, one), (_, two))| one == two)
     }
 
-    /// Returns the first part of the signature that cannot travel as data: a handle, a future, a stream.
+    /// Returns the first part of the signature that cannot travel between actors: a future, a stream.
     #[must_use]
     pub fn uncarriable(&self) -> Option<&WitType> {
-        self.params
-            .iter()
-            .map(|(_, ty)| ty)
-            .chain(&self.result)
-            .find_map(WitType::uncarriable)
+        self.types().find_map(WitType::uncarriable)
+    }
+
+    /// Returns whether arguments or results can hold handles.
+    #[must_use]
+    pub fn has_handles(&self) -> bool {
+        self.types().any(WitType::has_handles)
+    }
+
+    /// Returns the first resource in the signature of which `wanted` holds.
+    #[must_use]
+    pub fn find_resource(
+        &self,
+        mut wanted: impl FnMut(&ResourceName) -> bool,
+    ) -> Option<&Arc<ResourceName>> {
+        self.types().find_map(|ty| ty.find_handle(&mut wanted))
+    }
+
+    fn types(&self) -> impl Iterator<Item = &WitType> {
+        self.params.iter().map(|(_, ty)| ty).chain(&self.result)
     }
 }
 
 impl WitType {
-    /// Returns the first part of this type that cannot travel as data: a handle, a future, a stream.
+    /// Returns the first part of this type that cannot travel between actors: a future, a stream.
     #[must_use]
     pub fn uncarriable(&self) -> Option<&WitType> {
         match self {
-            WitType::Own(_)
-            | WitType::Borrow(_)
-            | WitType::Future
-            | WitType::Stream
-            | WitType::Other(_) => Some(self),
+            WitType::Future | WitType::Stream | WitType::Other(_) => Some(self),
             WitType::List(ty) | WitType::Option(ty) => ty.uncarriable(),
             WitType::Record(fields) => fields.iter().find_map(|field| field.ty.uncarriable()),
             WitType::Tuple(types) => types.iter().find_map(WitType::uncarriable),

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use crate::rows::{Group, ROWS};
+use crate::rows::{self, Group};
 
 /// Why the benchmarks did not run to their end.
 #[derive(Debug, thiserror::Error)]
@@ -11,8 +11,8 @@ pub enum BenchError {
     /// No row is called that.
     #[error(
         "no row or group begins with `{which}`; the groups are {}, the rows {}",
-        groups(),
-        names()
+        names(rows::groups().into_iter().map(Group::as_str)),
+        names(rows::rows().map(|row| row.name))
     )]
     UnknownRow {
         /// What was asked for.
@@ -26,9 +26,23 @@ pub enum BenchError {
         /// Why.
         why: String,
     },
+    /// This machine cannot measure it. The row stands in the report without figures.
+    #[error("skipped: {why}")]
+    Skipped {
+        /// Why not, and what would let it.
+        why: String,
+    },
 }
 
 impl BenchError {
+    /// What a scenario ends with that this machine has no room for.
+    #[must_use]
+    pub fn skipped(why: impl Display) -> Self {
+        Self::Skipped {
+            why: why.to_string(),
+        }
+    }
+
     pub(crate) fn failed(what: &'static str, why: impl Display) -> Self {
         Self::Failed {
             what,
@@ -52,13 +66,6 @@ impl<T, E: Display> OrFailed<T> for Result<T, E> {
     }
 }
 
-fn groups() -> String {
-    Group::ALL.map(Group::as_str).join(", ")
-}
-
-fn names() -> String {
-    ROWS.iter()
-        .map(|row| row.name)
-        .collect::<Vec<_>>()
-        .join(", ")
+fn names(names: impl Iterator<Item = &'static str>) -> String {
+    names.collect::<Vec<_>>().join(", ")
 }

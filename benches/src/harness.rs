@@ -14,6 +14,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::error::{BenchError, OrFailed};
 use crate::rows::{RowSpec, Stat, Unit};
+use crate::stop::Stop;
 
 /// Three significant digits: well below the noise, and 250 KiB a histogram.
 const DIGITS: u8 = 3;
@@ -48,9 +49,10 @@ impl Samples {
         })
     }
 
-    /// Records that so many operations, one after the other, took so long.
+    /// Records that so many operations took so long.
     ///
-    /// They become one sample, their mean: operations near the clock's own cost are timed in batches.
+    /// They become one sample, their mean: operations near the clock's own cost are timed in batches. Of a row that
+    /// is a rate, `took` is the time in which all of them happened, however many at a time.
     pub fn record(&mut self, took: Duration, operations: u64) {
         self.total += took;
         self.operations += operations;
@@ -63,6 +65,13 @@ impl Samples {
     pub(crate) fn record_memory(&mut self, bytes: u64, page_tables_kib: f64) {
         self.histogram.saturating_record(bytes);
         self.page_tables_kib = Some(page_tables_kib);
+    }
+
+    /// Operations in a second.
+    fn rate(&self) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "exact below 2^53")]
+        let operations = self.operations as f64;
+        operations / self.total.as_secs_f64().max(f64::MIN_POSITIVE)
     }
 
     /// How long so many operations took: the recorded ones may be some more, because batches are whole.
@@ -94,24 +103,28 @@ pub(crate) struct Measured {
     pub(crate) threads: usize,
     /// One value a round, in the row's unit.
     pub(crate) rounds: Vec<f64>,
-    /// The 99th percentile over all rounds, in the row's unit.
-    pub(crate) p99: f64,
+    /// The 99th percentile over all rounds, in the row's unit; a rate has none.
+    pub(crate) p99: Option<f64>,
     /// Samples, or actors where those are counted.
     pub(crate) n: u64,
     pub(crate) page_tables_kib: Vec<f64>,
+    /// Why it was not measured, if it was not.
+    pub(crate) skipped: Option<String>,
 }
 
 /// How many rounds, and how much of each.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Effort {
     pub(crate) rounds: u32,
+    /// Ends the rounds early: those that are whole count.
+    pub(crate) stop: Stop,
     /// A hundredth of the usual operations.
     pub(crate) quick: bool,
 }
 
 impl Effort {
     /// Operations of a row in one round.
-    pub(crate) fn operations(self, spec: &RowSpec) -> u64 {
+    pub(crate) fn operations(&self, spec: &RowSpec) -> u64 {
         if self.quick {
             (spec.per_round / 100).max(1)
         } else {
@@ -123,10 +136,18 @@ impl Effort {
 /// A row in the loop.
 struct Running {
     spec: &'static RowSpec,
-    scenario: Box<dyn Scenario>,
+    /// `None` once it was skipped.
+    scenario: Option<Box<dyn Scenario>>,
+    skipped: Option<String>,
     histogram: Histogram<u64>,
     rounds: Vec<f64>,
     page_tables_kib: Vec<f64>,
+}
+
+/// A row whose scenario is made, or why it is skipped.
+pub(crate) struct Prepared {
+    pub(crate) spec: &'static RowSpec,
+    pub(crate) scenario: Result<Box<dyn Scenario>, String>,
 }
 
 /// The rows of a group, ready to run.
@@ -153,18 +174,23 @@ pub fn runtime(threads: usize) -> Result<Runtime, BenchError> {
 
 impl GroupRun {
     pub(crate) fn new(
-        rows: Vec<(&'static RowSpec, Box<dyn Scenario>)>,
+        rows: Vec<Prepared>,
         threads: usize,
         effort: Effort,
     ) -> Result<Self, BenchError> {
         let rows = rows
             .into_iter()
-            .map(|(spec, scenario)| {
+            .map(|Prepared { spec, scenario }| {
                 let histogram = histogram()?;
                 let (rounds, page_tables_kib) = (Vec::new(), Vec::new());
+                let (scenario, skipped) = match scenario {
+                    Ok(scenario) => (Some(scenario), None),
+                    Err(why) => (None, Some(why)),
+                };
                 Ok(Running {
                     spec,
                     scenario,
+                    skipped,
                     histogram,
                     rounds,
                     page_tables_kib,
@@ -186,6 +212,9 @@ impl GroupRun {
     ) -> Result<Vec<Measured>, BenchError> {
         // Round 0 warms up.
         for round in 0..=self.effort.rounds {
+            if self.effort.stop.is_asked() {
+                break;
+            }
             told(round);
             let task = runtime.spawn(self.round(round));
             self = runtime.block_on(task).or_failed("a round panicked")??;
@@ -211,9 +240,17 @@ impl GroupRun {
             if warming_up && row.spec.stat == Stat::Median {
                 continue;
             }
-            row.scenario.round(operations, &mut samples).await?;
-            if !warming_up {
-                row.keep(&samples)?;
+            let Some(scenario) = &mut row.scenario else {
+                continue;
+            };
+            match scenario.round(operations, &mut samples).await {
+                Err(BenchError::Skipped { why }) => row.skip(why).await?,
+                done => {
+                    done?;
+                    if !warming_up {
+                        row.keep(&samples)?;
+                    }
+                }
             }
         }
         self.rows.rotate_right(first);
@@ -224,30 +261,53 @@ impl GroupRun {
         let mut measured = Vec::with_capacity(self.rows.len());
         for row in self.rows {
             let n = match row.spec.unit {
-                Unit::Nanoseconds => row.histogram.len(),
+                _ if row.skipped.is_some() => 0,
+                Unit::Nanoseconds | Unit::PerSecond => row.histogram.len(),
                 Unit::Kibibytes => self.effort.operations(row.spec),
             };
+            let p99 = in_unit(row.spec.unit, row.histogram.value_at_quantile(0.99));
             measured.push(Measured {
                 spec: row.spec,
                 threads: self.threads,
                 rounds: row.rounds,
-                p99: in_unit(row.spec.unit, row.histogram.value_at_quantile(0.99)),
+                p99: (row.spec.stat != Stat::Rate && n > 0).then_some(p99),
                 n,
                 page_tables_kib: row.page_tables_kib,
+                skipped: row.skipped,
             });
-            row.scenario.finish().await?;
+            if let Some(scenario) = row.scenario {
+                scenario.finish().await?;
+            }
         }
         Ok(measured)
     }
 }
 
 impl Running {
+    async fn skip(&mut self, why: String) -> Result<(), BenchError> {
+        self.skipped = Some(why);
+        self.rounds.clear();
+        match self.scenario.take() {
+            Some(scenario) => scenario.finish().await,
+            None => Ok(()),
+        }
+    }
+
     fn keep(&mut self, samples: &Samples) -> Result<(), BenchError> {
         if samples.histogram.is_empty() {
             return Err(BenchError::failed(self.spec.name, "it measured nothing"));
         }
-        let median = samples.histogram.value_at_quantile(0.5);
-        self.rounds.push(in_unit(self.spec.unit, median));
+        let quantile = |quantile| {
+            in_unit(
+                self.spec.unit,
+                samples.histogram.value_at_quantile(quantile),
+            )
+        };
+        self.rounds.push(match self.spec.stat {
+            Stat::P50 | Stat::Median => quantile(0.5),
+            Stat::P99 => quantile(0.99),
+            Stat::Rate => samples.rate(),
+        });
         self.page_tables_kib.extend(samples.page_tables_kib);
         self.histogram
             .add(&samples.histogram)
@@ -261,7 +321,7 @@ fn in_unit(unit: Unit, value: u64) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "exact below 2^53")]
     let value = value as f64;
     match unit {
-        Unit::Nanoseconds => value,
+        Unit::Nanoseconds | Unit::PerSecond => value,
         Unit::Kibibytes => value / 1024.0,
     }
 }
@@ -305,11 +365,15 @@ mod tests {
                 nanoseconds,
                 order: Arc::clone(&order),
             };
-            (row(name).unwrap(), Box::new(scenario) as Box<dyn Scenario>)
+            Prepared {
+                spec: row(name).unwrap(),
+                scenario: Ok(Box::new(scenario)),
+            }
         });
         let effort = Effort {
             rounds: 2,
             quick: true,
+            stop: Stop::default(),
         };
         let group = GroupRun::new(rows.into(), 1, effort).unwrap();
         let mut told = Vec::new();

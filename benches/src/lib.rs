@@ -1,28 +1,40 @@
-//! Benchmarks: what the host costs beside what it is made of, in one run.
+//! Benchmarks: what the host costs beside what it is made of, and how a system bears a load.
 //!
-//! Owns the rows of `airssys bench` and their figures. [`run`] measures group by group: raw wasmtime, bare
-//! ractor and our own actors interleaved, on one worker and on two, and gives a [`Report`] whose every
-//! comparison is a ratio to a row of the same run. What each row and each baseline is, is in
-//! `docs/benchmarks.md`. This crate alone may name wasmtime and ractor beside our crates; nothing depends on
-//! it but the command line, by feature. It runs for about two minutes and needs a quiet machine.
+//! Owns the rows of `airssys bench` and its scenarios, and their figures. [`run`] measures rows group by group: raw
+//! wasmtime, bare ractor and our own actors interleaved, on one worker and on two, and gives a [`Report`] whose every
+//! comparison is a ratio to rows of the same run. [`run_load`] drives a scenario, or a function of the user's own, at a pace,
+//! and [`compare`] says what changed between two reports. What each row and scenario is, is in
+//! `docs/benchmarks.md`. This crate alone may name wasmtime and ractor beside our crates; nothing depends on it but the
+//! command line, by feature. Figures need a quiet machine.
 
+mod compare;
 mod error;
 mod harness;
+mod html;
+mod load;
 mod machine;
 mod report;
 mod rows;
 mod scenarios;
+mod statistics;
+mod stop;
 mod workbench;
 
+pub use compare::{AnyReport, Change, CompareError, Comparison, Figure, Verdict, compare};
 pub use error::BenchError;
 pub use harness::{Samples, Scenario, Work, runtime};
+pub use load::{
+    ErrorCount, Length, LoadPlan, LoadReport, LoadScenario, OwnFunction, Pace, PlanFacts, Series,
+    Sizes, Slice, Spread, Target, run_load,
+};
 pub use machine::Machine;
 pub use report::{Report, Row};
-pub use rows::{Bar, Group, ROWS, RowSpec, Stat, Unit, row};
+pub use rows::{Bar, Group, Make, Making, Measure, RowSpec, Stat, Unit, groups, row, rows};
 pub use scenarios::{rss::rss_child, scenario};
+pub use stop::Stop;
 pub use workbench::{ChildCommand, Workbench};
 
-use harness::{Effort, GroupRun};
+use harness::{Effort, GroupRun, Prepared};
 
 /// What to measure, and how long.
 #[derive(Clone, Debug)]
@@ -35,10 +47,13 @@ pub struct Options {
     pub quick: bool,
     /// The program that measures memory; the rows `rss.*` need it.
     pub child: Option<ChildCommand>,
+    /// Ends the run early, with a report of the rounds that were whole.
+    pub stop: Stop,
 }
 
-/// Rounds unless said otherwise. Fewer than seven medians say nothing on a machine that does other things.
-pub const ROUNDS: u32 = 7;
+/// Rounds unless said otherwise. Fewer say little on a machine that does other things; these give
+/// an interval of four places above and below the median.
+pub const ROUNDS: u32 = 15;
 /// Rounds of a quick run.
 pub const ROUNDS_QUICK: u32 = 2;
 
@@ -61,7 +76,7 @@ pub struct Progress {
 /// [`BenchError::UnknownRow`] if nothing is called that; any other if something does not answer as it has to.
 pub fn run(options: &Options, told: &mut dyn FnMut(Progress)) -> Result<Report, BenchError> {
     let which = options.which.as_str();
-    if !ROWS.iter().any(|row| row.is_asked_for(which)) {
+    if !rows().any(|row| row.is_asked_for(which)) {
         return Err(BenchError::UnknownRow {
             which: which.to_owned(),
         });
@@ -71,14 +86,20 @@ pub fn run(options: &Options, told: &mut dyn FnMut(Progress)) -> Result<Report, 
     let effort = Effort {
         rounds: options.rounds.unwrap_or(usual).max(1),
         quick: options.quick,
+        stop: options.stop.clone(),
     };
     let bench = Workbench::new(options.child.clone(), options.quick)?;
-    let mut rows = Vec::new();
-    for group in Group::ALL {
+    let mut measured_rows = Vec::new();
+    let mut complete = true;
+    for group in groups() {
         for threads in [1, 2] {
             let specs = wanted(group, threads, which);
             if specs.is_empty() {
                 continue;
+            }
+            if options.stop.is_asked() {
+                complete = false;
+                break;
             }
             let runtime = runtime(threads)?;
             let prepared = runtime.block_on(prepare(&specs, &bench))?;
@@ -90,35 +111,46 @@ pub fn run(options: &Options, told: &mut dyn FnMut(Progress)) -> Result<Report, 
                     rounds: effort.rounds,
                 })
             };
-            let measured = GroupRun::new(prepared, threads, effort)?.run(&runtime, &mut told)?;
-            rows.extend(report::rows(&measured));
+            let measured =
+                GroupRun::new(prepared, threads, effort.clone())?.run(&runtime, &mut told)?;
+            complete &= !options.stop.is_asked();
+            measured_rows.extend(report::rows(&specs, &measured));
         }
     }
-    Ok(Report { machine, rows })
+    Ok(Report {
+        machine,
+        complete,
+        rows: measured_rows,
+    })
 }
 
-/// The rows of a group that are asked for, and their baselines.
+/// The rows of a group that are asked for, and those that they need.
 fn wanted(group: Group, threads: usize, which: &str) -> Vec<&'static RowSpec> {
-    let here = || {
-        ROWS.iter()
-            .filter(|row| row.group == group && row.threads.contains(&threads))
-    };
-    let baselines: Vec<_> = here()
+    let here = || rows().filter(|row| row.group == group && row.threads.contains(&threads));
+    let needed: Vec<_> = here()
         .filter(|row| row.is_asked_for(which))
-        .filter_map(|row| row.baseline)
+        .flat_map(RowSpec::needs)
         .collect();
     here()
-        .filter(|row| row.is_asked_for(which) || baselines.contains(&row.name))
+        .filter(|row| row.is_asked_for(which) || needed.contains(&row.name))
         .collect()
 }
 
 async fn prepare(
     specs: &[&'static RowSpec],
     bench: &Workbench,
-) -> Result<Vec<(&'static RowSpec, Box<dyn Scenario>)>, BenchError> {
+) -> Result<Vec<Prepared>, BenchError> {
     let mut prepared = Vec::with_capacity(specs.len());
     for spec in specs {
-        prepared.push((*spec, scenario(spec.name, bench).await?));
+        let Measure::Scenario(make) = spec.measure else {
+            continue;
+        };
+        let scenario = match make(bench).await {
+            Ok(scenario) => Ok(scenario),
+            Err(BenchError::Skipped { why }) => Err(why),
+            Err(error) => return Err(error),
+        };
+        prepared.push(Prepared { spec, scenario });
     }
     Ok(prepared)
 }
@@ -130,14 +162,23 @@ mod tests {
     #[test]
     fn a_row_brings_its_baseline() {
         let names = |which| -> Vec<_> {
-            wanted(Group::Call, 1, which)
+            wanted(Group::new("call"), 1, which)
                 .into_iter()
                 .map(|row| row.name)
                 .collect()
         };
         assert_eq!(names("call.actor"), ["ractor.call.host", "call.actor"]);
+        assert_eq!(
+            names("call.overhead"),
+            [
+                "raw.call-async",
+                "tokio.ping",
+                "call.actor",
+                "call.overhead"
+            ]
+        );
         assert_eq!(names("tokio"), ["tokio.ping"]);
-        assert!(wanted(Group::Call, 2, "raw.call").is_empty());
+        assert!(wanted(Group::new("call"), 2, "raw.call-val").is_empty());
     }
 
     #[test]
@@ -147,6 +188,7 @@ mod tests {
             rounds: None,
             quick: true,
             child: None,
+            stop: Stop::default(),
         };
         let text = run(&options, &mut |_| {}).unwrap_err().to_string();
         assert!(

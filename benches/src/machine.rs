@@ -1,11 +1,11 @@
 //! What the figures were measured on, and how quiet it was.
 
-use std::fs;
+use std::{fmt, fs};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The machine and the build. Figures of two reports compare only where these agree.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Machine {
     /// Processors this process may use.
     pub cpus: usize,
@@ -16,19 +16,19 @@ pub struct Machine {
     /// Kernel release.
     pub kernel: String,
     /// Target triple the benchmarks were built for.
-    pub target: &'static str,
+    pub target: String,
     /// Compiler they were built with.
-    pub rustc: &'static str,
+    pub rustc: String,
     /// wasmtime's version.
-    pub wasmtime: &'static str,
+    pub wasmtime: String,
     /// ractor's version.
-    pub ractor: &'static str,
+    pub ractor: String,
     /// tokio's version.
-    pub tokio: &'static str,
+    pub tokio: String,
     /// Cargo profile: `release` or `debug`.
-    pub profile: &'static str,
+    pub profile: String,
     /// Optimisation level.
-    pub opt_level: &'static str,
+    pub opt_level: String,
     /// Whether debug assertions are compiled in: then no figure means anything.
     pub debug_assertions: bool,
     /// The kernel's load average over the last minute when measuring began. Above the number of idle
@@ -54,13 +54,13 @@ impl Machine {
                 .to_owned(),
             memory_kib: number(field(&meminfo, "MemTotal")),
             kernel: text("/proc/sys/kernel/osrelease").trim().to_owned(),
-            target: env!("BENCHES_TARGET"),
-            rustc: env!("BENCHES_RUSTC"),
-            wasmtime: env!("BENCHES_WASMTIME"),
-            ractor: env!("BENCHES_RACTOR"),
-            tokio: env!("BENCHES_TOKIO"),
-            profile: env!("BENCHES_PROFILE"),
-            opt_level: env!("BENCHES_OPT_LEVEL"),
+            target: env!("BENCHES_TARGET").to_owned(),
+            rustc: env!("BENCHES_RUSTC").to_owned(),
+            wasmtime: env!("BENCHES_WASMTIME").to_owned(),
+            ractor: env!("BENCHES_RACTOR").to_owned(),
+            tokio: env!("BENCHES_TOKIO").to_owned(),
+            profile: env!("BENCHES_PROFILE").to_owned(),
+            opt_level: env!("BENCHES_OPT_LEVEL").to_owned(),
             debug_assertions: cfg!(debug_assertions),
             load_average: text("/proc/loadavg")
                 .split_whitespace()
@@ -68,6 +68,31 @@ impl Machine {
                 .and_then(|load| load.parse().ok())
                 .unwrap_or_default(),
         }
+    }
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} × {}, Linux {}; {}, wasmtime {}, ractor {}, tokio {}; {} build; load {:.2}",
+            self.cpus,
+            self.model,
+            self.kernel,
+            self.rustc,
+            self.wasmtime,
+            self.ractor,
+            self.tokio,
+            self.profile,
+            self.load_average,
+        )?;
+        if self.debug_assertions {
+            write!(
+                f,
+                "\nwarning: a build without optimisation: the figures are meaningless"
+            )?;
+        }
+        Ok(())
     }
 }
 

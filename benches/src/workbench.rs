@@ -7,12 +7,16 @@ pub(crate) mod raw;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use airssys_wasm::{
-    CacheLocation, Component, ComponentRef, Engine, EngineConfig, Grants, InstanceTemplate,
-    LimitClass, LinkedImport, TemplateSpec,
+    CacheLocation, CapabilityManifest, Component, ComponentRef, Engine, EngineConfig, Grants,
+    InstanceTemplate, LimitClass, Limits, LinkedImport, Policy, TemplateSpec, grant,
 };
-use airssys_wasm_actors::{ActorAddress, ChildSpec, Link, RestartIntensity, System, SystemConfig};
+use airssys_wasm_actors::{
+    ActorAddress, ActorRef, ChildSpec, Link, RestartIntensity, System, SystemConfig,
+};
 use bytes::Bytes;
 
 use crate::error::{BenchError, OrFailed};
@@ -23,17 +27,19 @@ pub(crate) const ADDER: &[u8] = include_bytes!("../guests/components/adder.wasm"
 /// caller.wasm: calls what it is linked to.
 pub(crate) const CALLER: &[u8] = include_bytes!("../guests/components/caller.wasm");
 
+/// Both of them in one component: the caller's imports are the adder's exports.
+pub(crate) const COMPOSED: &[u8] = include_bytes!("../guests/components/composed.wasm");
+/// A caller that reads the clock after every ask, as text.
+pub(crate) const ASKER: &[u8] = include_bytes!("workbench/asker.wat");
+
 /// The interfaces of both.
 pub(crate) const MATH: &str = "bench:guests/math@0.1.0";
 pub(crate) const ECHO: &str = "bench:guests/echo@0.1.0";
 pub(crate) const FAULT: &str = "bench:guests/fault@0.1.0";
 pub(crate) const DRIVE: &str = "bench:guests/drive@0.1.0";
 
-/// What `payload.64k` and its baseline carry.
-pub(crate) const PAYLOAD_BYTES: usize = 64 * 1024;
-
-/// Room in each pool: the most that any scenario has alive, and as many being taken down.
-const POOL_INSTANCES: u32 = 64;
+/// Room in each pool: the most that the scenarios of a group have alive together, and as many being taken down.
+const POOL_INSTANCES: u32 = 1_024;
 
 /// A program that runs [`rss_child`](crate::rss_child) with the number of actors, and whether to call them,
 /// as its last two arguments.
@@ -47,10 +53,11 @@ pub struct ChildCommand {
 
 /// What scenarios are made from.
 pub struct Workbench {
-    pub(crate) raw: RawHost,
+    pub(crate) raw: Arc<RawHost>,
     pub(crate) engine: Engine,
     pub(crate) adder: Component,
     pub(crate) caller: Component,
+    pub(crate) asker: Component,
     pub(crate) child: Option<ChildCommand>,
     pub(crate) quick: bool,
 }
@@ -61,18 +68,37 @@ impl Workbench {
     /// # Errors
     /// If this machine refuses an engine.
     pub fn new(child: Option<ChildCommand>, quick: bool) -> Result<Self, BenchError> {
-        let raw = RawHost::new(POOL_INSTANCES)?;
+        let asker = wat::parse_bytes(ASKER).or_failed("reading the text of a guest")?;
+        let raw = Arc::new(RawHost::new(POOL_INSTANCES, &asker)?);
         let engine = engine(POOL_INSTANCES, CacheLocation::Off)?;
-        let load = |bytes: &'static [u8]| {
-            let from = ComponentRef::Bytes(Bytes::from_static(bytes));
-            engine.load(&from).or_failed("loading a guest")
+        Self::with(raw, engine, &asker, child, quick)
+    }
+
+    /// The same guests on another engine of ours.
+    pub(crate) fn on(&self, engine: Engine) -> Result<Self, BenchError> {
+        let asker = wat::parse_bytes(ASKER).or_failed("reading the text of a guest")?;
+        let raw = Arc::clone(&self.raw);
+        Self::with(raw, engine, &asker, self.child.clone(), self.quick)
+    }
+
+    fn with(
+        raw: Arc<RawHost>,
+        engine: Engine,
+        asker: &[u8],
+        child: Option<ChildCommand>,
+        quick: bool,
+    ) -> Result<Self, BenchError> {
+        let load = |bytes: Bytes| {
+            engine
+                .load(&ComponentRef::Bytes(bytes))
+                .or_failed("loading a guest")
         };
-        let (adder, caller) = (load(ADDER)?, load(CALLER)?);
         Ok(Self {
+            adder: load(Bytes::from_static(ADDER))?,
+            caller: load(Bytes::from_static(CALLER))?,
+            asker: load(Bytes::copy_from_slice(asker))?,
             raw,
             engine,
-            adder,
-            caller,
             child,
             quick,
         })
@@ -92,27 +118,68 @@ impl Workbench {
         template(&self.adder, "adder", &[])
     }
 
-    /// Starts an adder, and a caller linked to it; the caller is returned.
-    pub(crate) async fn linked_pair(
+    /// Starts an adder, and a caller linked to it, with these limits and addresses that end in `name`; the caller
+    /// is returned.
+    pub(crate) async fn pair(
         &self,
         system: &System,
-    ) -> Result<airssys_wasm_actors::ActorRef, BenchError> {
-        let callee = address("callee")?;
-        let adder = ChildSpec::component(callee.clone(), self.adder_template()?);
-        system.spawn(adder).await.or_failed("spawning the callee")?;
-        let caller = template(&self.caller, "caller", &[MATH, ECHO])?;
-        let caller = ChildSpec::component(address("caller")?, caller)
+        name: &str,
+        limits: Limits,
+    ) -> Result<ActorRef, BenchError> {
+        let callee = self.callee(system, name, limits.clone()).await?;
+        let spec = linked("caller", &[MATH, ECHO], Grants::default(), limits);
+        let caller = InstanceTemplate::link(&self.caller, spec).or_failed("linking a guest")?;
+        let caller = ChildSpec::component(address(&format!("caller{name}"))?, caller)
             .link(Link::new(MATH, callee.clone()))
             .link(Link::new(ECHO, callee));
         system.spawn(caller).await.or_failed("spawning the caller")
+    }
+
+    /// Starts an adder, and an asker linked to it; the asker is returned.
+    pub(crate) async fn asking_pair(&self, system: &System) -> Result<ActorRef, BenchError> {
+        let limits = LimitClass::Standard.limits();
+        let callee = self.callee(system, "", limits.clone()).await?;
+        let clocks = CapabilityManifest {
+            clocks: true,
+            ..CapabilityManifest::default()
+        };
+        let grants = grant(&clocks, &Policy::permissive()).or_failed("granting a clock")?;
+        let spec = linked("asker", &[MATH], grants, limits);
+        let asker = InstanceTemplate::link(&self.asker, spec).or_failed("linking the asker")?;
+        let asker = ChildSpec::component(address("asker")?, asker).link(Link::new(MATH, callee));
+        system.spawn(asker).await.or_failed("spawning the asker")
+    }
+
+    async fn callee(
+        &self,
+        system: &System,
+        name: &str,
+        limits: Limits,
+    ) -> Result<ActorAddress, BenchError> {
+        let callee = address(&format!("callee{name}"))?;
+        let spec = linked("adder", &[], Grants::default(), limits);
+        let adder = InstanceTemplate::link(&self.adder, spec).or_failed("linking a guest")?;
+        let adder = ChildSpec::component(callee.clone(), adder);
+        system.spawn(adder).await.or_failed("spawning the callee")?;
+        Ok(callee)
     }
 }
 
 /// Our engine, as its users get it but for the size of the pool and the cache.
 pub(crate) fn engine(instances: u32, cache: CacheLocation) -> Result<Engine, BenchError> {
+    engine_with(instances, cache, EngineConfig::default().tick)
+}
+
+/// The same with another tick.
+pub(crate) fn engine_with(
+    instances: u32,
+    cache: CacheLocation,
+    tick: Duration,
+) -> Result<Engine, BenchError> {
     let config = EngineConfig {
         pool_instances_max: instances,
         cache,
+        tick,
         ..EngineConfig::default()
     };
     Engine::new(config).or_failed("making an engine")
@@ -124,7 +191,7 @@ pub(crate) async fn start_system(engine: Engine, short_road: bool) -> Result<Sys
     config.short_road = short_road;
     config.intensity = RestartIntensity {
         max: 1_000_000,
-        within: std::time::Duration::from_millis(1),
+        within: Duration::from_millis(1),
     };
     System::start(config).await.or_failed("starting a system")
 }
@@ -135,6 +202,16 @@ pub(crate) fn template(
     name: &str,
     links: &[&str],
 ) -> Result<InstanceTemplate, BenchError> {
+    let spec = linked(
+        name,
+        links,
+        Grants::default(),
+        LimitClass::Standard.limits(),
+    );
+    InstanceTemplate::link(component, spec).or_failed("linking a guest")
+}
+
+pub(crate) fn linked(name: &str, links: &[&str], grants: Grants, limits: Limits) -> TemplateSpec {
     let links = links
         .iter()
         .map(|interface| LinkedImport {
@@ -142,13 +219,12 @@ pub(crate) fn template(
             error_as: None,
         })
         .collect();
-    let spec = TemplateSpec {
+    TemplateSpec {
         name: name.to_owned(),
-        grants: Grants::default(),
-        limits: LimitClass::Standard.limits(),
+        grants,
+        limits,
         links,
-    };
-    InstanceTemplate::link(component, spec).or_failed("linking a guest")
+    }
 }
 
 pub(crate) fn address(text: &str) -> Result<ActorAddress, BenchError> {

@@ -17,10 +17,16 @@ use super::options::escaped;
 use super::resolving::Resolving;
 use crate::address::ActorAddress;
 use crate::mailbox::MailboxConfig;
-use crate::manifest::{ComponentSpec, FindingKind, MailboxSpec, SizeText};
-use crate::supervisor::ChildSpec;
+use crate::manifest::{ComponentSpec, FindingKind, MailboxSpec, SizeText, suggest};
+use crate::passivation::Passivation;
+use crate::supervisor::{ChildSpec, REPLICAS_MAX};
 
 const INIT: &str = "airssys:actor/init#init";
+const DOWN: &str = "airssys:signals/down#handle-down";
+const STATE: [&str; 2] = [
+    "airssys:actor/state#snapshot",
+    "airssys:actor/state#restore",
+];
 
 /// A component whose file could be loaded.
 pub(super) struct Loaded<'a> {
@@ -135,6 +141,9 @@ pub(super) fn link(
 ) -> Option<ResolvedComponent> {
     let config = config(resolving, name, loaded, set);
     let mailbox = mailbox(resolving, loaded.spec.mailbox.as_ref());
+    monitors(resolving, name, loaded);
+    let replicas = replicas(resolving, loaded.spec.replicas.as_ref());
+    let passivation = passivation(resolving, name, loaded);
     let (imports, links): (Vec<_>, Vec<_>) = linked
         .into_iter()
         .map(|linked| (linked.import, linked.link))
@@ -157,9 +166,17 @@ pub(super) fn link(
     for link in links {
         child = child.link(link?);
     }
+    for monitored in &loaded.spec.monitors {
+        let address = application?.join(monitored.get_ref()).ok()?;
+        child = child.monitor(address);
+    }
     child.restart = loaded.spec.restart.unwrap_or(child.restart);
     child.shutdown = loaded.spec.shutdown.unwrap_or(child.shutdown);
     child.mailbox = mailbox;
+    child.replicas = replicas;
+    if let Some(passivation) = passivation {
+        child = child.passivate(passivation);
+    }
     Some(ResolvedComponent {
         name: name.to_owned(),
         file: loaded.file.clone(),
@@ -255,6 +272,74 @@ fn config(
         }
     }
     config.into_iter().collect()
+}
+
+/// What is monitored has to be there, and somebody has to listen.
+fn monitors(resolving: &mut Resolving<'_>, name: &str, loaded: &Loaded<'_>) {
+    for monitored in &loaded.spec.monitors {
+        let whom = escaped(monitored.get_ref());
+        if !resolving.is_component(monitored.get_ref()) {
+            let what = format!("`{name}` monitors `{whom}`, and there is no such component");
+            let help = suggest(
+                monitored.get_ref(),
+                "components",
+                resolving.component_names(),
+            );
+            resolving.find_at(monitored, FindingKind::UnknownActor, what, Some(help));
+        }
+        if loaded.component.surface().export(DOWN).is_err() {
+            let what =
+                format!("`{name}` monitors `{whom}`, and does not export `airssys:signals/down`");
+            let help =
+                "nothing would be told: take it out, or let the component export that interface";
+            let help = Some(help.to_owned());
+            resolving.find_at(monitored, FindingKind::UnknownFunction, what, help);
+        }
+    }
+}
+
+fn replicas(resolving: &mut Resolving<'_>, asked: Option<&Spanned<u32>>) -> u32 {
+    let Some(asked) = asked else { return 1 };
+    let replicas = *asked.get_ref();
+    if replicas == 0 || replicas > REPLICAS_MAX {
+        let what = "there cannot be so many replicas".to_owned();
+        let help = format!("use 1 to {REPLICAS_MAX}");
+        resolving.find_at(asked, FindingKind::BadValue, what, Some(help));
+        return 1;
+    }
+    replicas
+}
+
+/// When it gives up its instance, if there is a way to bring it back.
+fn passivation(
+    resolving: &mut Resolving<'_>,
+    name: &str,
+    loaded: &Loaded<'_>,
+) -> Option<Passivation> {
+    let after = loaded.spec.passivate_after.as_ref()?;
+    let stateless = loaded.spec.stateless;
+    let surface = loaded.component.surface();
+    if !stateless && STATE.iter().any(|path| surface.export(path).is_err()) {
+        let what = format!(
+            "`{name}` is to give up its instance when idle, and does not export `airssys:actor/state`"
+        );
+        let help = "let the component export that interface, or say `stateless = true`".to_owned();
+        resolving.find_at(after, FindingKind::UnknownFunction, what, Some(help));
+    }
+    if loaded
+        .spec
+        .replicas
+        .as_ref()
+        .is_some_and(|replicas| *replicas.get_ref() > 1)
+    {
+        let what = format!("`{name}` has replicas, which do not give up their instances");
+        let help = "leave out `passivate-after`, or `replicas`".to_owned();
+        resolving.find_at(after, FindingKind::BadValue, what, Some(help));
+    }
+    Some(Passivation {
+        stateless,
+        ..Passivation::new(after.get_ref().0)
+    })
 }
 
 fn mailbox(resolving: &mut Resolving<'_>, spec: Option<&MailboxSpec>) -> MailboxConfig {

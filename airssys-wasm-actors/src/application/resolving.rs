@@ -12,6 +12,7 @@ use airssys_wasm::{Component, Engine, Surface};
 use toml::Spanned;
 
 use super::components::Loaded;
+use super::options::escaped;
 use super::options::{self, ResolveOptions, SetValues};
 use super::{Application, Loading, ResolvedComponent, asking, components, links, order, sources};
 use crate::address::ActorAddress;
@@ -123,9 +124,9 @@ impl<'a> Resolving<'a> {
         Ok(Application {
             description: self.spec.tables.application.description.clone(),
             supervision: SupervisorSpec {
-                address,
                 strategy,
                 intensity,
+                ..SupervisorSpec::new(address)
             },
             components,
             sources,
@@ -201,6 +202,7 @@ impl<'a> Resolving<'a> {
             if let Some(loading) = &self.options.loading {
                 loading(Loading::Begin { name, index, count });
             }
+            tracing::debug!(component = name, file = %escaped(component.file.get_ref()), "loading");
             loaded.insert(name, components::load(self, component));
         }
         if let Some(loading) = &self.options.loading {

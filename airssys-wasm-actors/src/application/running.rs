@@ -15,10 +15,6 @@ use crate::source::{ReasonGroup, SourceCounts, SourceError, SourceState};
 use crate::supervisor::{StopReport, Supervisor};
 use crate::system::System;
 
-/// How often mailboxes are looked at once all sources have ended. They are empty by then but for casts between
-/// components, and nothing else tells.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
-
 /// How long a supervisor that is ending is waited for, to tell its end from that of one source.
 const ENDING_WITHIN: Duration = Duration::from_secs(10);
 
@@ -116,10 +112,17 @@ impl RunningApplication {
             biased;
             reason = self.supervisor.ended() => {
                 self.settled().await;
-                Err(self.ended(reason))
+                Err(self.ended_by(reason))
             }
             finished = self.drained() => finished,
         }
+    }
+
+    /// Waits until the application has ended itself, or was stopped: also when every source has ended before.
+    pub async fn ended(&self) -> ApplicationEnded {
+        let reason = self.supervisor.ended().await;
+        self.settled().await;
+        self.ended_by(reason)
     }
 
     async fn drained(&self) -> Result<(), ApplicationEnded> {
@@ -134,16 +137,19 @@ impl RunningApplication {
                 failed = Some((address, why));
             }
         }
-        while self.actors.iter().any(|actor| actor.status().queued > 0) {
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
+        self.emptied().await;
         let Some((source_address, why)) = failed else {
+            // The last of what a source sends fails at once when the supervisor gives up; the source can be through
+            // before it is stopped.
+            if self.supervisor.is_ending() {
+                return Err(self.ended_by(self.supervisor.ended().await));
+            }
             return Ok(());
         };
         if matches!(*why, SourceError::Stopped)
             && let Ok(reason) = tokio::time::timeout(ENDING_WITHIN, self.supervisor.ended()).await
         {
-            return Err(self.ended(reason));
+            return Err(self.ended_by(reason));
         }
         Err(ApplicationEnded::Source {
             source_address: source_address.clone(),
@@ -151,7 +157,28 @@ impl RunningApplication {
         })
     }
 
-    fn ended(&self, reason: ExitReason) -> ApplicationEnded {
+    /// Waits until every mailbox is empty. Only casts between components are left by then. One that moves on while
+    /// the mailboxes are looked at, from one not seen yet to one already seen, has been counted: then all are looked
+    /// at again.
+    async fn emptied(&self) {
+        loop {
+            let before = self.accepted();
+            for actor in &self.actors {
+                actor.emptied().await;
+            }
+            if self.accepted() == before {
+                return;
+            }
+        }
+    }
+
+    /// Messages ever sent to its actors.
+    fn accepted(&self) -> u64 {
+        let counters = self.actors.iter().map(ActorRef::counters);
+        counters.map(|one| one.calls + one.casts).sum()
+    }
+
+    fn ended_by(&self, reason: ExitReason) -> ApplicationEnded {
         ApplicationEnded::Supervisor {
             name: self.supervisor.address().clone(),
             reason,

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use airssys_wasm::{FunctionType, Surface, WitType};
+use toml::Spanned;
 
 use super::options::escaped;
 use super::resolving::Resolving;
 use crate::address::ActorAddress;
 use crate::mailbox::MailboxConfig;
-use crate::manifest::{FindingKind, SourceFormat, SourceSpec, in_order, suggest};
+use crate::manifest::{FindingKind, SizeText, SourceFormat, SourceSpec, in_order, suggest};
 use crate::reference::function_path;
 use crate::source::{Cutting, Feed, Input, Shape, SourcePlan};
 
@@ -125,12 +126,44 @@ fn cutting(resolving: &mut Resolving<'_>, spec: &SourceSpec) -> Cutting {
             );
         }
     }
-    let item_bytes_max = spec.item_bytes.map_or(ITEM_BYTES_DEFAULT, |size| size.0);
     Cutting {
         format: spec.format,
         items,
-        item_bytes_max,
+        item_bytes_max: item_bytes(resolving, spec),
     }
+}
+
+/// The largest item. One that the target's mailbox could never take is refused here, not item by item.
+fn item_bytes(resolving: &mut Resolving<'_>, spec: &SourceSpec) -> u64 {
+    let target = spec.to.get_ref();
+    let mailbox = resolving
+        .spec
+        .tables
+        .components
+        .get(target.as_str())
+        .and_then(|component| component.mailbox.as_ref());
+    let default = MailboxConfig::default();
+    let bytes =
+        |size: Option<&Spanned<SizeText>>, other| size.map_or(other, |size| size.get_ref().0);
+    let message = bytes(
+        mailbox.and_then(|mailbox| mailbox.message_bytes.as_ref()),
+        default.message_bytes_max,
+    );
+    let Some(given) = &spec.item_bytes else {
+        return message.min(ITEM_BYTES_DEFAULT);
+    };
+    let item = given.get_ref().0;
+    if item > message {
+        let what = format!(
+            "an item of {item} bytes does not fit the mailbox of `{}`, which takes messages of {message}",
+            escaped(target)
+        );
+        let help = format!(
+            "set `message-bytes` of its `mailbox` to {item} at least, or `item-bytes` to {message} at most"
+        );
+        resolving.find_at(given, FindingKind::BadValue, what, Some(help));
+    }
+    item
 }
 
 fn in_flight(resolving: &mut Resolving<'_>, spec: &SourceSpec) -> u32 {

@@ -5,9 +5,9 @@
 //! Reserving and releasing cost one compare-and-swap each and never block; a sender that wants to
 //! wait for room does so in [`Budget::reserve`], woken by a release.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use tokio::sync::Notify;
+
+use crate::sync::{AtomicU64, Ordering, spin_loop, yield_now};
 
 /// Bytes are counted in units of this many, rounded up.
 const UNIT_BYTES: u64 = 64;
@@ -65,14 +65,77 @@ impl Budget {
         self.messages_max > 0 && u64::from(units) <= self.units_max
     }
 
+    /// Whether a message of `units` would fit once so many messages of `freed` units in all are done.
+    pub(crate) fn would_fit(&self, units: u32, messages: u32, freed: u64) -> bool {
+        let word = self.word.load(Ordering::Relaxed);
+        let held = ((word & MESSAGES) >> MESSAGES_SHIFT).saturating_sub(u64::from(messages));
+        let held_units = (word & UNITS).saturating_sub(freed);
+        held < self.messages_max && held_units + u64::from(units) <= self.units_max
+    }
+
     /// Reserves room for one message and announces its push; [`Budget::pushed`] must follow.
     pub(crate) fn try_reserve(&self, units: u32) -> Result<(), NoRoom> {
         self.reserve_or(units, PUSH, false)
     }
 
+    /// Reserves room for a message of each of `units` and announces one push for all of them; one [`Budget::pushed`]
+    /// must follow.
+    pub(crate) fn try_reserve_all(&self, units: &[u32]) -> Result<(), NoRoom> {
+        let messages = u64::try_from(units.len()).unwrap_or(u64::MAX);
+        let sum = units
+            .iter()
+            .fold(0_u64, |sum, units| sum.saturating_add(u64::from(*units)));
+        let mut word = self.word.load(Ordering::Relaxed);
+        loop {
+            if word & CLOSED != 0 {
+                return Err(NoRoom::Closed);
+            }
+            let messages_now = (word & MESSAGES) >> MESSAGES_SHIFT;
+            if messages > self.messages_max.saturating_sub(messages_now)
+                || sum > self.units_max.saturating_sub(word & UNITS)
+                || word & PUSHES == PUSHES
+            {
+                return Err(NoRoom::Full);
+            }
+            let next = word + messages * MESSAGE + sum + PUSH;
+            match self
+                .word
+                .compare_exchange_weak(word, next, Ordering::AcqRel, Ordering::Relaxed)
+            {
+                Ok(_) => return Ok(()),
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    /// Charges a message that has begun without a reservation; returns the units to release, or `None` if it
+    /// cannot be counted. This may exceed the budget by what is in hand: a message that has begun is not refused.
+    pub(crate) fn charge(&self, units: u32) -> Option<u32> {
+        let mut word = self.word.load(Ordering::Relaxed);
+        loop {
+            let units = u64::from(units).min(UNITS - (word & UNITS));
+            if word & MESSAGES == MESSAGES || units == 0 {
+                return None;
+            }
+            let next = word + MESSAGE + units;
+            match self
+                .word
+                .compare_exchange_weak(word, next, Ordering::AcqRel, Ordering::Relaxed)
+            {
+                Ok(_) => return Some(u32::try_from(units).unwrap_or(u32::MAX)),
+                Err(now) => word = now,
+            }
+        }
+    }
+
     /// Reserves room for a message that is not pushed but handled at once.
     pub(crate) fn try_reserve_now(&self, units: u32) -> Result<(), NoRoom> {
         self.reserve_or(units, 0, false)
+    }
+
+    /// Whether nothing is accepted any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.word.load(Ordering::Acquire) & CLOSED != 0
     }
 
     fn reserve_or(&self, units: u32, push: u64, mark_blocked: bool) -> Result<(), NoRoom> {
@@ -96,6 +159,32 @@ impl Budget {
             {
                 Ok(_) if fits => return Ok(()),
                 Ok(_) => return Err(NoRoom::Full),
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    /// Announces a push that takes no room: a signal's. [`Budget::pushed`] must follow. Returns whether it may
+    /// be pushed: not once the mailbox is closed.
+    pub(crate) fn announce(&self) -> bool {
+        let mut word = self.word.load(Ordering::Relaxed);
+        loop {
+            if word & CLOSED != 0 {
+                return false;
+            }
+            // The count of pushes is full: one of them is over after a few instructions.
+            if word & PUSHES == PUSHES {
+                yield_now();
+                word = self.word.load(Ordering::Relaxed);
+                continue;
+            }
+            match self.word.compare_exchange_weak(
+                word,
+                word + PUSH,
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return true,
                 Err(now) => word = now,
             }
         }
@@ -131,6 +220,21 @@ impl Budget {
         }
     }
 
+    /// Waits until no message is accepted and unfinished. It waits as a blocked sender does, so that a release looks
+    /// for no more than it does for them.
+    pub(crate) async fn emptied(&self) {
+        loop {
+            let notified = self.room.notified();
+            tokio::pin!(notified);
+            // Registered before the bit is set, as above. A bit that is left set costs one release one look.
+            notified.as_mut().enable();
+            if self.word.fetch_or(BLOCKED, Ordering::AcqRel) & MESSAGES == 0 {
+                return;
+            }
+            notified.await;
+        }
+    }
+
     /// Closes: no reservation succeeds any more, blocked senders fail, and on return every push
     /// that had been announced is in the queue. Returns whether this call closed it.
     pub(crate) fn close(&self) -> bool {
@@ -141,12 +245,17 @@ impl Budget {
         while self.word.load(Ordering::Acquire) & PUSHES != 0 {
             spins += 1;
             if spins < 64 {
-                std::hint::spin_loop();
+                spin_loop();
             } else {
-                std::thread::yield_now();
+                yield_now();
             }
         }
         before & CLOSED == 0
+    }
+
+    /// Accepts again. Nobody is closing it meanwhile.
+    pub(crate) fn reopen(&self) {
+        self.word.fetch_and(!CLOSED, Ordering::AcqRel);
     }
 
     /// Messages accepted and not finished, and their bytes, rounded up.
@@ -180,6 +289,26 @@ mod tests {
     }
 
     #[test]
+    fn what_has_begun_is_charged_also_when_there_is_no_room() {
+        let budget = Budget::new(1, 10 * UNIT_BYTES);
+        assert_eq!(budget.try_reserve(10), Ok(()));
+        budget.pushed();
+        assert_eq!(budget.charge(7), Some(7));
+        assert_eq!(budget.usage(), (2, 17 * UNIT_BYTES));
+        assert_eq!(budget.try_reserve(1), Err(NoRoom::Full));
+        budget.release(7);
+        budget.release(10);
+        assert_eq!(budget.usage(), (0, 0));
+        // Neither field runs over into the next.
+        let full = Budget::new(DEPTH_LIMIT, BYTES_LIMIT);
+        full.word
+            .store(MESSAGES - MESSAGE + UNITS - 1, Ordering::Relaxed);
+        assert_eq!(full.charge(7), Some(1));
+        assert_eq!(full.charge(7), None);
+        assert_eq!(full.usage(), (DEPTH_LIMIT, BYTES_LIMIT));
+    }
+
+    #[test]
     fn a_message_larger_than_can_be_counted_is_charged_the_most() {
         assert_eq!(u64::from(units_of(u64::MAX)), UNITS);
         assert!(!Budget::new(1, 1 << 20).could_hold(units_of(u64::MAX)));
@@ -198,6 +327,28 @@ mod tests {
         assert!(!waiting.is_finished());
         budget.release(1);
         assert_eq!(waiting.await.unwrap(), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_for_the_last_message_hears_of_it_and_of_no_other() {
+        let budget = Arc::new(Budget::new(10, 1 << 20));
+        budget.emptied().await;
+        for _ in 0..3 {
+            budget.try_reserve(1).unwrap();
+            budget.pushed();
+        }
+        let waiting = tokio::spawn({
+            let budget = Arc::clone(&budget);
+            async move { budget.emptied().await }
+        });
+        for _ in 0..2 {
+            tokio::task::yield_now().await;
+            budget.release(1);
+        }
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        budget.release(1);
+        waiting.await.unwrap();
     }
 
     #[tokio::test]

@@ -7,15 +7,13 @@
 //! idle → busy edge. No wake-up is lost and none is sent twice.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::task::{Context, Poll};
 
-use futures_util::task::AtomicWaker;
-use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::envelope::Envelope;
 use crate::health::ChildHealth;
+use crate::sync::{AtomicBool, AtomicWaker, Mutex, Ordering, fence};
 
 /// What is asked of an actor beside its messages, between two of them.
 pub(crate) enum Control {
@@ -23,6 +21,10 @@ pub(crate) enum Control {
     Stop,
     /// Say how you are.
     Health(oneshot::Sender<ChildHealth>),
+    /// Destroy the resources nobody holds any more.
+    Release,
+    /// Give up the instance, if nothing speaks against it.
+    Passivate,
 }
 
 /// One replica's lane.

@@ -9,7 +9,9 @@ use airssys_wasm::{ExportId, IntoArgs, Value};
 
 use super::*;
 use crate::envelope::CallContext;
+use crate::exit::ExitReason;
 use crate::reply::ReplyCell;
+use crate::signal::{Exit, Posted, Signal, SignalPermit};
 use crate::slot::{Slot, testing};
 
 fn export(slot: &Slot) -> ExportId {
@@ -121,6 +123,34 @@ fn drop_oldest_makes_room_and_fails_an_evicted_call() {
 }
 
 #[test]
+fn drop_oldest_drops_nothing_where_that_would_not_make_room() {
+    let slot = testing::slot(MailboxConfig {
+        bytes_max: 100_000,
+        ..config(100, BackpressureStrategy::DropOldest)
+    });
+    let large = |bytes: usize| {
+        let args = (vec![0_u8; bytes],).into_args();
+        let context = CallContext::default();
+        Envelope::cast(Arc::clone(&slot), None, export(&slot), args, context)
+    };
+    slot.mailbox().push(large(80_000)).ok().unwrap();
+    let Some(Next::Message(in_hand)) = slot.mailbox().take_next(slot.lane()) else {
+        panic!("the message was not there");
+    };
+    for n in 0..3 {
+        slot.mailbox().push(cast(&slot, n)).ok().unwrap();
+    }
+    let Err(Refusal::Full(refused)) = slot.mailbox().push(large(40_000)) else {
+        panic!("it cannot fit while the other is being handled");
+    };
+    refused.recall();
+    assert_eq!(slot.counters().read().dead_letters, 0);
+    in_hand.finish(Ok(Args::new()));
+    assert_eq!(take_all(&slot), [0, 1, 2]);
+    assert_eq!(slot.mailbox().usage(), (0, 0));
+}
+
+#[test]
 fn a_message_over_the_limit_is_refused_at_once_and_handed_back() {
     let limits = MailboxConfig {
         message_bytes_max: 1_000,
@@ -158,6 +188,28 @@ fn a_message_put_back_comes_first() {
     slot.lane().end();
     slot.lane().begin();
     assert_eq!(take_all(&slot), [0, 1, 2]);
+}
+
+/// A signal holds no permit of the mailbox, and is found all the same by a drain that is about to sleep.
+#[test]
+fn a_signal_keeps_a_drain_awake() {
+    let slot = testing::slot(config(1, BackpressureStrategy::Error));
+    let posted = Posted {
+        signal: Signal::Exit(Exit {
+            from: slot.address().clone(),
+            incarnation: 1,
+            reason: ExitReason::Shutdown,
+        }),
+        subject: slot.id(),
+        permit: SignalPermit::link(&slot).unwrap(),
+    };
+    slot.lane().busy();
+    assert!(slot.mailbox().take_next(slot.lane()).is_none());
+    let signal = Envelope::signal(Arc::clone(&slot), Box::new(posted));
+    slot.mailbox().push_signal(signal);
+    assert!(!slot.mailbox().settle(slot.lane()));
+    let next = slot.mailbox().take_next(slot.lane());
+    assert!(matches!(next, Some(Next::Message(signal)) if signal.is_signal()));
 }
 
 /// Race b: with senders on other threads and two lanes, every message is taken, whichever moment a

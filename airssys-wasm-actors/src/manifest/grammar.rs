@@ -97,6 +97,8 @@ words! {
     }
     strategy(Strategy) "which children restart together" {
         "one-for-one" => Strategy::OneForOne,
+        "one-for-all" => Strategy::OneForAll,
+        "rest-for-one" => Strategy::RestForOne,
     }
     restart_word(RestartPolicy) "when the actor is restarted" {
         "permanent" => RestartPolicy::Permanent,

@@ -90,6 +90,16 @@ pub struct ComponentSpec {
     pub links: Vec<LinkSpec>,
     /// The limits of its mailbox.
     pub mailbox: Option<MailboxSpec>,
+    /// Components whose ends it is told.
+    #[serde(default)]
+    pub monitors: Vec<Spanned<String>>,
+    /// How many of it drain its mailbox; 1 if not said.
+    pub replicas: Option<Spanned<u32>>,
+    /// How long it is idle before it gives up its instance.
+    pub passivate_after: Option<Spanned<DurationText>>,
+    /// A new instance of it is as good as the one before.
+    #[serde(default)]
+    pub stateless: bool,
     /// When it is restarted; permanent if not said.
     #[serde(default, deserialize_with = "grammar::restart")]
     pub restart: Option<RestartPolicy>,
@@ -173,7 +183,7 @@ pub struct SourceSpec {
     /// Most items sent and not yet answered.
     pub in_flight: Option<Spanned<u32>>,
     /// Largest item.
-    pub item_bytes: Option<SizeText>,
+    pub item_bytes: Option<Spanned<SizeText>>,
     /// How long an answer is waited for.
     pub reply_within: Option<DurationText>,
 }

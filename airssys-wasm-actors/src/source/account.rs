@@ -30,6 +30,16 @@ pub(crate) enum Outcome {
     Failed { kind: String, message: String },
 }
 
+impl Outcome {
+    /// `ok`, or the name of what went wrong.
+    pub(crate) fn kind(&self) -> &str {
+        match self {
+            Self::Ok => "ok",
+            Self::Rejected { kind, .. } | Self::Failed { kind, .. } => kind,
+        }
+    }
+}
+
 /// Items that were not counted, for one kind of reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ReasonGroup {

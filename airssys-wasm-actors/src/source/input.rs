@@ -173,8 +173,69 @@ fn cut(input: &Input, cutting: &Cutting, sink: Sink<'_>) -> Result<ControlFlow<S
         })?),
         Input::Stdin => Box::new(io::stdin()),
     };
+    let reader = without_mark(reader).map_err(|source| SourceError::Read { after: 0, source })?;
     match cutting.format {
         SourceFormat::Json => json::read(reader, &cutting.items, cutting.item_bytes_max, sink),
         SourceFormat::Lines => lines::read(reader, cutting.item_bytes_max, sink),
+    }
+}
+
+/// What some editors and exports write before UTF-8 text; it says nothing, and is no part of an item.
+const MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// The input without a byte-order mark. It is looked at byte by byte: the first item of a pipe may be shorter than a
+/// mark.
+fn without_mark(mut reader: Box<dyn Read>) -> io::Result<Box<dyn Read>> {
+    let mut seen = Vec::with_capacity(MARK.len());
+    while seen.len() < MARK.len() && MARK.starts_with(&seen) {
+        if reader.by_ref().take(1).read_to_end(&mut seen)? == 0 {
+            break;
+        }
+    }
+    if seen == MARK {
+        return Ok(reader);
+    }
+    Ok(Box::new(io::Cursor::new(seen).chain(reader)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_whole_mark_at_the_very_beginning_is_left_out() {
+        for (bytes, rest) in [
+            (b"\xef\xbb\xbfa".as_slice(), b"a".as_slice()),
+            (b"\xef\xbb\xbf\xef\xbb\xbf", b"\xef\xbb\xbf"),
+            (b"a\xef\xbb\xbf", b"a\xef\xbb\xbf"),
+            (b"\xef\xbba", b"\xef\xbba"),
+            (b"\xef", b"\xef"),
+            (b"", b""),
+            (b"\xef\xbb\xbf", b""),
+        ] {
+            let mut read = Vec::new();
+            let mut without = without_mark(Box::new(bytes)).unwrap();
+            without.read_to_end(&mut read).unwrap();
+            assert_eq!(read, rest, "{bytes:?}");
+        }
+    }
+
+    /// Gives one byte, and then would block for ever.
+    struct Typed(bool);
+
+    impl Read for Typed {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            assert!(!std::mem::replace(&mut self.0, true), "it waited for more");
+            buffer[0] = b'7';
+            Ok(1)
+        }
+    }
+
+    #[test]
+    fn one_byte_that_begins_no_mark_is_enough() {
+        let mut first = [0; 1];
+        let mut reader = without_mark(Box::new(Typed(false))).unwrap();
+        reader.read_exact(&mut first).unwrap();
+        assert_eq!(&first, b"7");
     }
 }

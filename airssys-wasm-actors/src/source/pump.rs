@@ -103,9 +103,14 @@ pub(super) async fn run(
                 stopping.reset();
             }
             Some(done) = calls.next(), if !calls.is_empty() => match done {
-                Done::NoRoom(item) => refused.push_back(item),
+                Done::NoRoom(item) => {
+                    tracing::trace!(item = item.sent.number(), "no room yet");
+                    refused.push_back(item);
+                }
                 Done::Answered(sent, answer) => {
-                    sent.close(feed.outcome(answer));
+                    let outcome = feed.outcome(answer);
+                    tracing::trace!(item = sent.number(), outcome = outcome.kind(), "answered");
+                    sent.close(outcome);
                     if let Some(item) = refused.pop_front() {
                         calls.push(send(feed, target, item));
                     }
@@ -147,6 +152,7 @@ async fn send(feed: &Feed, target: &ActorFunction, item: Item) -> Done {
         within: feed.reply_within,
         ..CallOptions::default()
     };
+    tracing::trace!(item = sent.number(), bytes = text.len(), "sent");
     let mut call = pin!(target.call_with(args, options));
     let first = poll_fn(|cx| match call.as_mut().poll(cx) {
         Poll::Ready(answer) => Poll::Ready(Some(answer)),

@@ -8,21 +8,31 @@ use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::time::Duration;
 
 use airssys_wasm::{InstanceTemplate, Surface, WitError};
 use futures_util::FutureExt;
 
 use crate::address::ActorAddress;
-use crate::component::{ComponentBehaviour, ComponentStart, Hooks};
+use crate::component::{ComponentStart, Hooks, LiveComponent, Origin};
 use crate::drain::{Behaviour, ExitGuard, or_killed};
 use crate::exit::ExitReason;
+use crate::health::HealthCheck;
 use crate::host;
 use crate::link::{Link, LinkTargets};
 use crate::mailbox::MailboxConfig;
 use crate::native::{Actor, NativeBehaviour};
+use crate::passivation::{ComponentBehaviour, Passivation};
 use crate::slot::Slot;
-use crate::supervisor::{ExitSink, RestartPolicy};
+use crate::supervisor::spec::{Backoff, SupervisorSpec};
+use crate::supervisor::{ExitSink, Record, RestartPolicy};
+
+/// Most replicas that drain one mailbox: an enqueue looks for an idle one among all.
+pub const REPLICAS_MAX: u32 = 64;
+
+/// How long a child may take to start, unless it says otherwise.
+const START_WITHIN_DEFAULT: Duration = Duration::from_secs(30);
 
 /// How a child is asked to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -55,6 +65,19 @@ pub struct ChildSpec {
     pub shutdown: ShutdownPolicy,
     /// The limits of its mailbox, which outlives its restarts.
     pub mailbox: MailboxConfig,
+    /// Whether its end by itself may end its supervisor, as that one's auto-shutdown says.
+    pub significant: bool,
+    /// How long a restart waits. Default `None`, as in OTP: not at all.
+    pub backoff: Option<Backoff>,
+    /// How it is asked how it is, if it is an actor. Default `None`: it is not.
+    pub health: Option<HealthCheck>,
+    /// How long it may take to start: instantiation and `init`, or `pre_start`. Default 30 s. Not for supervisors,
+    /// whose children have theirs.
+    pub start_within: Duration,
+    /// How many of it drain the mailbox, each an actor of its own under `address/0`, `address/1` and so on, which is
+    /// restarted by itself. With more than one, the order of messages is not promised. Default 1; at most
+    /// [`REPLICAS_MAX`].
+    pub replicas: u32,
 }
 
 /// What a child is.
@@ -65,6 +88,16 @@ pub enum Start {
     Component(ComponentStart),
     /// A native actor.
     Native(NativeStart),
+    /// A supervisor with children of its own.
+    Supervisor(SupervisorStart),
+}
+
+/// How a supervisor is made, any number of times.
+#[derive(Clone)]
+pub struct SupervisorStart {
+    spec: Arc<SupervisorSpec>,
+    /// Nobody calls it.
+    surface: Arc<Surface>,
 }
 
 type Starting = Pin<Box<dyn Future<Output = Result<(), ExitReason>> + Send>>;
@@ -86,6 +119,8 @@ impl ChildSpec {
             template,
             config: Vec::new(),
             links: Vec::new(),
+            monitors: Vec::new(),
+            passivate: None,
         };
         Self::new(address, Start::Component(start))
     }
@@ -111,13 +146,40 @@ impl ChildSpec {
         Self::new(address, Start::Native(NativeStart { surface, factory }))
     }
 
+    /// A child that is a supervisor: permanent, and it has as long to shut down as its children take.
+    #[must_use]
+    pub fn supervisor(spec: SupervisorSpec) -> Self {
+        let start = Start::Supervisor(SupervisorStart {
+            spec: Arc::new(spec.clone()),
+            surface: Arc::default(),
+        });
+        Self {
+            shutdown: ShutdownPolicy::Infinity,
+            ..Self::new(spec.address, start)
+        }
+    }
+
+    /// What it is made of, if it is a supervisor.
+    #[must_use]
+    pub fn as_supervisor(&self) -> Option<&SupervisorSpec> {
+        match &self.start {
+            Start::Supervisor(start) => Some(&start.spec),
+            _ => None,
+        }
+    }
+
     fn new(address: ActorAddress, start: Start) -> Self {
         Self {
             address,
             start,
             restart: RestartPolicy::default(),
             shutdown: ShutdownPolicy::default(),
+            significant: false,
+            backoff: None,
+            health: None,
+            start_within: START_WITHIN_DEFAULT,
             mailbox: MailboxConfig::default(),
+            replicas: 1,
         }
     }
 
@@ -126,6 +188,15 @@ impl ChildSpec {
     pub fn link(mut self, link: Link) -> Self {
         if let Start::Component(start) = &mut self.start {
             start.links.push(link);
+        }
+        self
+    }
+
+    /// Adds an actor whose ends a component is told; native actors call [`Context::monitor`](crate::Context::monitor).
+    #[must_use]
+    pub fn monitor(mut self, address: ActorAddress) -> Self {
+        if let Start::Component(start) = &mut self.start {
+            start.monitors.push(address);
         }
         self
     }
@@ -147,23 +218,129 @@ impl ChildSpec {
         match &self.start {
             Start::Component(start) => Ok(start.template.surface()),
             Start::Native(start) => start.surface.as_ref(),
+            Start::Supervisor(start) => Ok(&start.surface),
+        }
+    }
+
+    /// It is started again after every exit.
+    #[must_use]
+    pub fn restart_permanent(mut self) -> Self {
+        self.restart = RestartPolicy::Permanent;
+        self
+    }
+
+    /// It is started again after abnormal exits.
+    #[must_use]
+    pub fn restart_transient(mut self) -> Self {
+        self.restart = RestartPolicy::Transient;
+        self
+    }
+
+    /// It is never started again.
+    #[must_use]
+    pub fn restart_temporary(mut self) -> Self {
+        self.restart = RestartPolicy::Temporary;
+        self
+    }
+
+    /// It has so long to end when it is asked; then it is killed.
+    #[must_use]
+    pub fn shutdown_graceful(mut self, time: Duration) -> Self {
+        self.shutdown = ShutdownPolicy::Timeout(time);
+        self
+    }
+
+    /// It is killed instead of asked.
+    #[must_use]
+    pub fn shutdown_brutal(mut self) -> Self {
+        self.shutdown = ShutdownPolicy::Brutal;
+        self
+    }
+
+    /// It has as long to end as it takes.
+    #[must_use]
+    pub fn shutdown_infinity(mut self) -> Self {
+        self.shutdown = ShutdownPolicy::Infinity;
+        self
+    }
+
+    /// Its end by itself may end its supervisor.
+    #[must_use]
+    pub fn significant(mut self) -> Self {
+        self.significant = true;
+        self
+    }
+
+    /// It is asked how it is.
+    #[must_use]
+    pub fn health(mut self, check: HealthCheck) -> Self {
+        self.health = Some(check);
+        self
+    }
+
+    /// Its restarts wait.
+    #[must_use]
+    pub fn backoff(mut self, backoff: Backoff) -> Self {
+        self.backoff = Some(backoff);
+        self
+    }
+
+    /// When a component gives up its instance; says nothing to a native actor.
+    #[must_use]
+    pub fn passivate(mut self, passivation: Passivation) -> Self {
+        if let Start::Component(start) = &mut self.start {
+            start.passivate = Some(passivation);
+        }
+        self
+    }
+
+    pub(crate) fn passivation(&self) -> Option<Passivation> {
+        match &self.start {
+            Start::Component(start) => start.passivate,
+            Start::Native(_) | Start::Supervisor(_) => None,
         }
     }
 
     pub(crate) fn links(&self) -> &[Link] {
         match &self.start {
             Start::Component(start) => &start.links,
-            Start::Native(_) => &[],
+            Start::Native(_) | Start::Supervisor(_) => &[],
         }
     }
 }
 
-/// A child whose links are resolved and whose slot is made.
-pub(crate) struct PreparedChild {
+/// A child whose name is registered and whose links are resolved.
+#[derive(Clone)]
+pub(crate) enum PreparedChild {
+    Actor(Arc<PreparedActor>),
+    Supervisor(Arc<PreparedSupervisor>),
+}
+
+/// An actor that can be started, any number of times.
+pub(crate) struct PreparedActor {
     pub(crate) spec: ChildSpec,
     pub(crate) slot: Arc<Slot>,
     pub(crate) targets: Arc<LinkTargets>,
     pub(crate) hooks: Hooks,
+    pub(crate) standing: Arc<Standing>,
+}
+
+/// A supervisor that can be started, any number of times.
+pub(crate) struct PreparedSupervisor {
+    pub(crate) spec: ChildSpec,
+    pub(crate) record: Arc<Record>,
+    pub(crate) standing: Arc<Standing>,
+}
+
+/// What its supervisor knows of a child, beside what the child is.
+#[derive(Default)]
+pub(crate) struct Standing {
+    /// It is there whenever its supervisor is.
+    pub(crate) is_first: bool,
+    /// How often it was the reason for its supervisor to give up.
+    pub(crate) blamed: AtomicU32,
+    /// It waits for its next try to start.
+    pub(crate) restarting: AtomicBool,
 }
 
 /// What the code of a start works with.
@@ -187,39 +364,35 @@ impl StartContext {
 }
 
 /// Starts one incarnation. Every way it can fail ends in one message to the supervisor.
-pub(crate) async fn start(child: Arc<PreparedChild>, incarnation: u64, sink: ExitSink) {
+pub(crate) async fn start(child: Arc<PreparedActor>, incarnation: u64, sink: ExitSink) {
     let context = StartContext {
         slot: Arc::clone(&child.slot),
         incarnation,
         sink: sink.clone(),
     };
-    let starting = AssertUnwindSafe(run_start(&child, context))
-        .catch_unwind()
-        .await;
-    let failed = match starting {
-        Ok(Ok(())) => return,
-        Ok(Err(reason)) => reason,
-        Err(panic) => ExitReason::panicked(&*panic),
+    let starting = AssertUnwindSafe(run_start(&child, context)).catch_unwind();
+    let within = child.spec.start_within;
+    let failed = match tokio::time::timeout(within, starting).await {
+        Ok(Ok(Ok(()))) => return,
+        Ok(Ok(Err(reason))) => reason,
+        Ok(Err(panic)) => ExitReason::panicked(&*panic),
+        Err(_) => ExitReason::start_failed(&format!("not up within {within:?}")),
     };
-    child.slot.ended();
+    let failed = child.slot.ended(failed);
     sink.start_failed(&child.slot, incarnation, failed);
 }
 
-async fn run_start(child: &PreparedChild, context: StartContext) -> Result<(), ExitReason> {
+async fn run_start(child: &Arc<PreparedActor>, context: StartContext) -> Result<(), ExitReason> {
     match &child.spec.start {
-        Start::Component(start) => {
-            let starting = ComponentBehaviour::start(
-                start,
-                &child.targets,
-                child.hooks,
-                &child.slot,
-                context.incarnation,
-            );
-            let behaviour = or_killed(&child.slot, starting)
+        Start::Component(_) => {
+            let starting = LiveComponent::start(child, context.incarnation, Origin::New);
+            let live = or_killed(&child.slot, starting)
                 .await
                 .unwrap_or(Err(ExitReason::Killed))?;
-            context.run(behaviour).await
+            context.run(ComponentBehaviour::Live(live)).await
         }
         Start::Native(start) => (start.factory)(context).await,
+        // It has a record instead, and is started by its parent's actor.
+        Start::Supervisor(_) => Ok(()),
     }
 }

@@ -1,6 +1,6 @@
-//! What a supervisor does about an exit: a pure function over plain data.
+//! Which exits are followed by a restart, and how many are too many: pure functions over plain data.
 //!
-//! Owns the restart policies, the sliding window of restarts, and [`decide`]. Time is passed in.
+//! Owns the restart policies, what they make of an exit ([`restarts`]), and the sliding window. Time is passed in.
 //! The words and the rules are OTP's: permanent always restarts, transient unless the exit was
 //! normal or shutdown, temporary never; killed is abnormal; one restart more than `max` within the
 //! window ends the supervisor.
@@ -69,34 +69,13 @@ impl RestartWindow {
     }
 }
 
-/// What follows an exit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// Start the child again.
-    Restart,
-    /// The child stays down.
-    Remove,
-    /// Too many restarts: stop every child and end.
-    GiveUp,
-}
-
-/// Decides what follows the exit of one child under one-for-one.
-pub fn decide(
-    policy: RestartPolicy,
-    reason: &ExitReason,
-    window: &mut RestartWindow,
-    intensity: RestartIntensity,
-    now: Instant,
-) -> Verdict {
-    let restart = match policy {
+/// Whether a child with this policy is started again after this exit.
+#[must_use]
+pub fn restarts(policy: RestartPolicy, reason: &ExitReason) -> bool {
+    match policy {
         RestartPolicy::Permanent => true,
         RestartPolicy::Transient => !reason.is_normal(),
         RestartPolicy::Temporary => false,
-    };
-    match restart {
-        false => Verdict::Remove,
-        true if window.admit(intensity, now) => Verdict::Restart,
-        true => Verdict::GiveUp,
     }
 }
 
@@ -108,46 +87,28 @@ mod tests {
         Duration::from_secs(n)
     }
 
+    /// S13: every restart type with every kind of exit.
     #[test]
     fn restart_policy_by_exit_reason() {
-        let intensity = RestartIntensity {
-            max: 100,
-            within: second(1),
-        };
         let reasons = [
             (ExitReason::Normal, true),
             (ExitReason::Shutdown, true),
+            // A supervisor that gives up ends with OTP's `shutdown`.
+            (ExitReason::CrashLoop, true),
             (ExitReason::Killed, false),
             (ExitReason::Panicked("x".into()), false),
             (ExitReason::Error("x".into()), false),
             (ExitReason::StartFailed("x".into()), false),
+            (ExitReason::Unhealthy("x".into()), false),
         ];
         for (reason, normal) in reasons {
-            let verdict = |policy| {
-                decide(
-                    policy,
-                    &reason,
-                    &mut RestartWindow::default(),
-                    intensity,
-                    Instant::now(),
-                )
-            };
+            assert!(restarts(RestartPolicy::Permanent, &reason), "{reason}");
             assert_eq!(
-                verdict(RestartPolicy::Permanent),
-                Verdict::Restart,
+                restarts(RestartPolicy::Transient, &reason),
+                !normal,
                 "{reason}"
             );
-            let transient = if normal {
-                Verdict::Remove
-            } else {
-                Verdict::Restart
-            };
-            assert_eq!(verdict(RestartPolicy::Transient), transient, "{reason}");
-            assert_eq!(
-                verdict(RestartPolicy::Temporary),
-                Verdict::Remove,
-                "{reason}"
-            );
+            assert!(!restarts(RestartPolicy::Temporary, &reason), "{reason}");
         }
     }
 

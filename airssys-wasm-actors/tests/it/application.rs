@@ -338,3 +338,32 @@ async fn the_policy_decides_what_a_manifest_may_grant() {
     assert_eq!(application.components()[0].grants, ["log", "random"]);
     system.shutdown().await;
 }
+
+#[tokio::test]
+async fn a_component_has_as_many_replicas_as_the_manifest_says() {
+    let directory = Directory::new("");
+    let system = system().await;
+    let spec = |replicas: &str| {
+        let text = format!(
+            "[application]\nname = \"app\"\n[components.sink]\nfile = \"sink.wasm\"\nreplicas = {replicas}\n"
+        );
+        ApplicationSpec::parse(directory.0.join("airssys.toml"), text).unwrap()
+    };
+    let running = start(&spec("3"), &system).await;
+    let sink = running.actor("sink").unwrap();
+    assert_eq!(sink.replicas().len(), 3);
+    assert_eq!(sink.address().as_str(), "app/sink");
+    assert!(system.whereis(&guests::address("app/sink/2")).is_some());
+    let mut events = system.events();
+    sink.replicas()[1].kill();
+    guests::started(&mut events, &guests::address("app/sink/1"), 1).await;
+    assert_eq!(sink.counters().restarts, 1);
+    assert_eq!(total(sink).await, 0);
+    running.stop().await;
+    for replicas in ["0", "65"] {
+        let refused = spec(replicas).resolve(system.engine(), &ResolveOptions::default());
+        let text = refused.err().unwrap().to_string();
+        assert!(text.contains("use 1 to 64"), "{text}");
+    }
+    system.shutdown().await;
+}

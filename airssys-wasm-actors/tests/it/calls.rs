@@ -5,7 +5,7 @@ use std::time::Duration;
 use airssys_wasm::{IntoArgs, Limits};
 use airssys_wasm_actors::{
     BackpressureStrategy, CallError, CallOptions, ChildSpec, DeadLetterFilter, Link, LinkRefused,
-    MailboxConfig, StartError, StopError,
+    MailboxConfig, SpecError, StartError, StopError,
 };
 
 use crate::guests::{
@@ -114,14 +114,17 @@ async fn a_name_can_be_taken_once() {
     system.spawn(child()).await.unwrap();
     assert!(matches!(
         system.spawn(child()).await,
-        Err(StartError::AddressTaken(_))
+        Err(StartError::AlreadyStarted(_))
     ));
     let two = vec![
         ChildSpec::component(address("a"), template.clone()),
         ChildSpec::component(address("a"), template.clone()),
     ];
     let refused = system.supervisor().start(two).await;
-    assert!(matches!(refused, Err(StartError::AddressTaken(_))));
+    assert!(matches!(
+        refused,
+        Err(StartError::Spec(SpecError::Duplicate { .. }))
+    ));
     assert!(system.whereis(&address("a")).is_none());
     system
         .supervisor()

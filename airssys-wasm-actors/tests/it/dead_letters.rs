@@ -148,12 +148,11 @@ async fn a_replay_is_handled_by_a_successor_with_the_same_name() {
 async fn supervised(system: &System, name: &str) -> airssys_wasm_actors::Supervisor {
     system
         .supervise(airssys_wasm_actors::SupervisorSpec {
-            address: address(name),
-            strategy: airssys_wasm_actors::Strategy::OneForOne,
             intensity: RestartIntensity {
                 max: 100,
                 within: std::time::Duration::from_secs(1),
             },
+            ..airssys_wasm_actors::SupervisorSpec::new(address(name))
         })
         .await
         .unwrap()

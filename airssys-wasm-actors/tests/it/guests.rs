@@ -193,3 +193,26 @@ pub(crate) async fn exited(events: &mut Events, who: &ActorAddress) -> ExitReaso
         }
     }
 }
+
+/// Waits until an incarnation of each of `who` has ended, in whatever order: whoever waits for the reply of another
+/// hears of its end before the events do. Returns the reasons in the order of `who`.
+pub(crate) async fn all_exited<const N: usize>(
+    events: &mut Events,
+    who: [&str; N],
+) -> [ExitReason; N] {
+    let mut reasons = [const { None }; N];
+    while reasons.iter().any(Option::is_none) {
+        match events.recv().await {
+            Some(Event::Exited {
+                address, reason, ..
+            }) => {
+                if let Some(nth) = who.iter().position(|name| address.as_str() == *name) {
+                    reasons[nth].get_or_insert(reason);
+                }
+            }
+            Some(_) => {}
+            None => panic!("the system is gone"),
+        }
+    }
+    reasons.map(Option::unwrap)
+}

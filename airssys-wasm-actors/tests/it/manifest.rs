@@ -204,7 +204,7 @@ fn a_bad_value_says_what_is_good() {
             "case:NAME",
         ),
         (
-            "[supervision]\nstrategy = \"one-for-none\"",
+            "[supervision]\nstrategy = \"one-for-on\"",
             "did you mean `one-for-one`?",
         ),
         (

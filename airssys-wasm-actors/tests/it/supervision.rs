@@ -33,12 +33,16 @@ async fn a_trap_fails_the_message_in_hand_and_the_next_are_handled() {
 }
 
 /// Race a: the successor starts only after the exit event, which is sent after the Store is gone.
-/// A pool of one instance would refuse an overlapping successor.
+/// An engine with room for one instance would refuse an overlapping successor.
 #[tokio::test]
 async fn incarnations_never_overlap() {
     let engine = airssys_wasm::Engine::new(airssys_wasm::EngineConfig {
         cache: airssys_wasm::CacheLocation::Off,
         pool_instances_max: 1,
+        capacity: airssys_wasm::CapacityConfig {
+            instances_max: Some(1),
+            ..airssys_wasm::CapacityConfig::default()
+        },
         ..airssys_wasm::EngineConfig::default()
     })
     .unwrap();
@@ -237,14 +241,15 @@ async fn a_killed_supervisor_is_made_again_with_its_children() {
     let engine = engine();
     let system = system(&engine).await;
     let mut events = system.events();
-    let supervisor = system
-        .supervise(SupervisorSpec::new(address("app")))
-        .await
-        .unwrap();
     let template = template(&engine, WORKER, &[]);
     let names = ["a", "b", "c"];
     let children = names.map(|name| ChildSpec::component(address(name), template.clone()));
-    let refs = supervisor.start(children.to_vec()).await.unwrap();
+    let spec = SupervisorSpec {
+        children: children.to_vec(),
+        ..SupervisorSpec::new(address("app"))
+    };
+    let supervisor = system.supervise(spec).await.unwrap();
+    let refs = supervisor.children();
     supervisor.kill();
     let mut up = std::collections::HashMap::new();
     while up.values().filter(|n| **n == 2_u64).count() < 3 {

@@ -1,61 +1,229 @@
-//! `airssys bench`: what the host costs beside what it is made of.
+//! `airssys bench`: rows, scenarios, comparisons.
 //!
-//! Owns the words of the command line for it; what is measured, and how, is in the crate behind the feature
-//! `bench`. This binary also is the child in which memory is measured, by an option that no help shows.
+//! Owns the words of the command line for them; what is measured, and how, is in the crate behind the feature
+//! `bench`. This binary also is the child in which memory is measured, by an option that no help shows. The first signal
+//! ends a measurement with the results so far, the second the process.
+
+mod load;
 
 use std::ffi::OsString;
+use std::fs;
+use std::path::Path;
 use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
 
-use airssys_wasm_benches::{BenchError, ChildCommand, Options, Progress as At, rss_child};
+use airssys_wasm_benches::{
+    AnyReport, BenchError, ChildCommand, CompareError, LoadScenario, Options, Progress as At, Stop,
+    compare, rows, rss_child,
+};
+use serde_json::Value;
 
-use crate::args::{Bench, Format, Globals};
+use crate::args::bench::{Bench, BenchWhat, Compare, RowsOptions};
+use crate::args::{Format, Globals};
 use crate::failure::{Failure, FailureKind};
 use crate::output;
 use crate::progress::Progress;
+use crate::signals::Signals;
+use crate::text::printable;
 
 /// Takes the number of actors, and whether to call them.
 const CHILD: &str = "--rss-child";
 
 pub(super) fn run(globals: &Globals, bench: &Bench) -> Result<ExitCode, Failure> {
     if let [actors, mode] = bench.rss_child.as_slice() {
-        let actors = actors.parse().map_err(|_| {
-            Failure::new(
-                FailureKind::Usage,
-                format!("{CHILD}: `{actors}` is no number of actors"),
-            )
-        })?;
-        rss_child(actors, mode == "called").map_err(|error| failed(&error))?;
-        return Ok(ExitCode::SUCCESS);
+        return child(actors, mode);
     }
+    let (scenario, options) = match &bench.what {
+        None => return measure(globals, "all", &bench.rows),
+        Some(BenchWhat::All(options)) => return measure(globals, "all", options),
+        Some(BenchWhat::Rows(rows)) => return measure(globals, &rows.which, &rows.options),
+        Some(BenchWhat::Compare(files)) => return compared(globals, files),
+        Some(BenchWhat::Other(words)) => {
+            return Err(unknown(words.first().map_or("", String::as_str)));
+        }
+        Some(BenchWhat::Call(load)) => (LoadScenario::Call, load),
+        Some(BenchWhat::Ask(load)) => (LoadScenario::Ask, load),
+        Some(BenchWhat::Cast(load)) => (LoadScenario::Cast, load),
+        Some(BenchWhat::FanIn(load)) => (LoadScenario::FanIn, load),
+        Some(BenchWhat::FanOut(load)) => (LoadScenario::FanOut, load),
+        Some(BenchWhat::Pipeline(load)) => (LoadScenario::Pipeline, load),
+        Some(BenchWhat::Payload(load)) => (LoadScenario::Payload, load),
+        Some(BenchWhat::Spawn(load)) => (LoadScenario::Spawn, load),
+        Some(BenchWhat::Restart(load)) => (LoadScenario::Restart, load),
+        Some(BenchWhat::Density(load)) => (LoadScenario::Density, load),
+        Some(BenchWhat::Mixed(load)) => (LoadScenario::Mixed, load),
+    };
+    load::run(globals, scenario, options)
+}
+
+fn child(actors: &str, mode: &str) -> Result<ExitCode, Failure> {
+    let actors = actors.parse().map_err(|_| {
+        Failure::new(
+            FailureKind::Usage,
+            format!("{CHILD}: `{actors}` is no number of actors"),
+        )
+    })?;
+    rss_child(actors, mode == "called").map_err(|error| failed(&error))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A word that is no scenario: it may be a row.
+fn unknown(word: &str) -> Failure {
+    let names = LoadScenario::ALL.map(LoadScenario::as_str).join(", ");
+    let failure = Failure::new(
+        FailureKind::Usage,
+        format!("no scenario `{}`", printable(word)),
+    );
+    if !word.is_empty() && rows().any(|row| row.is_asked_for(word)) {
+        failure.hint(format!(
+            "it is the beginning of a row's name: `airssys bench rows {word}`"
+        ))
+    } else {
+        failure.hint(format!(
+            "the scenarios are {names}; `all` and `rows NAME` measure rows, `compare` compares two reports"
+        ))
+    }
+}
+
+fn measure(globals: &Globals, which: &str, options: &RowsOptions) -> Result<ExitCode, Failure> {
     let program = std::env::current_exe().map_err(|error| Failure::of(FailureKind::Io, &error))?;
-    let options = Options {
-        which: bench.which.clone(),
-        rounds: bench.rounds,
-        quick: bench.quick,
+    let stopping = Stopping::listen()?;
+    let plan = Options {
+        which: which.to_owned(),
+        rounds: options.rounds,
+        quick: options.quick,
         child: Some(ChildCommand {
             program,
             args: vec![OsString::from("bench"), OsString::from(CHILD)],
         }),
+        stop: stopping.stop.clone(),
     };
+    writable(options.json.as_deref())?;
+    writable(options.html.as_deref())?;
     let progress = Progress::new(globals.quiet);
-    let report = airssys_wasm_benches::run(&options, &mut |at| progress.say(line(at)))
+    let report = airssys_wasm_benches::run(&plan, &mut |at| progress.say(line(at)))
         .map_err(|error| failed(&error))?;
     drop(progress);
-    let json =
-        serde_json::to_value(&report).map_err(|error| Failure::of(FailureKind::Io, &error))?;
-    if let Some(file) = &bench.json {
-        std::fs::write(file, format!("{json:#}\n")).map_err(|error| {
-            Failure::new(
-                FailureKind::Io,
-                format!("cannot write {}: {error}", file.display()),
-            )
-        })?;
-    }
+    let json = as_json(&report)?;
+    write_json(options.json.as_deref(), &json)?;
+    write(options.html.as_deref(), || report.to_html())?;
     match globals.format {
         Format::Text => output::print(&report.to_string())?,
         Format::Json => output::print_json(&json)?,
     }
+    Ok(stopping.exit_code())
+}
+
+fn compared(globals: &Globals, files: &Compare) -> Result<ExitCode, Failure> {
+    let (before, after) = (read(&files.before)?, read(&files.after)?);
+    let comparison = compare(before, after).map_err(|error| {
+        let failure = Failure::of(FailureKind::Usage, &error);
+        match error {
+            CompareError::OtherKind | CompareError::NothingInCommon { .. } => failure
+                .hint("compare two reports of the same scenario, or two of `airssys bench all`"),
+            _ => failure,
+        }
+    })?;
+    write(files.html.as_deref(), || comparison.to_html())?;
+    match globals.format {
+        Format::Text => output::print(&comparison.to_string())?,
+        Format::Json => output::print_json(&as_json(&comparison)?)?,
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+fn read(file: &Path) -> Result<AnyReport, Failure> {
+    let text = fs::read_to_string(file).map_err(|error| {
+        Failure::new(
+            FailureKind::Io,
+            format!("cannot read {}: {error}", file.display()),
+        )
+    })?;
+    AnyReport::parse(&text).map_err(|error| {
+        let mut message = format!("{}: {error}", file.display());
+        if let Some(source) = std::error::Error::source(&error) {
+            message = format!("{message}: {source}");
+        }
+        Failure::new(FailureKind::Usage, message)
+            .hint("give a file that `airssys bench … --json FILE` wrote")
+    })
+}
+
+fn as_json(report: &impl serde::Serialize) -> Result<Value, Failure> {
+    serde_json::to_value(report).map_err(|error| Failure::of(FailureKind::Io, &error))
+}
+
+fn write_json(file: Option<&Path>, json: &Value) -> Result<(), Failure> {
+    write(file, || format!("{json:#}\n"))
+}
+
+fn write(file: Option<&Path>, text: impl FnOnce() -> String) -> Result<(), Failure> {
+    let Some(file) = file else { return Ok(()) };
+    fs::write(file, text()).map_err(|error| cannot_write(file, &error))
+}
+
+/// Found out before minutes of measuring, not after.
+fn writable(file: Option<&Path>) -> Result<(), Failure> {
+    let Some(file) = file else { return Ok(()) };
+    fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(file)
+        .map(drop)
+        .map_err(|error| cannot_write(file, &error))
+}
+
+fn cannot_write(file: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(
+        FailureKind::Io,
+        format!("cannot write {}: {error}", file.display()),
+    )
+    .hint("nothing was measured; choose another file")
+}
+
+/// What signals do to a measurement.
+struct Stopping {
+    stop: Stop,
+    by: Arc<OnceLock<FailureKind>>,
+}
+
+impl Stopping {
+    /// From now on the first signal asks to stop, and the second ends the process.
+    fn listen() -> Result<Self, Failure> {
+        let stopping = Self {
+            stop: Stop::default(),
+            by: Arc::default(),
+        };
+        let (stop, by) = (stopping.stop.clone(), Arc::clone(&stopping.by));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::of(FailureKind::Io, &error))?;
+        let mut signals = {
+            let _inside = runtime.enter();
+            Signals::listen()?
+        };
+        // Measurements have runtimes of their own, and block this thread.
+        std::thread::Builder::new()
+            .name("bench-signals".to_owned())
+            .spawn(move || {
+                runtime.block_on(async {
+                    let first = signals.next().await;
+                    let _ = by.set(first);
+                    stop.ask();
+                    let second = signals.next().await;
+                    std::process::exit(i32::from(second.code()));
+                });
+            })
+            .map_err(|error| Failure::of(FailureKind::Io, &error))?;
+        Ok(stopping)
+    }
+
+    fn exit_code(&self) -> ExitCode {
+        self.by
+            .get()
+            .map_or(ExitCode::SUCCESS, |kind| ExitCode::from(kind.code()))
+    }
 }
 
 fn line(at: At) -> String {

@@ -11,7 +11,7 @@ use airssys_wasm_actors::{
 };
 use serde_json::{Value, json};
 
-use super::hosting;
+use super::{hosting, life};
 use crate::args::{Call, Format, Globals};
 use crate::failure::{Failure, FailureKind};
 use crate::output;
@@ -36,6 +36,7 @@ pub(super) fn run(globals: &Globals, call: &Call) -> Result<ExitCode, Failure> {
     let results = hosting::block_on(async {
         let mut signals = Signals::listen()?;
         let system = hosting::system(engine).await?;
+        life::follow(system.events());
         let running = hosting::start(application, &system, &mut signals).await?;
         let answer = tokio::select! {
             answer = ask(&running, &name, call, args) => answer,
@@ -55,7 +56,7 @@ pub(super) fn run(globals: &Globals, call: &Call) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn component<'a>(
+pub(super) fn component<'a>(
     application: &'a Application,
     address: &str,
 ) -> Result<&'a ResolvedComponent, Failure> {
@@ -76,7 +77,7 @@ fn component<'a>(
     })
 }
 
-fn function(component: &ResolvedComponent, path: &str) -> Result<FunctionType, Failure> {
+pub(super) fn function(component: &ResolvedComponent, path: &str) -> Result<FunctionType, Failure> {
     let surface = component
         .child
         .surface()

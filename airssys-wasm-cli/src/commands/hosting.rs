@@ -38,12 +38,37 @@ pub(super) fn resolve(
     progress: &Progress,
 ) -> Result<Application, Failure> {
     args::check_options(spec)?;
-    let options = ResolveOptions {
+    Ok(spec.resolve(engine, &granting(options, progress))?)
+}
+
+/// The same, away from this thread, so that a signal is heard while components are compiled. What is compiling then
+/// goes on until the process ends, which is soon.
+pub(super) async fn resolve_aside(
+    spec: &ApplicationSpec,
+    engine: &Engine,
+    options: ResolveOptions,
+    progress: &Progress,
+    signals: &mut Signals,
+) -> Result<Application, Failure> {
+    args::check_options(spec)?;
+    let options = granting(options, progress);
+    let (spec, engine) = (spec.clone(), engine.clone());
+    let resolving = tokio::task::spawn_blocking(move || spec.resolve(&engine, &options));
+    tokio::select! {
+        resolved = resolving => match resolved {
+            Ok(resolved) => Ok(resolved?),
+            Err(error) => Err(Failure::new(FailureKind::Io, format!("loading panicked: {error}"))),
+        },
+        kind = signals.next() => Err(Failure::new(kind, "stopped while the application was being loaded")),
+    }
+}
+
+fn granting(options: ResolveOptions, progress: &Progress) -> ResolveOptions {
+    ResolveOptions {
         policy: Policy::permissive(),
         loading: Some(progress.loading()),
         ..options
-    };
-    Ok(spec.resolve(engine, &options)?)
+    }
 }
 
 /// Runs a future on a runtime of its own. What still blocks a thread when it is done is not waited for.

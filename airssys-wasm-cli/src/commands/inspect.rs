@@ -3,6 +3,8 @@
 //! Owns sorting its imports: what the host has (and the grant it takes to use it), and what is left to be linked;
 //! and the table of limit classes, with what of the component does not fit each.
 
+mod limits;
+
 use std::process::ExitCode;
 
 use airssys_wasm::{
@@ -202,19 +204,18 @@ fn text(file: &str, component: &Component, needs: &[Provider]) -> String {
         functions(&mut text, interface, Some(*provider));
     }
     text.push_str("\nlimits\n");
-    for class in LimitClass::ALL {
-        let limits = class.limits();
-        let fits = match too_much(component, class).join("; ") {
-            none if none.is_empty() => "fits".to_owned(),
-            findings => format!("does not fit: {}", printable(&findings)),
-        };
-        text.push_str(&format!(
-            "  {:<8}  {:>7} memory, {:>6} CPU and {:>5} wall a call: {fits}\n",
-            class.as_str(),
-            size(limits.memory_bytes_max),
-            time(limits.cpu_per_call),
-            time(limits.wall_per_call),
-        ));
+    let unfit = LimitClass::ALL.map(|class| (class, too_much(component, class)));
+    let fits = |class| {
+        unfit
+            .iter()
+            .any(|(one, why)| *one == class && why.is_empty())
+    };
+    for line in limits::text(fits, output::width().map(|width| width.saturating_sub(2))).lines() {
+        text.push_str(&format!("  {line}\n"));
+    }
+    for (class, why) in unfit.iter().filter(|(_, why)| !why.is_empty()) {
+        let why = printable(&why.join("; "));
+        text.push_str(&format!("  does not fit {}: {why}\n", class.as_str()));
     }
     text
 }
@@ -230,7 +231,7 @@ fn functions(text: &mut String, interface: &Interface, provider: Option<Provider
         .unwrap_or_default();
     text.push_str(&format!("  {}{provider}\n", printable(name)));
     for resource in &interface.resources {
-        text.push_str(&format!("    resource {}\n", printable(resource)));
+        text.push_str(&format!("    resource {}\n", printable(&resource.name)));
     }
     for function in &interface.functions {
         text.push_str(&format!(
@@ -249,7 +250,9 @@ fn json(file: &str, component: &Component, needs: &[Provider]) -> Value {
             .iter()
             .map(|function| json!({ "name": function.name, "type": function.ty.to_string() }))
             .collect::<Vec<_>>();
-        json!({ "interface": interface.name.as_str(), "functions": functions, "resources": interface.resources })
+        let resources = interface.resources.iter().map(|resource| &resource.name);
+        let resources = resources.collect::<Vec<_>>();
+        json!({ "interface": interface.name.as_str(), "functions": functions, "resources": resources })
     };
     let surface = component.surface();
     let imports = surface.imports.iter().zip(needs).map(|(import, provider)| {
@@ -268,6 +271,7 @@ fn json(file: &str, component: &Component, needs: &[Provider]) -> Value {
         "load_us": u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
         "imports": imports.collect::<Vec<_>>(),
         "exports": surface.exports.iter().map(interface).collect::<Vec<_>>(),
+        "limits": limits::json(),
         "does-not-fit": LimitClass::ALL
             .into_iter()
             .map(|class| (class.as_str().to_owned(), Value::from(too_much(component, class))))

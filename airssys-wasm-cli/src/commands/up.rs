@@ -13,13 +13,17 @@ use airssys_wasm_actors::{
     Report, ResolveOptions, RunningApplication, System,
 };
 
-use super::hosting;
+use airssys_wasm_console::ControlServer;
+use airssys_wasm_console::api::Phase;
+
+use super::{hosting, life};
 use crate::args::{Format, Globals, Up};
 use crate::failure::{Failure, FailureKind};
 use crate::output;
 use crate::progress::Progress;
 use crate::signals::Signals;
 
+mod control;
 mod summary;
 
 pub(super) fn run(
@@ -38,12 +42,17 @@ pub(super) fn run(
         inputs,
         ..ResolveOptions::default()
     };
-    let application = hosting::resolve(spec, &engine, options, &progress)?;
     let ended = hosting::block_on(async {
         let mut signals = Signals::listen()?;
+        // Once signals are heard, so that they remove it again; dropped last, when everything has stopped.
+        let control = control::serve(up, spec)?;
+        let application =
+            hosting::resolve_aside(spec, &engine, options, &progress, &mut signals).await?;
         let system = hosting::system(engine).await?;
         let run = Run {
             globals,
+            keep: up.keep,
+            control: control.as_ref(),
             progress,
             started,
         };
@@ -73,11 +82,34 @@ fn input(spec: &ApplicationSpec, text: &str) -> InputOverride {
 
 struct Run<'a> {
     globals: &'a Globals,
+    keep: bool,
+    control: Option<&'a ControlServer>,
     progress: Progress,
     started: Instant,
 }
 
 impl Run<'_> {
+    fn enter(&self, phase: Phase) {
+        if let Some(control) = self.control {
+            control.enter(phase);
+        }
+    }
+
+    /// With `--keep`: stays up once it is finished, until a signal or its own end.
+    async fn keep(
+        &self,
+        running: &RunningApplication,
+        signals: &mut Signals,
+    ) -> Result<(), ApplicationEnded> {
+        self.enter(Phase::Finished);
+        tracing::info!("finished; stays up until a signal");
+        self.progress.say("finished; Ctrl-C stops it".to_owned());
+        tokio::select! {
+            ended = running.ended() => Err(ended),
+            _ = signals.next() => Ok(()),
+        }
+    }
+
     async fn host(
         self,
         application: Application,
@@ -88,6 +120,10 @@ impl Run<'_> {
             application.name().to_string(),
             application.description().to_owned(),
         );
+        if let Some(control) = self.control {
+            control.attach(system);
+        }
+        self.enter(Phase::Starting);
         let exits = Exits::watch(system);
         let running = hosting::start(application, system, signals).await?;
         tracing::info!(
@@ -95,6 +131,7 @@ impl Run<'_> {
             actors = running.actors().len(),
             "running"
         );
+        self.enter(Phase::Running);
         self.progress.say(
             if running.has_sources() {
                 "running"
@@ -103,14 +140,20 @@ impl Run<'_> {
             }
             .to_owned(),
         );
-        let ended = tokio::select! {
+        let mut ended = tokio::select! {
             ended = running.finished() => ended,
             kind = signals.next() => {
+                self.enter(Phase::Stopping);
                 self.progress.say("stopping; Ctrl-C again to hurry".to_owned());
                 hosting::stop(&running, signals).await;
                 return self.interrupted(kind, &running);
             }
         };
+        let took = self.started.elapsed();
+        if self.keep && ended.is_ok() {
+            ended = self.keep(&running, signals).await;
+        }
+        self.enter(Phase::Stopping);
         if let Err(ended @ ApplicationEnded::Supervisor { .. }) = ended {
             return Err(exits.explain(&ended, &running));
         }
@@ -133,7 +176,6 @@ impl Run<'_> {
             (Err(failure), Ok(())) => return Err(failure),
             (Err(_), Err(ended)) => return Err(Failure::of(FailureKind::Application, ended)),
         };
-        let took = self.started.elapsed();
         drop(self.progress);
         match self.globals.format {
             Format::Text => output::print(&summary::text(&name, &description, &report, took))?,
@@ -196,6 +238,7 @@ impl Exits {
         let (kept, mut events) = (exits.clone(), system.events());
         tokio::spawn(async move {
             while let Some(event) = events.recv().await {
+                life::say(&event);
                 let (address, reason) = match event {
                     Event::Exited {
                         address, reason, ..

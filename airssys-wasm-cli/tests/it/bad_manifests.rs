@@ -248,3 +248,58 @@ fn a_log_that_is_not_granted_stops_nobody() {
         );
     }
 }
+
+#[test]
+fn items_that_no_mailbox_would_take() {
+    let app = |mailbox: &str, item: &str| {
+        App::of("sink", SINK).file("in.txt", "a\n").manifest(&format!(
+            "[components.sink]\nfile = \"sink.wasm\"\n{mailbox}\n\
+             [sources.feed]\nfile = \"in.txt\"\nformat = \"lines\"\nto = \"sink\"\nfunction = \"put\"\n{item}\n"
+        ))
+    };
+    let small = "mailbox = { message-bytes = \"64KiB\" }";
+    let refused = app(small, "item-bytes = \"65KiB\"");
+    refused.run("check", &[]).fails(
+        3,
+        &[
+            "airssys.toml:11:14: an item of 66560 bytes does not fit the mailbox of `sink`",
+            "set `message-bytes` of its `mailbox` to 66560 at least, or `item-bytes` to 65536 at most",
+        ],
+    );
+    app("", "item-bytes = \"2MiB\"")
+        .run("check", &[])
+        .fails(3, &["which takes messages of 1048576"]);
+    for (mailbox, item) in [(small, ""), (small, "item-bytes = \"64KiB\""), ("", "")] {
+        let ran = app(mailbox, item).run("check", &[]);
+        assert_eq!(ran.code, 0, "{ran:?}");
+    }
+    // Without a word of its own the source follows the mailbox: the item ends it, and is not refused as a message.
+    let app = app(small, "").file("in.txt", "x".repeat(70_000));
+    let ran = app.run("up", &[]);
+    assert_eq!(ran.code, 1);
+    assert!(
+        ran.stderr.contains("item 0 is larger than 65536 bytes"),
+        "{ran:?}"
+    );
+}
+
+#[test]
+fn a_byte_order_mark_is_no_fault() {
+    let mark = "\u{feff}";
+    let manifest = format!(
+        "{mark}[application]\nname = \"app\"\n[components.sink]\nfile = \"sink.wasm\"\n\
+         [sources.feed]\nfile = \"in.txt\"\nformat = \"lines\"\nto = \"sink\"\nfunction = \"put\"\n\
+         [sources.more]\nfile = \"in.json\"\nto = \"sink\"\nfunction = \"put\"\n"
+    );
+    // The sink fails an item that begins with `e`; of JSON it sees the quote.
+    let app = App::of("sink", SINK)
+        .file("in.txt", format!("{mark}e\na\n"))
+        .file("in.json", format!("{mark}[\"b\", \"c\"]"))
+        .file("airssys.toml", manifest);
+    let report = app.run("up", &["--format", "json"]).json();
+    assert_eq!(
+        (report["events_in"].as_u64(), report["failed"].as_u64()),
+        (Some(4), Some(1)),
+        "{report}"
+    );
+}

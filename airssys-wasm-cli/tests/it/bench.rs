@@ -1,19 +1,27 @@
 //! `airssys bench`: that the command measures and writes its report, never how fast.
 
-use crate::fixture::{App, run};
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+
+use serde_json::Value;
+
+use crate::fixture::{ADDER, App, airssys, run};
 
 #[test]
 fn a_quick_run_writes_the_report() {
     let app = App::new();
-    let file = app.at("report.json");
+    let (file, page) = (app.at("report.json"), app.at("report.html"));
     let ran = run(&[
         "bench",
+        "rows",
         "rss.called",
         "--quick",
         "--rounds",
         "1",
         "--json",
         &file,
+        "--html",
+        &page,
         "--format",
         "json",
     ]);
@@ -31,16 +39,18 @@ fn a_quick_run_writes_the_report() {
         );
         assert!(row["n"].as_u64().unwrap() > 0, "{row}");
     }
-    let written = std::fs::read_to_string(&file).unwrap();
-    assert_eq!(
-        serde_json::from_str::<serde_json::Value>(&written).unwrap(),
-        printed
-    );
+    assert_eq!(json(&file), printed);
+    let page = std::fs::read_to_string(&page).unwrap();
+    assert!(page.contains("rss.called.1k"), "{page}");
+}
+
+fn json(file: &str) -> Value {
+    serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap()
 }
 
 #[test]
 fn the_table_says_what_a_row_is_compared_with() {
-    let ran = run(&["bench", "raw.call-val", "--quick"]);
+    let ran = run(&["bench", "rows", "raw.call-val", "--quick"]);
     assert_eq!(ran.code, 0, "{ran:?}");
     let line = ran
         .stdout
@@ -53,6 +63,179 @@ fn the_table_says_what_a_row_is_compared_with() {
 
 #[test]
 fn an_unknown_row_is_met_with_those_there_are() {
-    run(&["bench", "fast"]).fails(2, &["`fast`", "ask.idle", "payload"]);
+    run(&["bench", "rows", "fast"]).fails(2, &["`fast`", "ask.idle", "payload"]);
+    run(&["bench", "rows"]).fails(2, &["WHICH"]);
     run(&["bench", "--rounds", "0"]).fails(2, &["--rounds"]);
+}
+
+#[test]
+fn an_unknown_scenario_is_met_with_those_there_are() {
+    run(&["bench", "fast"]).fails(2, &["`fast`", "fan-in", "rows NAME"]);
+    // A row is not a scenario, but it is known.
+    run(&["bench", "ask.idle"]).fails(2, &["`ask.idle`", "bench rows ask.idle"]);
+}
+
+#[test]
+fn a_scenario_is_driven_and_two_runs_are_compared() {
+    let app = App::new();
+    let (before, after) = (app.at("before.json"), app.at("after.json"));
+    let page = app.at("compare.html");
+    for file in [&before, &after] {
+        let ran = run(&[
+            "bench",
+            "ask",
+            "--count",
+            "400",
+            "--warm-up",
+            "0s",
+            "-c",
+            "2",
+            "--json",
+            file,
+        ]);
+        assert_eq!(ran.code, 0, "{ran:?}");
+        assert!(ran.stdout.contains("closed loop, 2 at a time"), "{ran:?}");
+    }
+    assert_eq!(json(&before)["series"][0]["operations"], 400);
+    let ran = run(&["bench", "compare", &before, &after, "--html", &page]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    for what in ["ask, throughput", "ask, p50", "ask, p99"] {
+        assert!(ran.stdout.contains(what), "{ran:?}");
+    }
+    assert!(
+        std::fs::read_to_string(&page)
+            .unwrap()
+            .contains("ask, after")
+    );
+}
+
+#[test]
+fn an_open_loop_says_when_it_does_not_keep_up() {
+    // One at a time, a restart each, a million times a second: nothing can.
+    let ran = run(&[
+        "bench",
+        "restart",
+        "--rate",
+        "1000000",
+        "-c",
+        "1",
+        "--duration",
+        "50ms",
+        "--warm-up",
+        "0s",
+        "--threads",
+        "1",
+    ]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(ran.stdout.contains("did not keep up"), "{ran:?}");
+    assert!(ran.stdout.contains("from when it was sent"), "{ran:?}");
+}
+
+#[test]
+fn a_function_of_ones_own_is_driven() {
+    let app = App::of("adder", ADDER);
+    let of = |function: &str, args: &[&str]| {
+        let manifest = app.path().to_owned();
+        let mut words = vec![
+            "bench",
+            "call",
+            "--count",
+            "50",
+            "--warm-up",
+            "0s",
+            "--format",
+            "json",
+            "--manifest",
+            &manifest,
+            "--function",
+            function,
+        ];
+        if !args.is_empty() {
+            words.push("--args");
+            words.extend(args);
+        }
+        run(&words)
+    };
+    let report = of("adder#test:app/add#add", &["2", "3"]).json();
+    let series = &report["series"][0];
+    assert_eq!(series["name"], "adder#test:app/add#add");
+    assert_eq!(series["operations"], 50);
+    // What ends in a typed error is counted, and not timed.
+    let report = of("adder#trap", &[]).json();
+    let series = &report["series"][0];
+    assert_eq!(series["errors"][0]["kind"], "callee-died", "{series}");
+
+    for (function, args, says) in [
+        ("adder", &[][..], "names no actor"),
+        ("other#add", &["2", "3"][..], "no actor `other`"),
+        ("adder#ad", &["2", "3"][..], "add"),
+        ("adder#add", &["2"][..], "add"),
+        ("adder#add", &["2", "x"][..], "u32"),
+    ] {
+        let failed = of(function, args);
+        assert_eq!(failed.code, 2, "{failed:?}");
+        let error = failed.error().to_string();
+        assert!(error.contains(says), "{function}: {error}");
+    }
+}
+
+#[test]
+fn options_that_mean_nothing_are_refused() {
+    let app = App::of("adder", ADDER);
+    let manifest = app.path();
+    for (words, says) in [
+        (&["call", "--size", "64"][..], "--size"),
+        (&["payload", "--size", "2MiB"], "1MiB"),
+        (&["ask", "--stages", "3"], "bench pipeline"),
+        (&["pipeline", "--stages", "31"], "--stages"),
+        (&["call", "--rate", "0"], "from 0.01"),
+        (&["call", "--duration", "0s"], "--duration"),
+        (&["call", "--duration", "1s", "--count", "5"], "--count"),
+        (&["call", "-c", "0"], "--concurrency"),
+        (&["call", "--function", "a#b"], "--manifest"),
+        (&["call", "--manifest", manifest], "--function"),
+        (
+            &["ask", "--manifest", manifest, "--function", "adder#add"],
+            "bench call --manifest",
+        ),
+    ] {
+        let mut all = vec!["bench"];
+        all.extend(words);
+        run(&all).fails(2, &[says]);
+    }
+    let nowhere = app.at("no/such/directory/r.json");
+    run(&["bench", "call", "--json", &nowhere]).fails(6, &["cannot write"]);
+    run(&["bench", "all", "--html", &nowhere]).fails(6, &["cannot write"]);
+    run(&["bench", "compare", &nowhere, &nowhere]).fails(6, &["cannot read"]);
+    let file = app.at("airssys.toml");
+    run(&["bench", "compare", &file, &file]).fails(2, &["not a report", "--json FILE"]);
+}
+
+#[test]
+fn a_signal_ends_it_with_the_results_so_far() {
+    let app = App::new();
+    let file = app.at("report.json");
+    let mut child = airssys()
+        .args(["bench", "call", "--duration", "600s", "--warm-up", "0s"])
+        .args(["--json", &file, "--log", "info"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Its first line of log: signals are listened to, and it drives.
+    let mut said = String::new();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    while !said.contains("driving") {
+        said.clear();
+        assert_ne!(stderr.read_line(&mut said).unwrap(), 0, "it ended");
+    }
+    let killed = std::process::Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(killed.success());
+    let out = child.wait_with_output().unwrap();
+    assert_eq!(out.status.code(), Some(130));
+    assert!(String::from_utf8_lossy(&out.stdout).contains("stopped before its end"));
+    assert_eq!(json(&file)["complete"], false);
 }

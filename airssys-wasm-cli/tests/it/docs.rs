@@ -126,12 +126,29 @@ fn every_command_option_and_exit_code_is_documented() {
             "no exit code {code}"
         );
     }
-    for command in ["up", "check", "call", "inspect"] {
+    for command in [
+        "up",
+        "status",
+        "tree",
+        "dead-letters",
+        "dead-letters list",
+        "dead-letters show",
+        "dead-letters replay",
+        "dead-letters purge",
+        "kill",
+        "restart",
+        "stop",
+        "check",
+        "call",
+        "inspect",
+        "doctor",
+    ] {
         assert!(
-            page.contains(&format!("`airssys {command} ")),
+            page.contains(&format!("`airssys {command}")),
             "no command {command}"
         );
-        let help = run(&[command, "--help"]).stdout;
+        let words: Vec<_> = command.split(' ').chain(["--help"]).collect();
+        let help = run(&words).stdout;
         for option in help
             .split_whitespace()
             .filter(|word| word.starts_with("--") && word.len() > 2)

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::Value;
@@ -116,7 +117,29 @@ impl Ran {
     }
 }
 
-/// The binary, with a compile cache for the tests.
+/// Where the sockets of one command lie: nobody else's, and short enough for a socket's path. It is removed by a later
+/// run of the tests.
+pub(crate) fn runtime_directory() -> PathBuf {
+    static OWN: LazyLock<PathBuf> = LazyLock::new(|| {
+        let scratch = Path::new(env!("CARGO_TARGET_TMPDIR")).join("r");
+        let all = match scratch.as_os_str().len() {
+            0..=60 => scratch,
+            _ => std::env::temp_dir().join("airssys-tests"),
+        };
+        for old in std::fs::read_dir(&all).into_iter().flatten().flatten() {
+            if !Path::new("/proc").join(old.file_name()).exists() {
+                let _ = std::fs::remove_dir_all(old.path());
+            }
+        }
+        all.join(std::process::id().to_string())
+    });
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let directory = OWN.join(number.to_string());
+    std::fs::create_dir_all(&directory).unwrap();
+    directory
+}
+
+/// The binary, with a compile cache for the tests, and sockets of its own.
 pub(crate) fn airssys() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_airssys"));
     command
@@ -124,6 +147,7 @@ pub(crate) fn airssys() -> Command {
             "XDG_CACHE_HOME",
             Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"),
         )
+        .env("XDG_RUNTIME_DIR", runtime_directory())
         .env_remove("AIRSSYS_LOG")
         .stdin(Stdio::null());
     command

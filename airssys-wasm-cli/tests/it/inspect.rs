@@ -81,8 +81,35 @@ fn a_component_that_does_not_fit_a_class_says_why() {
         "{report}"
     );
     let text = run(&["inspect", &app.at("big.wasm")]).stdout;
+    assert!(text.contains("does not fit tiny: "), "{text}");
     assert!(
-        text.contains("tiny") && text.contains("does not fit: "),
+        text.contains("  the component         does not fit      fits     fits     fits\n"),
         "{text}"
     );
+}
+
+#[test]
+fn every_row_that_a_manifest_can_set_is_shown_for_every_class() {
+    let app = App::of("adder", ADDER).manifest(
+        "[components.adder]\nfile = \"adder.wasm\"\nlimits = { QQQQQQQQQQQQQQQQQQQQQQ = 1 }\n",
+    );
+    let text = run(&["inspect", &app.at("adder.wasm")]).stdout;
+    let json = run(&["inspect", &app.at("adder.wasm"), "--format", "json"]).json();
+    // The parser lists its rows when it meets one that is like none of them.
+    let error = app.run("check", &["--format", "json"]).error();
+    let hint = error["hint"].as_str().unwrap().to_owned();
+    let rows: Vec<_> = hint.split('`').skip(1).step_by(2).collect();
+    assert!(rows.contains(&"memory"), "{hint}");
+    for row in rows.into_iter().filter(|row| *row != "class") {
+        assert!(text.contains(&format!("\n  {row} ")), "no {row} in {text}");
+        let of = |class: &str| {
+            let limits = &json["limits"][class];
+            limits[row]
+                .as_u64()
+                .or(limits[format!("{row}-ms")].as_u64())
+        };
+        assert!(of("tiny").unwrap() <= of("trusted").unwrap(), "{row}");
+    }
+    assert_eq!(json["limits"]["standard"]["memory"], 64 << 20);
+    assert_eq!(json["limits"]["standard"]["cpu-per-call-ms"], 1_000);
 }

@@ -7,7 +7,10 @@ mod bad_manifests;
 #[cfg(feature = "bench")]
 mod bench;
 mod call;
+mod control;
+mod dead_letters;
 mod docs;
+mod doctor;
 mod fixture;
 mod inspect;
 mod quakes;

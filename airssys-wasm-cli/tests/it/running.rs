@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read as _};
 use std::process::{Child, Command, Stdio};
 
-use crate::fixture::{ADDER, App, SINK, airssys};
+use crate::fixture::{ADDER, App, SINK, airssys, ran};
 
 /// Starts `up`, and waits until it says that it runs.
 fn start(app: &App, args: &[&str]) -> (Child, BufReader<std::process::ChildStderr>) {
@@ -83,4 +83,39 @@ fn the_second_signal_does_not_wait() {
     says(&mut stderr, "stopping");
     signal(&child, "-INT");
     assert_eq!(child.wait().unwrap().code(), Some(130));
+}
+
+#[test]
+fn the_log_says_as_much_as_is_asked_for() {
+    let app = App::of("sink", SINK).file("in.txt", "a\nt\nb\n").manifest(
+        "[components.sink]\nfile = \"sink.wasm\"\n\
+         [sources.feed]\nfile = \"in.txt\"\nformat = \"lines\"\nto = \"sink\"\nfunction = \"put\"\n",
+    );
+    let log = |level: &str| {
+        let ran = ran(airssys()
+            .args(["up", app.path(), "--quiet"])
+            .env("AIRSSYS_LOG", level));
+        assert_eq!(ran.code, 0, "{ran:?}");
+        ran.stderr
+    };
+    assert_eq!(log("warn"), "");
+    let info = log("info");
+    assert!(info.contains("an actor ended address=app/sink"), "{info}");
+    assert!(!info.contains("DEBUG"), "{info}");
+    let debug = log("debug");
+    for line in [
+        "loading component=\"sink\" file=sink.wasm",
+        "to be started address=app/sink",
+        "started address=app/sink incarnation=2",
+        "ended address=app/sink incarnation=1 reason=\"unreachable\"",
+        "fed source=app/feed items=3 ok=2 rejected=0 failed=1",
+    ] {
+        assert!(debug.contains(line), "no `{line}` in {debug}");
+    }
+    let trace = log("airssys_wasm_actors::source=trace");
+    assert_eq!(trace.matches("answered item=").count(), 3, "{trace}");
+    assert!(
+        trace.contains("answered item=1 outcome=\"callee-died\""),
+        "{trace}"
+    );
 }

@@ -7,7 +7,7 @@ fn help_names_every_exit_code() {
     let ran = run(&["--help"]);
     assert_eq!(ran.code, 0);
     for code in [
-        "  0 ", "  1 ", "  2 ", "  3 ", "  4 ", "  5 ", "  6 ", "  130 ",
+        "  0 ", "  1 ", "  2 ", "  3 ", "  4 ", "  5 ", "  6 ", "  7 ", "  130 ",
     ] {
         assert!(ran.stdout.contains(code), "no {code} in {}", ran.stdout);
     }
@@ -71,6 +71,19 @@ fn an_option_that_would_hide_one_of_ours_is_a_fault_of_the_manifest() {
         3,
         &["airssys.toml:5:10: `input` cannot be the name of an option"],
     );
+}
+
+#[cfg(not(feature = "bench"))]
+#[test]
+fn a_build_without_bench_says_how_to_get_it() {
+    for args in [
+        &["bench"][..],
+        &["bench", "ask", "--quick"],
+        &["bench", "--help"],
+    ] {
+        run(args).fails(2, &["built without `bench`", "--features bench"]);
+    }
+    assert!(!run(&["--help"]).stdout.contains("bench"));
 }
 
 #[test]

@@ -16,10 +16,15 @@ const LAYERS: &[(&str, &[&str])] = &[
         &["airssys-wasm", "airssys-wasm-actors"],
     ),
     (
+        "airssys-wasm-console",
+        &["airssys-wasm", "airssys-wasm-actors"],
+    ),
+    (
         "airssys-wasm-cli",
         &[
             "airssys-wasm",
             "airssys-wasm-actors",
+            "airssys-wasm-console",
             "airssys-wasm-benches",
         ],
     ),
@@ -30,6 +35,8 @@ const HIDDEN: &[(&str, &[&str])] = &[
     ("wasmtime", &["airssys-wasm", "airssys-wasm-benches"]),
     ("cranelift", &["airssys-wasm", "airssys-wasm-benches"]),
     ("ractor", &["airssys-wasm-actors", "airssys-wasm-benches"]),
+    ("axum", &["airssys-wasm-console"]),
+    ("hyper", &["airssys-wasm-console"]),
     ("clap", &["airssys-wasm-cli"]),
     ("indicatif", &["airssys-wasm-cli"]),
 ];
@@ -124,7 +131,9 @@ fn what_points_up_or_names_a_hidden_crate_is_found() {
         ("airssys-wasm-cli", "ractor", 1),
         ("airssys-wasm-benches", "ractor", 0),
         ("airssys-wasm-actors", "anyhow", 1),
-        ("airssys-wasm-console", "axum", 1),
+        ("airssys-wasm-console", "axum", 0),
+        ("airssys-wasm-cli", "hyper-util", 1),
+        ("airssys-wasm-newcomer", "serde", 1),
     ] {
         assert_eq!(check(&package(name, on)).len(), wrong, "{name} on {on}");
     }

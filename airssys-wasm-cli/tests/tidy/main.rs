@@ -7,6 +7,8 @@
 
 mod code;
 mod dependencies;
+mod hostile;
+mod links;
 mod rules;
 mod tree;
 
@@ -57,6 +59,16 @@ fn every_file_keeps_the_house_rules() {
     );
     let findings: Vec<Finding> = files.iter().flat_map(rules::check).collect();
     assert_none(&findings);
+}
+
+#[test]
+fn every_link_between_pages_leads_somewhere() {
+    assert_none(&links::check(&tree::read(&root())));
+}
+
+#[test]
+fn every_hostile_case_has_the_tests_that_its_page_names() {
+    assert_none(&hostile::check(&tree::read(&root())));
 }
 
 #[test]

@@ -309,7 +309,9 @@ impl Visit<'_> {
             | InterfaceType::Char
             | InterfaceType::String
             | InterfaceType::Enum(_)
-            | InterfaceType::Flags(_) => Ok(()),
+            | InterfaceType::Flags(_)
+            | InterfaceType::Own(_)
+            | InterfaceType::Borrow(_) => Ok(()),
             InterfaceType::List(at) => self.supported(types[at].element),
             InterfaceType::Option(at) => self.supported(types[at].ty),
             InterfaceType::Record(at) => types[at]

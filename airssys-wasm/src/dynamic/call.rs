@@ -5,14 +5,17 @@
     reason = "a function checked once per component is called without checking its type again"
 )]
 
+use std::sync::Arc;
+
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, ComponentExportIndex, Instance, TypedFunc};
 use wasmtime::{Store, format_err};
 
 use super::abi::{CallParams, CallResults};
+use super::handles::{self, HandleHost, Lent};
 use crate::args::Args;
 use crate::surface::{ExportId, Surface};
-use crate::wit::{CallRefused, FunctionType};
+use crate::wit::{CallRefused, FunctionType, ResourceName, ResourceSide};
 
 /// An export of one component, checked and ready to be called in any of its instances.
 ///
@@ -21,6 +24,8 @@ use crate::wit::{CallRefused, FunctionType};
 pub(crate) struct CallTarget {
     index: ComponentExportIndex,
     ty: FunctionType,
+    /// Arguments or results can hold handles.
+    handles: bool,
 }
 
 impl CallTarget {
@@ -32,6 +37,7 @@ impl CallTarget {
         component: &Component,
         surface: &Surface,
         id: ExportId,
+        proxied: &[Arc<ResourceName>],
     ) -> Result<Self, CallRefused> {
         let missing = || CallRefused::NoSuchFunction(u32::try_from(id.index()).unwrap_or(u32::MAX));
         let (interface, function) = surface.export_function(id).ok_or_else(missing)?;
@@ -39,6 +45,16 @@ impl CallTarget {
             return Err(CallRefused::Uncarriable {
                 signature: function.ty.to_string(),
                 part: part.to_string(),
+            });
+        }
+        let hosts_own = function.ty.find_resource(|resource| {
+            resource.side() == ResourceSide::Imported
+                && !proxied.iter().any(|known| **known == *resource)
+        });
+        if let Some(resource) = hosts_own {
+            return Err(CallRefused::Uncarriable {
+                signature: function.ty.to_string(),
+                part: format!("{resource} of {}", resource.interface()),
             });
         }
         let instance = if interface.is_root() {
@@ -63,7 +79,25 @@ impl CallTarget {
         Ok(Self {
             index,
             ty: function.ty.clone(),
+            handles: function.ty.has_handles(),
         })
+    }
+
+    /// Takes the handles among the arguments into the Store; what comes back belongs to the call.
+    ///
+    /// # Errors
+    /// A handle is stale, or there is no room; the guest has not been entered, and lives.
+    #[inline]
+    pub(crate) fn enter<T: HandleHost>(
+        &self,
+        store: &mut Store<T>,
+        args: &mut Args,
+    ) -> Result<Option<Box<Lent>>, CallRefused> {
+        if self.handles {
+            handles::enter(store, &self.ty, args).map(Some)
+        } else {
+            Ok(None)
+        }
     }
 
     /// Checks arguments before the guest is entered; afterwards a misfit would cost the Store.
@@ -79,11 +113,12 @@ impl CallTarget {
     /// # Errors
     /// The guest's trap, an [`AbiViolation`](super::AbiViolation), an exhausted budget, or an `instance` of
     /// another component.
-    pub(crate) async fn call_async<T: Send + 'static>(
+    pub(crate) async fn call_async<T: HandleHost>(
         &self,
         store: &mut Store<T>,
         instance: &Instance,
         args: &Args,
+        lent: Option<Box<Lent>>,
     ) -> wasmtime::Result<Args> {
         let function = instance
             .get_func(&mut *store, self.index)
@@ -92,9 +127,12 @@ impl CallTarget {
         // against the export at `index` of its component, and `get_func` has just made sure that `instance` is of that
         // component: an index carries its component's identity, which no other component of the process shares.
         let function = unsafe { TypedFunc::<CallParams<'_>, CallResults>::new_unchecked(function) };
-        let results = function
-            .call_async(store, CallParams(args.values()))
+        let mut results = function
+            .call_async(&mut *store, CallParams(args.values()))
             .await?;
+        if let Some(lent) = lent {
+            handles::leave(store, &self.ty, &lent, results.0.as_mut())?;
+        }
         let mut returned = Args::new();
         if let Some(result) = results.0 {
             returned.push(result);

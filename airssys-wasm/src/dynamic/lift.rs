@@ -11,15 +11,16 @@
 
 use std::slice::Iter;
 
-use bytes::Bytes;
 use smallvec::SmallVec;
 use wasmtime::component::__internal::wasmtime_environ::component::{TypeListIndex, VariantInfo};
 use wasmtime::component::__internal::{CanonicalAbiInfo, InterfaceType, LiftContext};
-use wasmtime::component::Lift;
+use wasmtime::component::{Lift, ResourceAny};
 use wasmtime::{Result, ValRaw, bail};
 
 use super::{AbiViolation, index};
 use crate::args::Args;
+use crate::payload;
+use crate::resource::ResourceHandle;
 use crate::value::{FlagWords, NODE_BYTES, Value};
 
 /// Lifts a list of parameters or results that came flat.
@@ -186,8 +187,18 @@ fn from_flat(
             }
             flags(cx, words, count)?
         }
+        InterfaceType::Own(_) | InterfaceType::Borrow(_) => {
+            let any = ResourceAny::linear_lift_from_flat(cx, ty, next(src)?)?;
+            handle(cx, any)?
+        }
         _ => bail!(AbiViolation::Uncarriable),
     })
+}
+
+/// A handle as the Store's tables know it, for `handles` to take out of them.
+fn handle(cx: &mut LiftContext<'_>, any: ResourceAny) -> Result<Value> {
+    cx.consume_fuel(NODE_BYTES)?;
+    Ok(Value::Handle(ResourceHandle::lifted(any)))
 }
 
 /// Lifts a payload out of the slots all cases share, and moves past them whatever the case used.
@@ -313,6 +324,10 @@ fn from_memory(cx: &mut LiftContext<'_>, ty: InterfaceType, bytes: &[u8]) -> Res
             };
             flags(cx, words, count)?
         }
+        InterfaceType::Own(_) | InterfaceType::Borrow(_) => {
+            let any = ResourceAny::linear_lift_from_memory(cx, ty, bytes)?;
+            handle(cx, any)?
+        }
         _ => bail!(AbiViolation::Uncarriable),
     })
 }
@@ -344,7 +359,7 @@ fn list(cx: &mut LiftContext<'_>, at: TypeListIndex, pointer: u32, length: u32) 
     let bytes = region(cx, "a list", pointer, length, abi)?;
     if matches!(element, InterfaceType::U8) {
         cx.consume_fuel(bytes.len())?;
-        return Ok(Value::Bytes(Bytes::copy_from_slice(bytes)));
+        return Ok(Value::Bytes(payload::lifted(bytes)));
     }
     let count = index(length);
     cx.consume_fuel_array(count, NODE_BYTES)?;

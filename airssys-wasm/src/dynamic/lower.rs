@@ -14,10 +14,11 @@ use std::slice::IterMut;
 
 use wasmtime::component::__internal::wasmtime_environ::component::{TypeListIndex, VariantInfo};
 use wasmtime::component::__internal::{InterfaceType, LowerContext};
-use wasmtime::component::Lower;
+use wasmtime::component::{Lower, ResourceAny};
 use wasmtime::{Result, ValRaw, bail};
 
 use super::{AbiViolation, index};
+use crate::resource::ResourceHandle;
 use crate::value::Value;
 
 /// Lowers parameters or results into slots, which the caller has set to zero.
@@ -114,6 +115,12 @@ fn to_flat<T>(
             *next(dst)? = ValRaw::u32(pointer);
             ValRaw::u32(length)
         }
+        (InterfaceType::Own(_) | InterfaceType::Borrow(_), Value::Handle(handle)) => {
+            let mut slot = MaybeUninit::new(ValRaw::u64(0));
+            lifted(handle, value)?.linear_lower_to_flat(cx, ty, &mut slot)?;
+            // SAFETY: initialised two lines above; lowering may only have overwritten it.
+            unsafe { slot.assume_init() }
+        }
         (InterfaceType::Record(at), Value::Record(nodes)) => {
             let fields = &types[at].fields;
             count(fields.len(), nodes.len())?;
@@ -209,6 +216,9 @@ fn to_memory<T>(
             let (pointer, length) = list(cx, place, value)?;
             put(cx, offset, pointer.to_le_bytes())?;
             put(cx, at(offset, 4), length.to_le_bytes())
+        }
+        (InterfaceType::Own(_) | InterfaceType::Borrow(_), Value::Handle(handle)) => {
+            lifted(handle, value)?.linear_lower_to_memory(cx, ty, offset)
         }
         (InterfaceType::Record(place), Value::Record(nodes)) => {
             let fields = &types[place].fields;
@@ -360,6 +370,13 @@ fn put<T, const N: usize>(
     }
 }
 
+/// A handle as the Store's tables know it; `handles` has put it there.
+fn lifted(handle: &ResourceHandle, value: &Value) -> Result<ResourceAny> {
+    handle
+        .as_lifted()
+        .map_or_else(|| unfit("a handle of this instance", value), Ok)
+}
+
 fn kind(ty: InterfaceType) -> &'static str {
     match ty {
         InterfaceType::Bool => "bool",
@@ -383,6 +400,7 @@ fn kind(ty: InterfaceType) -> &'static str {
         InterfaceType::Enum(_) => "enum",
         InterfaceType::Option(_) => "option",
         InterfaceType::Result(_) => "result",
+        InterfaceType::Own(_) | InterfaceType::Borrow(_) => "handle",
         _ => "a type that can be carried as data",
     }
 }

@@ -3,26 +3,59 @@
 mod differential;
 mod echo;
 mod edges;
+mod fuzz;
 pub(crate) mod generate;
+mod handles;
 mod hostile;
 mod oracle;
 
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use wasmtime::component::{Component, Instance, Linker};
 use wasmtime::{Engine, Store};
 
-use super::{CallTarget, ImportHost, define_import};
+use super::{CallTarget, HandleHost, ImportHost, define_import, define_proxy};
 use crate::args::Args;
-use crate::surface::{ImportId, Surface};
+use crate::handles::Handles;
+use crate::surface::{ImportId, InterfaceName, Surface};
 use crate::value::Value;
+use crate::wit::{ResourceName, ResourceSide};
 
 /// Store data that answers every import with its first argument, after one `Pending` if told so.
-#[derive(Default)]
 struct Echo {
+    handles: Handles,
     seen: Vec<Args>,
     slow: bool,
     pending: bool,
+}
+
+/// Tables for Stores that see no handles.
+fn no_handles() -> Handles {
+    Handles::new(None, Arc::new([]), 0)
+}
+
+/// The resource the tests' guests import.
+fn resource() -> Arc<ResourceName> {
+    let host = InterfaceName::new("test:abi/host");
+    ResourceName::new(&host, "thing", ResourceSide::Imported)
+}
+
+impl Default for Echo {
+    fn default() -> Self {
+        Self {
+            handles: Handles::new(None, Arc::new([resource()]), 10_000),
+            seen: Vec::new(),
+            slow: false,
+            pending: false,
+        }
+    }
+}
+
+impl HandleHost for Echo {
+    fn handles(&mut self) -> &mut Handles {
+        &mut self.handles
+    }
 }
 
 impl ImportHost for Echo {
@@ -60,6 +93,12 @@ impl Guest {
     /// Instantiates it with every import on this module's road.
     async fn start(&self) -> Running<'_> {
         let mut linker = Linker::new(self.component.engine());
+        for interface in &self.surface.imports {
+            for resource in &interface.resources {
+                let mut instance = linker.instance(interface.name.as_str()).unwrap();
+                define_proxy::<Echo>(&mut instance, &resource.name, 0).unwrap();
+            }
+        }
         for (id, interface, function) in self.surface.import_functions() {
             let mut instance = linker.instance(interface.as_str()).unwrap();
             define_import::<Echo>(&mut instance, &function.name, id, &function.ty).unwrap();
@@ -84,12 +123,19 @@ struct Running<'g> {
 }
 
 impl Running<'_> {
-    async fn call(&mut self, path: &str, args: Args) -> wasmtime::Result<Args> {
+    async fn call(&mut self, path: &str, mut args: Args) -> wasmtime::Result<Args> {
         let id = self.guest.surface.export(path).unwrap();
-        let target = CallTarget::resolve(&self.guest.component, &self.guest.surface, id).unwrap();
+        let target = CallTarget::resolve(
+            &self.guest.component,
+            &self.guest.surface,
+            id,
+            &[resource()],
+        )
+        .unwrap();
         target.accepts(&args).unwrap();
+        let lent = target.enter(&mut self.store, &mut args).unwrap();
         target
-            .call_async(&mut self.store, &self.instance, &args)
+            .call_async(&mut self.store, &self.instance, &args, lent)
             .await
     }
 }

@@ -11,7 +11,9 @@ use std::fmt;
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use super::profile::Profile;
+use crate::capacity::{MAPPINGS_PER_POOLED_MEMORY, MAPPINGS_PER_STACK};
 use crate::limits::{LimitClass, Limits};
+use crate::machine::{count_mappings, read_number};
 
 /// How the engine allocates instances.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,8 +42,9 @@ impl fmt::Display for Allocation {
 /// Below this many instances a pool is not worth its reservations.
 const POOL_INSTANCES_MIN: u32 = 8;
 
-/// Mappings an instance that was called costs: two for its memory, two for its stack, one to spare.
-const MAPPINGS_PER_INSTANCE: u64 = 5;
+/// Mappings an instance that was called costs. One is to spare for the memories beyond one each.
+const MAPPINGS_PER_INSTANCE: u64 =
+    MAPPINGS_PER_POOLED_MEMORY as u64 + MAPPINGS_PER_STACK as u64 + 1;
 
 /// Mappings left to the rest of the process: code images, threads, the allocator.
 const MAPPINGS_RESERVED: u64 = 3_000;
@@ -115,7 +118,8 @@ fn pooling(profile: Profile, instances: u32) -> PoolingAllocationConfig {
 
 /// Cuts a pool to the mappings this process has left.
 fn mapping_budget(wanted: u32) -> (u32, String) {
-    let Some((limit, used)) = mappings() else {
+    let limit = read_number("/proc/sys/vm/max_map_count");
+    let Some((limit, used)) = limit.zip(count_mappings()) else {
         return (
             wanted,
             "a pool of fewer than 8 instances was asked for".to_owned(),
@@ -136,15 +140,6 @@ fn mapping_budget(wanted: u32) -> (u32, String) {
         "there is room for {room} pooled instances: {used} of {limit} mappings (vm.max_map_count) are in use"
     );
     (wanted.min(room), reason)
-}
-
-/// The kernel's limit of mappings and how many this process has, where the kernel tells.
-fn mappings() -> Option<(u64, u64)> {
-    let limit = std::fs::read_to_string("/proc/sys/vm/max_map_count").ok()?;
-    let limit = limit.trim().parse().ok()?;
-    let maps = std::fs::read("/proc/self/maps").ok()?;
-    let used = maps.iter().filter(|byte| **byte == b'\n').count();
-    Some((limit, u64::try_from(used).ok()?))
 }
 
 #[cfg(test)]

@@ -20,7 +20,10 @@ pub enum Profile {
 const WASM_STACK_BYTES: usize = 512 * 1024;
 
 /// Stack of the fiber a call runs on (2 MiB): the guest's own and room for host functions above it.
-const ASYNC_STACK_BYTES: usize = 2 * 1024 * 1024;
+pub(crate) const ASYNC_STACK_BYTES: usize = 2 * 1024 * 1024;
+
+/// Guard before and behind a memory (32 MiB, wasmtime's default).
+const MEMORY_GUARD_BYTES: u64 = 32 * 1024 * 1024;
 
 /// The largest memory in the dense profile, and what is reserved for each (16 MiB).
 const DENSE_MEMORY_BYTES: u64 = 16 * 1024 * 1024;
@@ -42,6 +45,15 @@ impl Profile {
             Self::Strict => crate::limits::MEMORY_BYTES_HARD_MAX,
             Self::Dense => DENSE_MEMORY_BYTES,
         }
+    }
+
+    /// Address space of one memory that is allocated on demand, guards included, in bytes.
+    pub(crate) const fn memory_address_space(self) -> u64 {
+        let reserved = match self {
+            Self::Strict => 1 << 32,
+            Self::Dense => DENSE_MEMORY_BYTES,
+        };
+        reserved + 2 * MEMORY_GUARD_BYTES
     }
 
     /// Builds the configuration, without an allocation strategy.

@@ -8,6 +8,7 @@ use wasmtime::component::ResourceTableError;
 use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 
 use super::{BACKTRACE_FRAMES_MAX, EndedByHost, FRAME_BYTES_MAX, Fault, FaultClass};
+use crate::capacity::Resource;
 use crate::dynamic::AbiViolation;
 use crate::limiter::Refused;
 use crate::printable::printable;
@@ -92,8 +93,8 @@ fn cause(error: &wasmtime::Error, refused: Option<Refused>) -> (FaultClass, Stri
     }
     if error.is::<PoolConcurrencyLimitError>() {
         return (
-            FaultClass::PoolFull,
-            format!("the engine's pool is full: {text}"),
+            FaultClass::NoCapacity(Resource::Instances),
+            format!("the engine's pool is full: {text}; raise `pool_instances_max`"),
         );
     }
     if let Some(table) = error.downcast_ref::<ResourceTableError>() {

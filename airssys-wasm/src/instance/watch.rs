@@ -11,8 +11,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::time::{Instant, Sleep, sleep};
-
+use super::wall::WallTimer;
 use crate::engine::ticker::TickCount;
 use crate::host::control::Control;
 
@@ -29,10 +28,11 @@ pub(super) struct Watch<'a, F> {
     pub(super) call: Pin<&'a mut Option<F>>,
     pub(super) control: &'a Control,
     pub(super) ticks: &'a TickCount,
+    pub(super) tick: Duration,
     pub(super) wall: Duration,
-    pub(super) timer: &'a mut Option<Pin<Box<Sleep>>>,
-    /// The call was pending before.
-    pub(super) waited: bool,
+    pub(super) timer: &'a mut WallTimer,
+    /// The tick at which the call first had to wait.
+    pub(super) waits_since: Option<u64>,
 }
 
 impl<F: Future> Future for Watch<'_, F> {
@@ -60,7 +60,7 @@ impl<F: Future> Watch<'_, F> {
         if self.control.is_killed() {
             return Poll::Ready(Ended::Killed);
         }
-        if self.waited {
+        if self.waits_since.is_some() {
             // The ticks that passed while the guest waited are not its own.
             self.control.resume(self.ticks.now());
         }
@@ -78,20 +78,17 @@ impl<F: Future> Watch<'_, F> {
         if self.control.is_killed() {
             return Poll::Ready(Ended::Killed);
         }
-        let timer = match &mut *self.timer {
-            Some(timer) => {
-                if !self.waited {
-                    let now = Instant::now();
-                    timer
-                        .as_mut()
-                        .reset(now.checked_add(self.wall).unwrap_or(now));
-                }
-                timer
-            }
-            None => self.timer.insert(Box::pin(sleep(self.wall))),
+        let (ticks, tick) = (self.ticks, self.tick);
+        let since = *self.waits_since.get_or_insert_with(|| ticks.now());
+        let waited = || {
+            let ticks = ticks.now().saturating_sub(since);
+            tick.saturating_mul(u32::try_from(ticks).unwrap_or(u32::MAX))
         };
-        self.waited = true;
-        timer.as_mut().poll(cx).map(|()| Ended::Timeout)
+        if self.timer.poll_over(self.wall, waited, cx) {
+            Poll::Ready(Ended::Timeout)
+        } else {
+            Poll::Pending
+        }
     }
 }
 

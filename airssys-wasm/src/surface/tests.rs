@@ -30,7 +30,8 @@ fn compiled(wat: &str) -> Surface {
 fn a_component_shows_its_imports_and_exports() {
     let surface = compiled(WAT);
     let sink = surface.imported_interface("quakes:app/sink@0.1.5").unwrap();
-    assert_eq!(sink.resources, ["store"]);
+    assert_eq!(sink.resources.len(), 1);
+    assert_eq!(sink.resources[0].name, "store");
     let types: Vec<String> = sink
         .functions
         .iter()

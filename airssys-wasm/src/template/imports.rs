@@ -4,17 +4,19 @@
 //! listed, all of it at once, with what to do.
 
 use std::fmt;
+use std::sync::Arc;
 
 use wasmtime::component::InstancePre;
 
 use super::LinkedImport;
 use crate::component::{Component, Finding};
-use crate::dynamic::define_import;
+use crate::dynamic::{define_import, define_proxy};
 use crate::host::HostState;
 use crate::host::carry::Carry;
 use crate::link::{LinkMismatch, check_link};
 use crate::printable::printable;
 use crate::surface::{Interface, InterfaceName, Surface};
+use crate::wit::ResourceName;
 
 /// Why a component cannot be linked.
 #[derive(Debug, thiserror::Error)]
@@ -116,6 +118,7 @@ fn lines<T: fmt::Display>(items: &[T]) -> String {
 pub(super) struct Linked {
     pub(super) pre: InstancePre<HostState>,
     pub(super) carries: Box<[Carry]>,
+    pub(super) proxied: Arc<[Arc<ResourceName>]>,
 }
 
 pub(super) fn link(component: &Component, links: &[LinkedImport]) -> Result<Linked, LinkError> {
@@ -151,11 +154,12 @@ pub(super) fn link(component: &Component, links: &[LinkedImport]) -> Result<Link
         return Err(LinkError::Missing(missing));
     }
 
+    let proxied = proxied(&links);
     let mut linker = provided.linker();
     let mut carries = vec![Carry::default(); surface.import_functions().count()];
     for (interface, link) in &links {
-        refuse_unlinkable(interface)?;
-        define(&mut linker, surface, interface)
+        refuse_unlinkable(interface, &proxied)?;
+        define(&mut linker, surface, interface, &proxied)
             .map_err(|error| LinkError::Incompatible(printable(&format!("{error:#}"), 2_048)))?;
         carry(surface, interface, link, &mut carries)?;
     }
@@ -165,7 +169,22 @@ pub(super) fn link(component: &Component, links: &[LinkedImport]) -> Result<Link
     Ok(Linked {
         pre,
         carries: carries.into(),
+        proxied: proxied.into(),
     })
+}
+
+/// The resources the linked interfaces declare, each once.
+fn proxied(links: &[(&Interface, &LinkedImport)]) -> Vec<Arc<ResourceName>> {
+    let mut proxied: Vec<Arc<ResourceName>> = Vec::new();
+    for (interface, _) in links {
+        for resource in &interface.resources {
+            let declared = *resource.ty.interface() == interface.name;
+            if declared && !proxied.contains(&resource.ty) {
+                proxied.push(Arc::clone(&resource.ty));
+            }
+        }
+    }
+    proxied
 }
 
 /// Finds the imported interface each link means.
@@ -224,17 +243,31 @@ fn missing_import(interface: &Interface) -> MissingImport {
     }
 }
 
-fn refuse_unlinkable(interface: &Interface) -> Result<(), LinkError> {
+fn refuse_unlinkable(
+    interface: &Interface,
+    proxied: &[Arc<ResourceName>],
+) -> Result<(), LinkError> {
     let refuse = |why| {
         Err(LinkError::Unlinkable {
             interface: interface.name.to_string(),
             why,
         })
     };
-    if let Some(resource) = interface.resources.first() {
-        return refuse(format!("the resource `{resource}` cannot leave its Store"));
+    let unlinked = |resource: &ResourceName| !proxied.iter().any(|known| **known == *resource);
+    let not_linked = |resource: &ResourceName| {
+        format!(
+            "its resource `{resource}` is declared in `{}`, which is not linked",
+            resource.interface()
+        )
+    };
+    let used = interface.resources.iter().map(|resource| &resource.ty);
+    if let Some(resource) = { used }.find(|resource| unlinked(resource)) {
+        return refuse(not_linked(resource));
     }
     for function in &interface.functions {
+        if let Some(resource) = function.ty.find_resource(unlinked) {
+            return refuse(not_linked(resource));
+        }
         if function.ty.is_async {
             return refuse(format!(
                 "`{}` is an async function: {}",
@@ -255,12 +288,19 @@ fn define(
     linker: &mut wasmtime::component::Linker<HostState>,
     surface: &Surface,
     interface: &Interface,
+    proxied: &[Arc<ResourceName>],
 ) -> wasmtime::Result<()> {
     let mut at = if interface.name.is_root() {
         linker.root()
     } else {
         linker.instance(interface.name.as_str())?
     };
+    for resource in &interface.resources {
+        let place = proxied.iter().position(|known| *known == resource.ty);
+        if let Some(number) = place.and_then(|place| u32::try_from(place).ok()) {
+            define_proxy(&mut at, &resource.name, number)?;
+        }
+    }
     for (id, name, function) in surface.import_functions() {
         if *name == interface.name {
             define_import(&mut at, &function.name, id, &function.ty)?;

@@ -7,6 +7,7 @@
 use bytes::Bytes;
 
 use super::Value;
+use crate::resource::ResourceHandle;
 
 /// A value was of another type than the Rust type asked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -116,6 +117,7 @@ scalars! {
     char => Char "char",
     Box<str> => String "string",
     Bytes => Bytes "list<u8>",
+    ResourceHandle => Handle "handle",
 }
 
 macro_rules! from_value_by_try_from {
@@ -128,7 +130,7 @@ macro_rules! from_value_by_try_from {
     )*};
 }
 
-from_value_by_try_from! { bool, i8, i16, u16, i32, u32, i64, u64, f32, f64, char, Box<str>, Bytes, String, }
+from_value_by_try_from! { bool, i8, i16, u16, i32, u32, i64, u64, f32, f64, char, Box<str>, Bytes, String, ResourceHandle, }
 
 impl FromValue for u8 {
     fn from_value(value: Value) -> Result<Self, ValueMismatch> {

@@ -3,8 +3,9 @@
 //! The check is one pass over the value's nodes and allocates nothing unless it fails. It is what makes
 //! "refused, instance unharmed" possible: an error found later, in the middle of lowering, costs the Store.
 
-use super::{FunctionType, WitType};
+use super::{FunctionType, ResourceName, WitType};
 use crate::args::Args;
+use crate::resource::{ResourceHandle, StaleHandle};
 use crate::value::Value;
 
 /// A call was refused before the guest was entered; the instance is unharmed and the caller is at fault.
@@ -37,6 +38,20 @@ pub enum CallRefused {
     /// A result is of another type (asked of a reply, before it is lowered into its caller).
     #[error("result: {0}")]
     Result(Misfit),
+    /// A handle among the arguments leads to nothing; the instance has not seen it.
+    #[error("a handle to `{resource}` is stale: {why}")]
+    StaleHandle {
+        /// What it is a handle to.
+        resource: String,
+        /// Why it leads to nothing.
+        why: StaleHandle,
+    },
+    /// The callee gives away, or holds, as many resources as its limit allows.
+    #[error("the callee has {resources_max} resources shared with others, its limit `resources`")]
+    Resources {
+        /// The limit.
+        resources_max: usize,
+    },
     /// The signature has a part that cannot travel as data.
     #[error("`{signature}` cannot be called from outside: `{part}` cannot be carried as data")]
     Uncarriable {
@@ -75,6 +90,9 @@ impl FunctionType {
             });
         }
         for (at, (value, (name, ty))) in values.iter().zip(&self.params).enumerate() {
+            if is_plain(value, ty) {
+                continue;
+            }
             fit(value, ty).map_err(|misfit| CallRefused::Argument {
                 position: at.saturating_add(1),
                 name: name.clone(),
@@ -144,22 +162,31 @@ fn index(at: usize) -> String {
     format!("[{at}]")
 }
 
+/// Whether `value` is of the type `ty`, which has no parts: what most arguments are, seen without a call.
+#[inline]
+fn is_plain(value: &Value, ty: &WitType) -> bool {
+    matches!(
+        (ty, value),
+        (WitType::Bool, Value::Bool(_))
+            | (WitType::S8, Value::S8(_))
+            | (WitType::U8, Value::U8(_))
+            | (WitType::S16, Value::S16(_))
+            | (WitType::U16, Value::U16(_))
+            | (WitType::S32, Value::S32(_))
+            | (WitType::U32, Value::U32(_))
+            | (WitType::S64, Value::S64(_))
+            | (WitType::U64, Value::U64(_))
+            | (WitType::F32, Value::F32(_))
+            | (WitType::F64, Value::F64(_))
+            | (WitType::Char, Value::Char(_))
+            | (WitType::String, Value::String(_))
+    )
+}
+
 /// Checks `value` against `ty`.
 fn fit(value: &Value, ty: &WitType) -> Result<(), Box<Found>> {
     match (ty, value) {
-        (WitType::Bool, Value::Bool(_))
-        | (WitType::S8, Value::S8(_))
-        | (WitType::U8, Value::U8(_))
-        | (WitType::S16, Value::S16(_))
-        | (WitType::U16, Value::U16(_))
-        | (WitType::S32, Value::S32(_))
-        | (WitType::U32, Value::U32(_))
-        | (WitType::S64, Value::S64(_))
-        | (WitType::U64, Value::U64(_))
-        | (WitType::F32, Value::F32(_))
-        | (WitType::F64, Value::F64(_))
-        | (WitType::Char, Value::Char(_))
-        | (WitType::String, Value::String(_)) => Ok(()),
+        (ty, value) if is_plain(value, ty) => Ok(()),
         (WitType::List(element), Value::Bytes(_)) if **element == WitType::U8 => Ok(()),
         (WitType::List(element), Value::List(nodes)) if **element != WitType::U8 => {
             for (at, node) in nodes.iter().enumerate() {
@@ -213,7 +240,26 @@ fn fit(value: &Value, ty: &WitType) -> Result<(), Box<Found>> {
         (WitType::Result { err, .. }, Value::Result(Err(payload))) => {
             fit_payload(ty, payload.as_deref(), err.as_deref(), "err")
         }
+        (WitType::Own(resource), Value::Handle(handle)) => {
+            fit_handle(ty, handle, resource, handle.is_own())
+        }
+        (WitType::Borrow(resource), Value::Handle(handle)) => {
+            fit_handle(ty, handle, resource, !handle.is_own())
+        }
         _ => misfit(ty, value.kind()),
+    }
+}
+
+fn fit_handle(
+    ty: &WitType,
+    handle: &ResourceHandle,
+    resource: &ResourceName,
+    right_mode: bool,
+) -> Result<(), Box<Found>> {
+    if right_mode && handle.resource().is_some_and(|found| **found == *resource) {
+        Ok(())
+    } else {
+        misfit(ty, handle.to_string())
     }
 }
 

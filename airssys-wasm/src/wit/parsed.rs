@@ -6,9 +6,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use wit_parser::{Function, Handle, Resolve, Type, TypeDefKind, TypeId};
+use wit_parser::{Function, Handle, Resolve, Type, TypeDefKind, TypeId, TypeOwner};
 
-use super::{Case, Field, FunctionType, WitType};
+use super::{Case, Field, FunctionType, ResourceName, ResourceSide, WitType};
+use crate::surface::InterfaceName;
 
 /// Converts types of one resolved WIT document.
 pub(crate) struct ParsedTypes<'a> {
@@ -126,12 +127,23 @@ impl<'a> ParsedTypes<'a> {
         }
     }
 
-    fn resource(&self, id: TypeId) -> Box<str> {
-        self.resolve
-            .types
-            .get(id)
-            .and_then(|definition| definition.name.as_deref())
-            .unwrap_or("resource")
-            .into()
+    pub(crate) fn resource(&self, id: TypeId) -> Arc<ResourceName> {
+        // `use` gives a resource another id, and perhaps another name; its own declaration is what counts.
+        let mut definition = self.resolve.types.get(id);
+        while let Some(TypeDefKind::Type(Type::Id(of))) =
+            definition.map(|definition| &definition.kind)
+        {
+            definition = self.resolve.types.get(*of);
+        }
+        let interface = match definition.map(|definition| definition.owner) {
+            Some(TypeOwner::Interface(interface)) => self.resolve.id_of(interface),
+            _ => None,
+        };
+        let name = definition.and_then(|definition| definition.name.as_deref());
+        ResourceName::new(
+            &InterfaceName::new(&interface.unwrap_or_default()),
+            name.unwrap_or("resource"),
+            ResourceSide::Exported,
+        )
     }
 }

@@ -9,7 +9,10 @@ use std::sync::Arc;
 use wasmtime::component::ResourceType;
 use wasmtime::component::types::{ComponentFunc, Type};
 
-use super::{Case, Field, FunctionType, TYPE_DEPTH_MAX, TYPE_NODES_MAX, WitType};
+use super::{
+    Case, Field, FunctionType, ResourceName, ResourceSide, TYPE_DEPTH_MAX, TYPE_NODES_MAX, WitType,
+};
+use crate::surface::InterfaceName;
 
 /// Bytes of one function's expanded types: [`TYPE_NODES_MAX`] nodes without names.
 const FUNCTION_TYPE_BYTES_MAX: usize = TYPE_NODES_MAX * NODE_TYPE_BYTES;
@@ -22,7 +25,7 @@ const NODE_TYPE_BYTES: usize = 40;
 
 /// Builds types by reflection, knowing the names of the component's resources.
 pub(crate) struct ReflectedTypes {
-    resources: Vec<(ResourceType, Box<str>)>,
+    resources: Vec<(ResourceType, Arc<ResourceName>)>,
     left_in_component: usize,
     left_in_function: usize,
     left_in_depth: usize,
@@ -38,11 +41,20 @@ impl ReflectedTypes {
         }
     }
 
-    /// Remembers what a resource is called, to print `own<name>`.
-    pub(crate) fn name_resource(&mut self, ty: ResourceType, name: &str) {
-        if !self.resources.iter().any(|(known, _)| *known == ty) {
-            self.resources.push((ty, name.into()));
+    /// Remembers where a resource is declared, which is where it is met first; returns that place.
+    pub(crate) fn name_resource(
+        &mut self,
+        ty: ResourceType,
+        interface: &InterfaceName,
+        name: &str,
+        side: ResourceSide,
+    ) -> Arc<ResourceName> {
+        if let Some(known) = self.named(&ty) {
+            return known;
         }
+        let declared = ResourceName::new(interface, name, side);
+        self.resources.push((ty, Arc::clone(&declared)));
+        declared
     }
 
     pub(crate) fn function(&mut self, function: &ComponentFunc) -> FunctionType {
@@ -162,10 +174,17 @@ impl ReflectedTypes {
         names.map(|name| self.name(name)).collect()
     }
 
-    fn resource(&self, ty: &ResourceType) -> Box<str> {
+    fn resource(&self, ty: &ResourceType) -> Arc<ResourceName> {
+        self.named(ty).unwrap_or_else(|| {
+            // Every resource of a signature is imported or exported somewhere before it.
+            ResourceName::new(&InterfaceName::new(""), "resource", ResourceSide::Imported)
+        })
+    }
+
+    fn named(&self, ty: &ResourceType) -> Option<Arc<ResourceName>> {
         self.resources
             .iter()
             .find(|(known, _)| known == ty)
-            .map_or_else(|| "resource".into(), |(_, name)| name.clone())
+            .map(|(_, name)| Arc::clone(name))
     }
 }

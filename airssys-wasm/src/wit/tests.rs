@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::args::{Args, IntoArgs};
+use crate::surface::InterfaceName;
 use crate::value::Value;
 
 fn record(fields: &[(&str, WitType)]) -> WitType {
@@ -67,9 +68,14 @@ fn parameter_names_do_not_count_but_types_do() {
 
 #[test]
 fn handles_are_found_wherever_they_hide() {
-    let hidden = record(&[("x", WitType::Option(Arc::new(WitType::Own("file".into()))))]);
+    let file = ResourceName::new(&InterfaceName::new("a:b/c"), "file", ResourceSide::Exported);
+    let hidden = record(&[("x", WitType::Option(Arc::new(WitType::Own(file))))]);
     let ty = function(&[("a", WitType::List(Arc::new(hidden)))], None);
-    assert_eq!(ty.uncarriable().unwrap().to_string(), "own<file>");
+    assert!(ty.has_handles() && ty.uncarriable().is_none());
+    assert_eq!(ty.find_resource(|_| true).unwrap().name(), "file");
+    let hidden = record(&[("x", WitType::Option(Arc::new(WitType::Stream)))]);
+    let ty = function(&[("a", WitType::List(Arc::new(hidden)))], None);
+    assert_eq!(ty.uncarriable().unwrap().to_string(), "stream");
 }
 
 #[test]

@@ -262,7 +262,7 @@ fn entering_oneself_is_cannot_enter() {
 }
 
 #[test]
-fn a_full_pool_is_pool_full_and_empties_again() {
+fn a_full_pool_has_no_capacity_and_empties_again() {
     run(async {
         let template = template(
             &crate::guest::engine(),
@@ -280,7 +280,8 @@ fn a_full_pool_is_pool_full_and_empties_again() {
                 Err(fault) => break fault,
             }
         };
-        assert_eq!(fault.class, FaultClass::PoolFull, "{fault}");
+        let full = FaultClass::NoCapacity(airssys_wasm::Resource::Instances);
+        assert_eq!(fault.class, full, "{fault}");
         assert_eq!(live.len(), 16);
         live.truncate(8);
         for _ in 0..8 {

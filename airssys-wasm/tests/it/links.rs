@@ -84,12 +84,29 @@ fn the_same_interface_cannot_be_linked_twice() {
 }
 
 #[test]
-fn a_resource_cannot_be_linked() {
-    let wat = r#"(component (import "a:b/c" (instance
-        (export "r" (type $r (sub resource))) (export "f" (func (param "r" (borrow $r)))))))"#;
-    let error = link_error(wat, linked("a:b/c"));
+fn a_resource_is_linked_with_the_interface_that_declares_it() {
+    let wat = r#"(component
+        (import "a:b/c" (instance $c (export "r" (type (sub resource)))))
+        (alias export $c "r" (type $r))
+        (import "a:b/d" (instance
+          (export "r" (type $r2 (eq $r))) (export "f" (func (param "r" (borrow $r2)))))))"#;
+    let link = |interface: &str| LinkedImport::new(interface);
+    let links = vec![link("a:b/c"), link("a:b/d")];
+    template(&engine(), wat, TemplateSpec { links, ..spec() });
+    // The host's own resources stay where they are.
+    let wat = r#"(component
+        (import "wasi:io/error@0.2.0" (instance $io (export "error" (type (sub resource)))))
+        (alias export $io "error" (type $r))
+        (import "a:b/d" (instance
+          (export "r" (type $r2 (eq $r))) (export "f" (func (param "r" (borrow $r2)))))))"#;
+    let error = link_error(wat, linked("a:b/d"));
     assert!(matches!(error, LinkError::Unlinkable { .. }), "{error}");
-    assert!(error.to_string().contains("the resource `r`"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("declared in `wasi:io/error@0.2.0`"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -7,10 +7,12 @@
 mod audit;
 mod cache;
 mod calls;
+mod capacity;
 mod cpu;
 mod faults;
 mod guest;
 mod links;
 mod load;
 mod memory;
+mod resources;
 mod wasi;

@@ -6,9 +6,23 @@ use airssys_wasm::FromArgs;
 use airssys_wasm_actors::{ActorFunction, ChildSpec, System};
 
 use super::expect;
+use super::raw::CALL;
 use crate::error::{BenchError, OrFailed};
 use crate::harness::{Samples, Scenario, Work};
+use crate::rows::{Bar, RowSpec, latency, made};
 use crate::workbench::{Workbench, address};
+
+pub(crate) const ROWS: &[RowSpec] = &[
+    latency("call.actor", CALL, 50_000, |bench| made(Actor::new(bench)))
+        .against(&["ractor.call.host"])
+        .bar(Bar::Ratio(2.0)),
+    latency("call.overhead", CALL, 50_000, |bench| {
+        made(Actor::new(bench))
+    })
+    .compares("call.actor")
+    .against(&["raw.call-async", "tokio.ping"])
+    .bar(Bar::Ratio(1.2)),
+];
 
 /// `call.actor`: call `add`, await the reply. Everything a default system has is on: deadline, chain, counters.
 pub(super) struct Actor {

@@ -14,7 +14,26 @@ use airssys_wasm::{CacheLocation, ComponentRef, Engine, Loaded};
 use super::expect;
 use crate::error::{BenchError, OrFailed};
 use crate::harness::{Samples, Scenario, Work};
+use crate::rows::{Bar, Group, RowSpec, latency, made};
 use crate::workbench::{self, Workbench};
+
+/// Loading a component.
+const LOAD: Group = Group::new("load");
+
+pub(crate) const ROWS: &[RowSpec] = &[
+    latency("load.compile", LOAD, 1, |bench| {
+        made(async { Load::compiling(bench) })
+    })
+    .on_one()
+    .single(),
+    latency("load.cached", LOAD, 1, |bench| {
+        made(async { Load::cached(bench) })
+    })
+    .on_one()
+    .single()
+    .against(&["load.compile"])
+    .bar(Bar::Ratio(0.05)),
+];
 
 const FUNCTIONS: u32 = 2_000;
 const FUNCTIONS_QUICK: u32 = 50;

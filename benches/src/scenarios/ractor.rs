@@ -5,18 +5,43 @@ use std::time::{Duration, Instant};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, rpc::CallResult};
 use tokio::sync::{mpsc, oneshot};
 use wasmtime::StoreContextMut;
-use wasmtime::component::TypedFunc;
+use wasmtime::component::{Linker, TypedFunc};
 
+use super::ask::record_readings;
 use super::expect;
+use super::raw::CALL;
 use crate::error::{BenchError, OrFailed};
 use crate::harness::{Samples, Scenario, Work};
+use crate::rows::{Group, RowSpec, latency, made};
 use crate::workbench::raw::{RawInstance, RawState};
 use crate::workbench::{DRIVE, MATH, Workbench};
+
+/// A guest calls.
+pub(crate) const ASK: Group = Group::new("ask");
+
+/// What ours is compared with.
+pub(crate) const ROWS: &[RowSpec] = &[
+    latency("tokio.ping", CALL, 50_000, |_| {
+        made(async { Ok(TokioPing::new()) })
+    }),
+    latency("ractor.call.host", CALL, 50_000, |_| made(Host::new())).against(&["tokio.ping"]),
+    latency("ractor.call.guest", ASK, 64_000, |bench| {
+        made(Guest::new(bench))
+    }),
+    latency("ractor.call.guest.inside", ASK, 64_000, |bench| {
+        made(GuestInside::new(bench))
+    })
+    .against(&["ractor.call.guest"]),
+    latency("ractor.call.guest.p99", ASK, 64_000, |bench| {
+        made(GuestTimed::new(bench))
+    })
+    .p99(),
+];
 
 /// An actor that adds.
 struct Adder;
 
-struct Add {
+pub(crate) struct Add {
     a: u32,
     b: u32,
     reply: RpcReplyPort<u32>,
@@ -43,7 +68,7 @@ impl Actor for Adder {
     }
 }
 
-async fn spawn_adder() -> Result<ActorRef<Add>, BenchError> {
+pub(crate) async fn spawn_adder() -> Result<ActorRef<Add>, BenchError> {
     let (actor, _) = Actor::spawn(None, Adder, ())
         .await
         .or_failed("spawning a ractor actor")?;
@@ -51,7 +76,7 @@ async fn spawn_adder() -> Result<ActorRef<Add>, BenchError> {
 }
 
 /// No time-out: with one, ractor arms a timer for every call.
-async fn add(actor: &ActorRef<Add>, a: u32, b: u32) -> Result<u32, BenchError> {
+pub(crate) async fn add(actor: &ActorRef<Add>, a: u32, b: u32) -> Result<u32, BenchError> {
     match actor.call(|reply| Add { a, b, reply }, None).await {
         Ok(CallResult::Success(sum)) => Ok(sum),
         Ok(_) => Err(BenchError::failed("a ractor call", "no reply")),
@@ -98,12 +123,12 @@ async fn stop(actor: ActorRef<Add>) -> Result<(), BenchError> {
 }
 
 /// `tokio.ping`: mpsc there, oneshot back.
-pub(super) struct TokioPing {
+pub(crate) struct TokioPing {
     there: mpsc::Sender<(u32, u32, oneshot::Sender<u32>)>,
 }
 
 impl TokioPing {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let (there, mut pings) = mpsc::channel::<(u32, u32, oneshot::Sender<u32>)>(64);
         // It ends when the scenario drops its sender.
         tokio::spawn(async move {
@@ -113,6 +138,13 @@ impl TokioPing {
         });
         Self { there }
     }
+
+    pub(crate) async fn ping(&self) -> Result<u32, BenchError> {
+        let (back, pong) = oneshot::channel();
+        let sent = self.there.send((2, 3, back)).await;
+        sent.or_failed("tokio.ping")?;
+        pong.await.or_failed("tokio.ping")
+    }
 }
 
 impl Scenario for TokioPing {
@@ -120,12 +152,7 @@ impl Scenario for TokioPing {
         Box::pin(async move {
             for _ in 0..operations {
                 let began = Instant::now();
-                let (back, pong) = oneshot::channel();
-                self.there
-                    .send((2, 3, back))
-                    .await
-                    .or_failed("tokio.ping")?;
-                let sum = pong.await.or_failed("tokio.ping")?;
+                let sum = self.ping().await?;
                 samples.record(began.elapsed(), 1);
                 expect("tokio.ping", sum, 5)?;
             }
@@ -152,15 +179,7 @@ impl Guest {
     pub(super) async fn new(bench: &Workbench) -> Result<Self, BenchError> {
         let actor = spawn_adder().await?;
         let called = actor.clone();
-        let pre = bench.raw.link_caller(|linker| {
-            linker.instance(MATH)?.func_wrap_async(
-                "add",
-                move |_: StoreContextMut<'_, RawState>, (a, b): (u32, u32)| {
-                    let actor = called.clone();
-                    Box::new(async move { Ok((add(&actor, a, b).await?,)) })
-                },
-            )
-        })?;
+        let pre = bench.raw.link_caller(|linker| define_add(linker, called))?;
         let mut guest = RawInstance::of(&pre).await.or_failed("instantiating")?;
         let ask_many = guest.function(DRIVE, "ask-many")?;
         Ok(Self {
@@ -169,6 +188,27 @@ impl Guest {
             actor,
         })
     }
+
+    /// Asks so many times, and looks at the sum.
+    pub(super) async fn ask(&mut self) -> Result<(), BenchError> {
+        let called = self
+            .ask_many
+            .call_async(&mut self.guest.store, (ASKS,))
+            .await;
+        let sum = called.or_failed("ractor.call.guest")?;
+        expect("ractor.call.guest", sum, (ASKED,))
+    }
+}
+
+/// The import `add` is a call of a bare actor.
+fn define_add(linker: &mut Linker<RawState>, actor: ActorRef<Add>) -> wasmtime::Result<()> {
+    linker.instance(MATH)?.func_wrap_async(
+        "add",
+        move |_: StoreContextMut<'_, RawState>, (a, b): (u32, u32)| {
+            let actor = actor.clone();
+            Box::new(async move { Ok((add(&actor, a, b).await?,)) })
+        },
+    )
 }
 
 impl Scenario for Guest {
@@ -176,16 +216,8 @@ impl Scenario for Guest {
         Box::pin(async move {
             for _ in 0..operations.div_ceil(ASKS.into()) {
                 let began = Instant::now();
-                let called = self
-                    .ask_many
-                    .call_async(&mut self.guest.store, (ASKS,))
-                    .await;
+                self.ask().await?;
                 samples.record(began.elapsed(), ASKS.into());
-                expect(
-                    "ractor.call.guest",
-                    called.or_failed("ractor.call.guest")?,
-                    (ASKED,),
-                )?;
             }
             Ok(())
         })
@@ -251,6 +283,48 @@ impl Scenario for GuestInside {
                 while let Ok(took) = self.took.try_recv() {
                     samples.record(took, 1);
                 }
+            }
+            Ok(())
+        })
+    }
+
+    fn finish(self: Box<Self>) -> Work<'static> {
+        Box::pin(async move { stop(self.actor).await })
+    }
+}
+
+/// `ractor.call.guest.p99`: each call by itself, between two readings of the clock by the guest.
+struct GuestTimed {
+    guest: RawInstance,
+    ask_timed: TypedFunc<(u32,), (Vec<u64>,)>,
+    actor: ActorRef<Add>,
+}
+
+impl GuestTimed {
+    async fn new(bench: &Workbench) -> Result<Self, BenchError> {
+        let actor = spawn_adder().await?;
+        let called = actor.clone();
+        let pre = bench.raw.link_asker(|linker| define_add(linker, called))?;
+        let mut guest = RawInstance::of(&pre).await.or_failed("instantiating")?;
+        let ask_timed = guest.at_root("ask-timed")?;
+        Ok(Self {
+            guest,
+            ask_timed,
+            actor,
+        })
+    }
+}
+
+impl Scenario for GuestTimed {
+    fn round<'a>(&'a mut self, operations: u64, samples: &'a mut Samples) -> Work<'a> {
+        Box::pin(async move {
+            for _ in 0..operations.div_ceil(ASKS.into()) {
+                let called = self
+                    .ask_timed
+                    .call_async(&mut self.guest.store, (ASKS,))
+                    .await;
+                let (readings,) = called.or_failed("ractor.call.guest.p99")?;
+                record_readings(&readings, samples)?;
             }
             Ok(())
         })

@@ -7,13 +7,49 @@ use wasmtime::component::{Func, InstancePre, TypedFunc, Val};
 use super::expect;
 use crate::error::{BenchError, OrFailed};
 use crate::harness::{Samples, Scenario, Work};
+use crate::rows::{Group, RowSpec, latency, made};
 use crate::workbench::raw::{RawInstance, RawState};
-use crate::workbench::{ECHO, FAULT, MATH, PAYLOAD_BYTES, Workbench};
+use crate::workbench::{ECHO, FAULT, MATH, Workbench};
 
 /// Calls timed together: reading the clock takes a tenth of one of them.
 const BATCH: u64 = 100;
 
 type Add = TypedFunc<(u32, u32), (u32,)>;
+
+/// The host calls.
+pub(crate) const CALL: Group = Group::new("call");
+/// Payloads there and back.
+pub(crate) const PAYLOAD: Group = Group::new("payload");
+/// Making an actor.
+pub(crate) const SPAWN: Group = Group::new("spawn");
+/// Trap, and again.
+pub(crate) const RESTART: Group = Group::new("restart");
+
+/// What ours is compared with.
+pub(crate) const ROWS: &[RowSpec] = &[
+    latency("raw.call", CALL, 200_000, |bench| made(Call::new(bench))),
+    latency("raw.call-val", CALL, 100_000, |bench| {
+        made(CallVal::new(bench))
+    })
+    .on_one()
+    .against(&["raw.call"]),
+    latency("raw.call-async", CALL, 100_000, |bench| {
+        made(CallAsync::new(bench))
+    })
+    .against(&["raw.call"]),
+    latency("raw.echo.64k", PAYLOAD, 2_000, |bench| {
+        made(Echo::new(bench, 64 * 1024))
+    }),
+    latency("raw.echo.1m", PAYLOAD, 160, |bench| {
+        made(Echo::new(bench, 1024 * 1024))
+    }),
+    latency("raw.cycle", SPAWN, 2_000, |bench| {
+        made(async { Ok(Cycle::new(bench)) })
+    }),
+    latency("raw.trap", RESTART, 1_000, |bench| {
+        made(async { Ok(Trap::new(bench)) })
+    }),
+];
 
 /// `raw.call`: a typed, synchronous call of `add`.
 pub(super) struct Call {
@@ -116,18 +152,18 @@ impl Scenario for CallAsync {
     }
 }
 
-/// `raw.echo.64k`: `&[u8]` in, `Vec<u8>` out, synchronously.
+/// `raw.echo.64k`, `raw.echo.1m`: `&[u8]` in, `Vec<u8>` out, synchronously.
 pub(super) struct Echo {
     guest: RawInstance,
     payload: Vec<u8>,
 }
 
 impl Echo {
-    pub(super) async fn new(bench: &Workbench) -> Result<Self, BenchError> {
+    pub(super) async fn new(bench: &Workbench, bytes: usize) -> Result<Self, BenchError> {
         let guest = bench.raw.adder().await.or_failed("instantiating")?;
         Ok(Self {
             guest,
-            payload: vec![0x5a; PAYLOAD_BYTES],
+            payload: vec![0x5a; bytes],
         })
     }
 }
@@ -141,8 +177,8 @@ impl Scenario for Echo {
                 let began = Instant::now();
                 let called = echo.call(&mut self.guest.store, (&self.payload,));
                 samples.record(began.elapsed(), 1);
-                let (back,) = called.or_failed("raw.echo.64k")?;
-                expect("raw.echo.64k", back.len(), PAYLOAD_BYTES)?;
+                let (back,) = called.or_failed("raw.echo")?;
+                expect("raw.echo", back.len(), self.payload.len())?;
             }
             Ok(())
         })

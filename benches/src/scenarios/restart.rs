@@ -6,9 +6,17 @@ use airssys_wasm::FromArgs;
 use airssys_wasm_actors::{ActorFunction, ChildSpec, System};
 
 use super::expect;
+use super::raw::RESTART;
 use crate::error::{BenchError, OrFailed};
 use crate::harness::{Samples, Scenario, Work};
+use crate::rows::{Bar, RowSpec, latency, made};
 use crate::workbench::{Workbench, address};
+
+pub(crate) const ROWS: &[RowSpec] = &[latency("restart.first-reply", RESTART, 1_000, |bench| {
+    made(FirstReply::new(bench))
+})
+.against(&["raw.trap"])
+.bar(Bar::Ratio(2.5))];
 
 /// `restart.first-reply`: call `trap`, have its error, call `add`, have the reply of the next incarnation.
 pub(super) struct FirstReply {

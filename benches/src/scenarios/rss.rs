@@ -16,7 +16,28 @@ use serde::{Deserialize, Serialize};
 use crate::error::{BenchError, OrFailed};
 use crate::harness::{Samples, Scenario, Work, runtime};
 use crate::machine::field;
+use crate::rows::{Bar, Group, RowSpec, made, memory};
 use crate::workbench::{self, ADDER, ChildCommand, Workbench, address};
+
+/// Memory of an idle actor.
+const RSS: Group = Group::new("rss");
+
+pub(crate) const ROWS: &[RowSpec] = &[
+    memory("rss.fresh.1k", RSS, 1_000, |bench| {
+        made(PerActor::fresh(bench))
+    }),
+    memory("rss.called.1k", RSS, 1_000, |bench| {
+        made(PerActor::called(bench))
+    }),
+    memory("rss.fresh", RSS, 10_000, |bench| {
+        made(PerActor::fresh(bench))
+    })
+    .bar(Bar::Median(16.0)),
+    memory("rss.called", RSS, 10_000, |bench| {
+        made(PerActor::called(bench))
+    })
+    .bar(Bar::Median(24.0)),
+];
 
 /// Actors started by one message to their supervisor: the specs of all 10,000 at once would be measured too.
 const STARTED_TOGETHER: u64 = 100;
@@ -39,7 +60,15 @@ pub(super) struct PerActor {
 }
 
 impl PerActor {
-    pub(super) fn new(bench: &Workbench, called: bool) -> Result<Self, BenchError> {
+    async fn fresh(bench: &Workbench) -> Result<Self, BenchError> {
+        Self::new(bench, false)
+    }
+
+    async fn called(bench: &Workbench) -> Result<Self, BenchError> {
+        Self::new(bench, true)
+    }
+
+    fn new(bench: &Workbench, called: bool) -> Result<Self, BenchError> {
         let child = bench.child.clone().ok_or_else(|| {
             BenchError::failed("measuring memory", "no program to run as a child")
         })?;

@@ -1,4 +1,4 @@
-//! Making an actor, until it has answered.
+//! Making actors: one until it has answered, and many at once.
 
 use std::time::Instant;
 
@@ -6,9 +6,35 @@ use airssys_wasm::{FromArgs, InstanceTemplate};
 use airssys_wasm_actors::{ActorAddress, ActorRef, ChildSpec, System};
 
 use super::expect;
+use super::raw::{Cycle, SPAWN};
 use crate::error::{BenchError, OrFailed};
 use crate::harness::{Samples, Scenario, Work};
+use crate::rows::{Bar, RowSpec, latency, made};
 use crate::workbench::{Workbench, address};
+
+pub(crate) const ROWS: &[RowSpec] = &[
+    latency("spawn.ready", SPAWN, 2_000, |bench| made(Ready::new(bench)))
+        .against(&["raw.cycle"])
+        .bar(Bar::Ratio(4.0)),
+    latency("raw.cycle.rate", SPAWN, 10_000, |bench| {
+        made(async { Ok(Cycle::new(bench)) })
+    })
+    .rate(),
+    latency("spawn.rate", SPAWN, 10_000, |bench| {
+        made(Many::new(bench, false))
+    })
+    .rate()
+    .against(&["raw.cycle.rate"])
+    .bar(Bar::RatioAtLeast(1.0 / 3.0)),
+    latency("spawn.rate.stopped", SPAWN, 10_000, |bench| {
+        made(Many::new(bench, true))
+    })
+    .rate()
+    .against(&["raw.cycle.rate"]),
+];
+
+/// Children of one message to their supervisor.
+const STARTED_TOGETHER: u64 = 100;
 
 /// `spawn.ready`: spawn a child from a template, resolve `add`, call it, have the reply. Stopping it again is
 /// not timed.
@@ -49,6 +75,71 @@ impl Scenario for Ready {
                 expect("spawn.ready", sum?, (5,))?;
                 let stopped = self.system.supervisor().stop_child(&self.address).await;
                 stopped.or_failed("stopping the child")?;
+            }
+            Ok(())
+        })
+    }
+
+    fn finish(self: Box<Self>) -> Work<'static> {
+        Box::pin(async move {
+            self.system.shutdown().await;
+            Ok(())
+        })
+    }
+}
+
+/// `spawn.rate`: children from one template, started a hundred at a time. `spawn.rate.stopped`: the same, stopped
+/// again within the time.
+struct Many {
+    system: System,
+    template: InstanceTemplate,
+    stops_timed: bool,
+}
+
+impl Many {
+    async fn new(bench: &Workbench, stops_timed: bool) -> Result<Self, BenchError> {
+        Ok(Self {
+            system: bench.system().await?,
+            template: bench.adder_template()?,
+            stops_timed,
+        })
+    }
+
+    async fn stop(&self, actors: &[ActorRef]) -> Result<(), BenchError> {
+        for actor in actors {
+            let stopped = self.system.supervisor().stop_child(actor.address()).await;
+            stopped.or_failed("stopping a child")?;
+        }
+        Ok(())
+    }
+}
+
+impl Scenario for Many {
+    fn round<'a>(&'a mut self, operations: u64, samples: &'a mut Samples) -> Work<'a> {
+        Box::pin(async move {
+            for _ in 0..operations.div_ceil(STARTED_TOGETHER) {
+                let began = Instant::now();
+                let mut children = Vec::new();
+                for number in 0..STARTED_TOGETHER {
+                    let name = address(&format!("spawned/{number}"))?;
+                    children.push(ChildSpec::component(name, self.template.clone()));
+                }
+                let started = self.system.supervisor().start(children).await;
+                let started = started.or_failed("starting children")?;
+                let mut took = began.elapsed();
+                expect(
+                    "spawn.rate",
+                    started
+                        .iter()
+                        .filter(|actor| actor.status().running)
+                        .count(),
+                    started.len(),
+                )?;
+                self.stop(&started).await?;
+                if self.stops_timed {
+                    took = began.elapsed();
+                }
+                samples.record(took, STARTED_TOGETHER);
             }
             Ok(())
         })

@@ -11,7 +11,7 @@ use wasmtime::{
 };
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
-use super::{ADDER, CALLER};
+use super::{ADDER, CALLER, COMPOSED};
 use crate::error::{BenchError, OrFailed};
 
 /// What a raw Store holds: a WASI context in which nothing is granted.
@@ -34,6 +34,8 @@ pub(crate) struct RawHost {
     engine: Engine,
     adder: InstancePre<RawState>,
     caller: Component,
+    asker: Component,
+    composed: InstancePre<RawState>,
 }
 
 /// One raw instance and its Store.
@@ -43,16 +45,23 @@ pub(crate) struct RawInstance {
 }
 
 impl RawHost {
-    pub(crate) fn new(instances: u32) -> Result<Self, BenchError> {
+    /// With the binary form of the asker.
+    pub(crate) fn new(instances: u32, asker: &[u8]) -> Result<Self, BenchError> {
         let engine = Engine::new(&strict(instances)).or_failed("making the raw engine")?;
-        let compile = |bytes| Component::from_binary(&engine, bytes).or_failed("compiling a guest");
+        let compile =
+            |bytes: &[u8]| Component::from_binary(&engine, bytes).or_failed("compiling a guest");
         let adder = Self::linker(&engine)?
             .instantiate_pre(&compile(ADDER)?)
             .or_failed("linking the adder")?;
-        let caller = compile(CALLER)?;
+        let composed = Self::linker(&engine)?
+            .instantiate_pre(&compile(COMPOSED)?)
+            .or_failed("linking the composed pair")?;
+        let asker = compile(asker)?;
         Ok(Self {
             adder,
-            caller,
+            caller: compile(CALLER)?,
+            asker,
+            composed,
             engine,
         })
     }
@@ -68,14 +77,35 @@ impl RawHost {
         &self,
         define: impl FnOnce(&mut Linker<RawState>) -> wasmtime::Result<()>,
     ) -> Result<InstancePre<RawState>, BenchError> {
+        self.link(&self.caller, |linker| {
+            define(linker)?;
+            linker.define_unknown_imports_as_traps(&self.caller)
+        })
+    }
+
+    /// Links the asker to what `define` defines, and to WASI's clock.
+    pub(crate) fn link_asker(
+        &self,
+        define: impl FnOnce(&mut Linker<RawState>) -> wasmtime::Result<()>,
+    ) -> Result<InstancePre<RawState>, BenchError> {
+        self.link(&self.asker, define)
+    }
+
+    fn link(
+        &self,
+        component: &Component,
+        define: impl FnOnce(&mut Linker<RawState>) -> wasmtime::Result<()>,
+    ) -> Result<InstancePre<RawState>, BenchError> {
         let mut linker = Self::linker(&self.engine)?;
         define(&mut linker).or_failed("defining an import")?;
         linker
-            .define_unknown_imports_as_traps(&self.caller)
-            .or_failed("defining traps")?;
-        linker
-            .instantiate_pre(&self.caller)
-            .or_failed("linking the caller")
+            .instantiate_pre(component)
+            .or_failed("linking a guest")
+    }
+
+    /// The composed pair.
+    pub(crate) async fn composed(&self) -> wasmtime::Result<RawInstance> {
+        RawInstance::of(&self.composed).await
     }
 
     pub(crate) async fn adder(&self) -> wasmtime::Result<RawInstance> {
@@ -131,6 +161,20 @@ impl RawInstance {
         self.instance
             .get_func(&mut self.store, index)
             .ok_or_else(missing)
+    }
+
+    /// A function at the component's root.
+    pub(crate) fn at_root<Params, Results>(
+        &mut self,
+        name: &str,
+    ) -> Result<TypedFunc<Params, Results>, BenchError>
+    where
+        Params: ComponentNamedList + Lower,
+        Results: ComponentNamedList + Lift,
+    {
+        self.instance
+            .get_typed_func(&mut self.store, name)
+            .or_failed("typing an export")
     }
 }
 

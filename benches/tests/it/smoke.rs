@@ -3,7 +3,9 @@
 use std::env;
 use std::process::Command;
 
-use airssys_wasm_benches::{ChildCommand, Group, Options, ROWS, Row, Unit, rss_child, run};
+use airssys_wasm_benches::{
+    ChildCommand, Options, Row, Stat, Stop, Unit, groups, rows, rss_child, run,
+};
 
 /// Set for the child, whose arguments a test harness would take for itself.
 const CHILD: &str = "AIRSSYS_BENCH_TEST_CHILD";
@@ -46,17 +48,19 @@ fn every_row_is_there_and_has_measured_something() {
         rounds: None,
         quick: true,
         child: Some(child()),
+        stop: Stop::default(),
     };
-    let mut groups = Vec::new();
-    let report = run(&options, &mut |progress| groups.push(progress.group)).unwrap();
-    groups.dedup();
-    assert_eq!(groups, Group::ALL);
+    let mut told = Vec::new();
+    let report = run(&options, &mut |progress| told.push(progress.group)).unwrap();
+    told.dedup();
+    assert_eq!(told, groups());
+    assert!(report.complete);
 
-    let expected: Vec<_> = Group::ALL
+    let expected: Vec<_> = groups()
         .iter()
         .flat_map(|group| [1, 2].map(|threads| (group, threads)))
         .flat_map(|(group, threads)| {
-            ROWS.iter()
+            rows()
                 .filter(move |row| row.group == *group && row.threads.contains(&threads))
                 .map(move |row| (row.name, threads))
         })
@@ -64,7 +68,7 @@ fn every_row_is_there_and_has_measured_something() {
     let found: Vec<_> = report
         .rows
         .iter()
-        .map(|row| (row.name, row.threads))
+        .map(|row| (row.name.as_str(), row.threads))
         .collect();
     assert_eq!(found, expected);
     for row in &report.rows {
@@ -79,17 +83,49 @@ fn every_row_is_there_and_has_measured_something() {
 }
 
 fn check(row: &Row) {
+    if row.skipped.is_some() {
+        assert_eq!((row.n, row.rounds), (0, 0), "{row:?}");
+        return;
+    }
     assert!(row.n > 0, "{row:?}");
     assert_eq!(row.rounds, 2, "{row:?}");
-    assert!(row.median.is_finite() && row.p99.is_finite(), "{row:?}");
-    if row.unit == Unit::Nanoseconds {
-        assert!(row.median > 0.0 && row.p99 > 0.0, "{row:?}");
+    assert_eq!(row.p99.is_none(), row.stat == Stat::Rate, "{row:?}");
+    assert!(row.median.is_finite(), "{row:?}");
+    if row.unit != Unit::Kibibytes {
+        assert!(row.median > 0.0, "{row:?}");
     }
     assert_eq!(row.baseline.is_some(), row.ratio.is_some(), "{row:?}");
     assert_eq!(row.bar.is_some(), row.met.is_some(), "{row:?}");
     assert_eq!(
         row.page_tables_kib.is_some(),
-        row.group == Group::Rss,
+        row.unit == Unit::Kibibytes,
         "{row:?}"
     );
+}
+
+#[test]
+fn a_run_that_is_stopped_reports_what_it_has() {
+    let stop = Stop::default();
+    let options = Options {
+        which: "call".to_owned(),
+        rounds: Some(3),
+        quick: true,
+        child: None,
+        stop: stop.clone(),
+    };
+    let report = run(&options, &mut |progress| {
+        if progress.round == 2 {
+            stop.ask();
+        }
+    })
+    .unwrap();
+    assert!(!report.complete);
+    // The round under way was finished; the group on two workers was not begun.
+    assert!(
+        report
+            .rows
+            .iter()
+            .all(|row| (row.rounds, row.threads) == (2, 1))
+    );
+    assert!(!report.rows.is_empty());
 }

@@ -25,16 +25,16 @@ pub(crate) fn check(guests: &Guests, root: &Path, no_install: bool) -> Result<Ve
         ));
     }
     for name in record.components.keys() {
-        if !guests.guests.iter().any(|guest| guest.name == *name) {
+        if !guests.names().any(|guest| guest == name) {
             wrong.push(format!("{place}: {name} is recorded, but has no source"));
         }
     }
     let mut committed = Vec::new();
-    for guest in &guests.guests {
-        let path = guests.component_path(&guest.name);
-        match (fs::read(&path), record.components.get(&guest.name)) {
+    for name in guests.names() {
+        let path = guests.component_path(name);
+        match (fs::read(&path), record.components.get(name)) {
             (Ok(bytes), Some(recorded)) if digest(&bytes) == recorded.sha256 => {
-                committed.push((guest, bytes))
+                committed.push((name, bytes))
             }
             (Ok(_), Some(_)) => wrong.push(format!(
                 "{}: not the file that was recorded",
@@ -57,8 +57,8 @@ pub(crate) fn check(guests: &Guests, root: &Path, no_install: bool) -> Result<Ve
     };
     let built = compile(guests, &toolchain)?;
     let same_tools = toolchain.versions == record.versions;
-    for ((guest, bytes), built) in committed.iter().zip(&built) {
-        let path = guests.component_path(&guest.name);
+    for ((name, bytes), built) in committed.iter().zip(&built) {
+        let path = guests.component_path(name);
         if same_tools {
             if *bytes != built.bytes {
                 wrong.push(format!(

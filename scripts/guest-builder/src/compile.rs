@@ -146,7 +146,39 @@ pub(crate) fn compile(guests: &Guests, toolchain: &Toolchain) -> Result<Vec<Buil
             bytes,
         });
     }
+    for (name, parts) in &guests.composed {
+        let bytes = compose(&built, parts).with_context(|| format!("cannot compose {name}"))?;
+        let name = name.clone();
+        built.push(Built { name, bytes });
+    }
     Ok(built)
+}
+
+/// Makes one component of two. The composer reads files, so the parts are written to a directory of their own.
+fn compose(built: &[Built], [root, definition]: &[String; 2]) -> Result<Vec<u8>> {
+    let directory = std::env::temp_dir().join(format!("guest-builder-{}", std::process::id()));
+    fs::create_dir_all(&directory)
+        .with_context(|| format!("cannot make {}", directory.display()))?;
+    let written = |name: &String| {
+        let part = built.iter().find(|component| component.name == *name);
+        let part = part.with_context(|| format!("there is no guest {name}"))?;
+        let path = directory.join(format!("{name}.wasm"));
+        fs::write(&path, &part.bytes)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        Ok::<_, anyhow::Error>(path)
+    };
+    let composed = written(root).and_then(|root| {
+        let config = wasm_compose::config::Config {
+            dir: directory.clone(),
+            definitions: vec![written(definition)?],
+            disallow_imports: true,
+            ..Default::default()
+        };
+        wasm_compose::composer::ComponentComposer::new(&root, &config).compose()
+    });
+    // A directory for temporary files is swept; this only tidies.
+    let _ = fs::remove_dir_all(&directory);
+    composed
 }
 
 /// What a component imports and exports, as WIT text.

@@ -1,6 +1,7 @@
 //! What a guest workspace says about itself: its crates, the world of each, its WIT packages, and where the
 //! components go. Read from the manifests' own `metadata` tables, so that there is no second list.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -16,6 +17,8 @@ pub(crate) struct Guests {
     pub(crate) guests: Vec<Guest>,
     /// Directories of WIT packages, each after those that it depends on; the last one holds the worlds.
     pub(crate) wit: Vec<PathBuf>,
+    /// Components that are made of two others: the first one's imports are the second one's exports.
+    pub(crate) composed: BTreeMap<String, [String; 2]>,
     components: PathBuf,
 }
 
@@ -50,6 +53,8 @@ struct WorkspaceMetadata {
 struct GuestsTable {
     components: PathBuf,
     wit: Vec<PathBuf>,
+    #[serde(default)]
+    composed: BTreeMap<String, [String; 2]>,
 }
 
 #[derive(Deserialize)]
@@ -79,7 +84,11 @@ impl Guests {
     pub(crate) fn open(root: &Path, workspace: &str) -> Result<Self> {
         let directory = root.join(workspace);
         let manifest: WorkspaceManifest = read_toml(&directory.join("Cargo.toml"))?;
-        let GuestsTable { components, wit } = manifest.workspace.metadata.guests;
+        let GuestsTable {
+            components,
+            wit,
+            composed,
+        } = manifest.workspace.metadata.guests;
         let mut guests = Vec::new();
         for member in manifest.workspace.members {
             let member_directory = directory.join(member);
@@ -102,6 +111,7 @@ impl Guests {
                 .map(|path| resolved(path))
                 .collect::<Result<_>>()?,
             components: resolved(&components)?,
+            composed,
             directory,
         })
     }
@@ -109,6 +119,12 @@ impl Guests {
     /// Where the component of a guest is committed.
     pub(crate) fn component_path(&self, name: &str) -> PathBuf {
         self.components.join(format!("{name}.wasm"))
+    }
+
+    /// The names of all components, in the order they are built.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        let guests = self.guests.iter().map(|guest| guest.name.as_str());
+        guests.chain(self.composed.keys().map(String::as_str))
     }
 
     /// Where the record of the last build is committed.

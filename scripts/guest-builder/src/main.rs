@@ -18,7 +18,12 @@ use anyhow::{Context, Result, bail};
 use guests::Guests;
 
 /// The guest workspaces of this repository, from its root.
-const WORKSPACES: [&str; 2] = ["examples/quakes/guests", "benches/guests"];
+const WORKSPACES: [&str; 4] = [
+    "examples/quakes/guests",
+    "examples/chat/guests",
+    "benches/guests",
+    "airssys-wasm-actors/tests/guests",
+];
 
 const HELP: &str = "\
 Builds the committed wasm components from their Rust source.

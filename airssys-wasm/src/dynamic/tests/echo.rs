@@ -162,6 +162,18 @@ impl Named {
                 };
                 self.define(&format!("({keyword} {})", parts.join(" ")))
             }
+            WitType::Own(resource) => {
+                let name = resource.name();
+                if !self.definitions.contains("(sub resource)") {
+                    self.definitions.insert_str(
+                        0,
+                        &format!("(export \"{name}\" (type $r (sub resource)))\n"),
+                    );
+                    self.aliases
+                        .insert_str(0, &format!("(alias export $host \"{name}\" (type $r))\n"));
+                }
+                "(own $r)".to_owned()
+            }
             scalar => scalar.to_string(),
         }
     }

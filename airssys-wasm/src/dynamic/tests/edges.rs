@@ -5,10 +5,11 @@ use std::task::{Context, Poll};
 use wasmtime::component::Linker;
 use wasmtime::{Engine, Store};
 
-use super::super::{AbiViolation, CallTarget, ImportHost, define_import};
-use super::Guest;
+use super::super::{AbiViolation, CallTarget, HandleHost, ImportHost, define_import};
 use super::generate::list;
+use super::{Guest, no_handles};
 use crate::args::{Args, IntoArgs};
+use crate::handles::Handles;
 use crate::surface::{ExportId, ImportId};
 use crate::value::Value;
 use crate::wit::{CallRefused, FunctionType, WitType};
@@ -22,21 +23,29 @@ const ADD: &str = r#"(component
 async fn arguments_that_do_not_fit_never_reach_the_guest() {
     let guest = Guest::new(&Engine::default(), ADD);
     let id = guest.surface.export("add").unwrap();
-    let target = CallTarget::resolve(&guest.component, &guest.surface, id).unwrap();
+    let target = CallTarget::resolve(&guest.component, &guest.surface, id, &[]).unwrap();
     target.accepts(&(1u32, 2u32).into_args()).unwrap();
     let error = target.accepts(&(1u32, 2u64).into_args()).unwrap_err();
     assert_eq!(
         error.to_string(),
         "argument 2 (`b`): expected u32, found u64"
     );
-    let missing = CallTarget::resolve(&guest.component, &guest.surface, ExportId::from_index(7));
+    let missing = CallTarget::resolve(
+        &guest.component,
+        &guest.surface,
+        ExportId::from_index(7),
+        &[],
+    );
     assert_eq!(missing.unwrap_err(), CallRefused::NoSuchFunction(7));
 
     // Without that check the call fails, and harms nothing but its Store.
     let mut running = guest.start().await;
     let (store, instance) = (&mut running.store, &running.instance);
     for args in [(1u32, 2u64).into_args(), (1u32,).into_args(), Args::new()] {
-        let error = target.call_async(store, instance, &args).await.unwrap_err();
+        let error = target
+            .call_async(store, instance, &args, None)
+            .await
+            .unwrap_err();
         assert!(
             matches!(error.downcast_ref(), Some(AbiViolation::Unfit { .. })),
             "{error:?}"
@@ -50,34 +59,44 @@ async fn an_instance_of_another_component_is_refused() {
     let one = Guest::new(&engine, ADD);
     let two = Guest::new(&engine, ADD);
     let id = one.surface.export("add").unwrap();
-    let target = CallTarget::resolve(&one.component, &one.surface, id).unwrap();
+    let target = CallTarget::resolve(&one.component, &one.surface, id, &[]).unwrap();
     let mut running = two.start().await;
     let args = (1u32, 2u32).into_args();
     let result = target
-        .call_async(&mut running.store, &running.instance, &args)
+        .call_async(&mut running.store, &running.instance, &args, None)
         .await;
     assert!(format!("{:?}", result.unwrap_err()).contains("another component"));
 }
 
 #[test]
-fn functions_with_handles_are_refused_by_name() {
+fn functions_with_handles_of_the_hosts_are_refused_by_name() {
     let wat = r#"(component
-      (type $r' (resource (rep i32)))
-      (export $r "file" (type $r'))
+      (import "a:b/files" (instance $files (export "file" (type (sub resource)))))
+      (alias export $files "file" (type $file))
       (core module $m (func (export "take") (param i32)))
       (core instance $i (instantiate $m))
-      (func (export "take") (param "f" (own $r)) (canon lift (core func $i "take"))))"#;
+      (func (export "take") (param "f" (own $file)) (canon lift (core func $i "take"))))"#;
     let guest = Guest::new(&Engine::default(), wat);
     let id = guest.surface.export("take").unwrap();
-    let error = CallTarget::resolve(&guest.component, &guest.surface, id).unwrap_err();
+    let resolve =
+        |proxied: &[_]| CallTarget::resolve(&guest.component, &guest.surface, id, proxied);
     assert_eq!(
-        error.to_string(),
-        "`func(f: own<file>)` cannot be called from outside: `own<file>` cannot be carried as data"
+        resolve(&[]).unwrap_err().to_string(),
+        "`func(f: own<file>)` cannot be called from outside: \
+         `file of a:b/files` cannot be carried as data"
     );
+    let file = guest.surface.imports[0].resources[0].ty.clone();
+    assert!(resolve(&[file]).is_ok());
 }
 
 /// Answers every import with these results, whatever was asked.
-struct Answers(Args);
+struct Answers(Args, Handles);
+
+impl HandleHost for Answers {
+    fn handles(&mut self) -> &mut Handles {
+        &mut self.1
+    }
+}
 
 impl ImportHost for Answers {
     fn start_import(&mut self, _id: ImportId, _args: Args) -> wasmtime::Result<()> {
@@ -107,7 +126,7 @@ async fn a_host_that_answers_with_another_type_ends_the_call() {
     let guest = Guest::new(&Engine::default(), ASKS);
     let (id, interface, function) = guest.surface.import_functions().next().unwrap();
     let export = guest.surface.export("go").unwrap();
-    let target = CallTarget::resolve(&guest.component, &guest.surface, export).unwrap();
+    let target = CallTarget::resolve(&guest.component, &guest.surface, export, &[]).unwrap();
     for (answer, works) in [
         ((7u32,).into_args(), true),
         ((7u64,).into_args(), false),
@@ -118,12 +137,17 @@ async fn a_host_that_answers_with_another_type_ends_the_call() {
         let mut linker = Linker::new(guest.component.engine());
         let mut instance = linker.instance(interface.as_str()).unwrap();
         define_import(&mut instance, &function.name, id, &function.ty).unwrap();
-        let mut store = Store::new(guest.component.engine(), Answers(answer.clone()));
+        let mut store = Store::new(
+            guest.component.engine(),
+            Answers(answer.clone(), no_handles()),
+        );
         let instance = linker
             .instantiate_async(&mut store, &guest.component)
             .await
             .unwrap();
-        let result = target.call_async(&mut store, &instance, &Args::new()).await;
+        let result = target
+            .call_async(&mut store, &instance, &Args::new(), None)
+            .await;
         assert_eq!(result.is_ok(), works, "{answer:?}: {result:?}");
     }
 }

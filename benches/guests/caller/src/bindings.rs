@@ -175,6 +175,18 @@ pub mod exports {
                         _rt::as_i64(result1)
                     }
                 }
+                #[doc(hidden)]
+                #[allow(non_snake_case, unused_unsafe)]
+                pub unsafe fn _export_echo_many_cabi<T_: Guest>(
+                    arg0: i32,
+                    arg1: i32,
+                ) -> i64 {
+                    unsafe {
+                        #[cfg(target_arch = "wasm32")] _rt::run_ctors_once();
+                        let result0 = { T_::echo_many(arg0 as u32, arg1 as u32) };
+                        _rt::as_i64(result0)
+                    }
+                }
                 pub trait Guest {
                     /// One linked `add`.
                     #[allow(async_fn_in_trait)]
@@ -185,6 +197,9 @@ pub mod exports {
                     /// One linked `echo`: how many bytes came back.
                     #[allow(async_fn_in_trait)]
                     fn echo_through(payload: _rt::Vec<u8>) -> u64;
+                    /// So many linked `echo`s of one payload of so many bytes, one after the other: how many bytes came back in all.
+                    #[allow(async_fn_in_trait)]
+                    fn echo_many(bytes: u32, n: u32) -> u64;
                 }
                 #[doc(hidden)]
                 macro_rules! __export_bench_guests_drive_0_1_0_cabi {
@@ -199,7 +214,11 @@ pub mod exports {
                         #[unsafe (export_name = "bench:guests/drive@0.1.0#echo-through")]
                         unsafe extern "C" fn export_echo_through(arg0 : * mut u8, arg1 :
                         usize,) -> i64 { unsafe { $($path_to_types)*::
-                        _export_echo_through_cabi::<$ty > (arg0, arg1) } } };
+                        _export_echo_through_cabi::<$ty > (arg0, arg1) } } #[unsafe
+                        (export_name = "bench:guests/drive@0.1.0#echo-many")] unsafe
+                        extern "C" fn export_echo_many(arg0 : i32, arg1 : i32,) -> i64 {
+                        unsafe { $($path_to_types)*:: _export_echo_many_cabi::<$ty >
+                        (arg0, arg1) } } };
                     };
                 }
                 #[doc(hidden)]
@@ -345,16 +364,17 @@ pub(crate) use __export_caller_impl as export;
 )]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 391] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x8a\x02\x01A\x02\x01\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 420] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xa7\x02\x01A\x02\x01\
 A\x06\x01B\x02\x01@\x02\x01ay\x01by\0y\x04\0\x03add\x01\0\x03\0\x17bench:guests/\
 math@0.1.0\x05\0\x01B\x05\x01p}\x01@\x01\x07payload\0\0\0\x04\0\x04echo\x01\x01\x01\
 @\x01\x01ss\0s\x04\0\x04text\x01\x02\x03\0\x17bench:guests/echo@0.1.0\x05\x01\x01\
-B\x07\x01@\x02\x01ay\x01by\0y\x04\0\x03ask\x01\0\x01@\x01\x01ny\0w\x04\0\x08ask-\
-many\x01\x01\x01p}\x01@\x01\x07payload\x02\0w\x04\0\x0cecho-through\x01\x03\x04\0\
-\x18bench:guests/drive@0.1.0\x05\x02\x04\0\x19bench:guests/caller@0.1.0\x04\0\x0b\
-\x0c\x01\0\x06caller\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-comp\
-onent\x070.254.2\x10wit-bindgen-rust\x060.60.0";
+B\x09\x01@\x02\x01ay\x01by\0y\x04\0\x03ask\x01\0\x01@\x01\x01ny\0w\x04\0\x08ask-\
+many\x01\x01\x01p}\x01@\x01\x07payload\x02\0w\x04\0\x0cecho-through\x01\x03\x01@\
+\x02\x05bytesy\x01ny\0w\x04\0\x09echo-many\x01\x04\x04\0\x18bench:guests/drive@0\
+.1.0\x05\x02\x04\0\x19bench:guests/caller@0.1.0\x04\0\x0b\x0c\x01\0\x06caller\x03\
+\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.254.2\x10wit-\
+bindgen-rust\x060.60.0";
 #[inline(never)]
 #[doc(hidden)]
 pub fn __link_custom_section_describing_imports() {

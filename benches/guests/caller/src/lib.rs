@@ -20,6 +20,11 @@ impl Guest for Caller {
     fn echo_through(payload: Vec<u8>) -> u64 {
         echo(&payload).len() as u64
     }
+
+    fn echo_many(bytes: u32, n: u32) -> u64 {
+        let payload = vec![0x5a; usize::try_from(bytes).unwrap_or(0)];
+        (0..n).map(|_| echo(&payload).len() as u64).sum()
+    }
 }
 
 #[cfg(target_arch = "wasm32")]

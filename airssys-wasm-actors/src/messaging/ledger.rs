@@ -1,0 +1,79 @@
+//! The calls a component has been given and has not answered.
+//!
+//! Owns [`Ledger`], which an incarnation's plane and its behaviour share: the plane answers from it while the guest runs,
+//! the behaviour settles it when the guest has returned or died. A number means nothing outside its incarnation, so a
+//! guest that makes one up answers at most one of its own calls. What is owed keeps its room in the mailbox.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::envelope::Envelope;
+use crate::error::CallError;
+use crate::exit::ExitReason;
+use crate::reply::Answer;
+
+/// The calls of one incarnation.
+#[derive(Default)]
+pub(crate) struct Ledger(Mutex<Calls>);
+
+#[derive(Default)]
+struct Calls {
+    last: u64,
+    owed: BTreeMap<u64, Box<Envelope>>,
+}
+
+impl Ledger {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// Writes a call down, or gives it back if there are `max` already that somebody still waits for.
+    pub(crate) fn enter(&self, envelope: Box<Envelope>, max: u32) -> Result<u64, Box<Envelope>> {
+        let mut calls = self.0.lock();
+        let mut left = Vec::new();
+        if full(&calls, max) {
+            // Callers that have left make room.
+            let expired: Vec<_> = calls
+                .owed
+                .iter()
+                .filter(|(_, envelope)| envelope.is_expired())
+                .map(|(call, _)| *call)
+                .collect();
+            left.extend(expired.iter().filter_map(|call| calls.owed.remove(call)));
+        }
+        if full(&calls, max) {
+            return Err(envelope);
+        }
+        calls.last += 1;
+        let call = calls.last;
+        calls.owed.insert(call, envelope);
+        drop(calls);
+        for envelope in left {
+            let address = envelope.target.address().clone();
+            envelope.finish(Err(CallError::NoReply { address }));
+        }
+        Ok(call)
+    }
+
+    /// Answers a call; `false` if there is none of that number.
+    pub(crate) fn answer(&self, call: u64, answer: Answer) -> bool {
+        let envelope = self.0.lock().owed.remove(&call);
+        envelope.map(|envelope| envelope.finish(answer)).is_some()
+    }
+
+    /// The incarnation is over: whoever still waits is told why.
+    pub(crate) fn settle(&self, reason: &ExitReason) {
+        let owed = std::mem::take(&mut self.0.lock().owed);
+        for (_, envelope) in owed {
+            let address = envelope.target.address().clone();
+            let reason = reason.clone();
+            envelope.finish(Err(CallError::CalleeDied { address, reason }));
+        }
+    }
+}
+
+fn full(calls: &Calls, max: u32) -> bool {
+    u32::try_from(calls.owed.len()).unwrap_or(u32::MAX) >= max
+}

@@ -1,0 +1,106 @@
+//! What a native actor sends without waiting.
+//!
+//! Owns the casts of [`Context`]: the sender is stamped here, never given. A cast to an actor that is gone is kept as a
+//! dead letter.
+
+use std::sync::Arc;
+
+use airssys_wasm::{Args, ExportId, IntoArgs};
+
+use super::Context;
+use crate::address::{ActorAddress, ActorId};
+use crate::call::refused;
+use crate::envelope::{CallContext, Envelope, Undelivered};
+use crate::error::{CallError, SendError};
+use crate::reference::ActorFunction;
+use crate::slot::Slot;
+
+/// Sends a cast in the name of `sender`. What a retired actor would have been sent is a dead letter; what has no room
+/// comes back.
+pub(crate) fn cast(
+    target: &Arc<Slot>,
+    sender: Option<ActorId>,
+    export: ExportId,
+    args: Args,
+    context: CallContext,
+) -> Result<(), SendError> {
+    let routed = target.replica_for(&args);
+    let target = routed.as_ref().unwrap_or(target);
+    let envelope = Envelope::cast(Arc::clone(target), sender, export, args, context);
+    let refusal = match target.mailbox().push(envelope) {
+        Ok(()) => {
+            target.counters().cast();
+            return Ok(());
+        }
+        Err(refusal) => refusal,
+    };
+    let (why, args) = refused(target, refusal);
+    if !matches!(
+        why,
+        CallError::Stopped { .. } | CallError::NoSuchActor { .. }
+    ) {
+        return Err(SendError {
+            why: Box::new(why),
+            args: Some(Box::new(args)),
+        });
+    }
+    target.counters().cast();
+    target.dead_letter(Undelivered {
+        sender,
+        export,
+        args,
+        why: why.clone(),
+        fatal: false,
+        replay: None,
+    });
+    Err(SendError {
+        why: Box::new(why),
+        args: None,
+    })
+}
+
+impl Context {
+    /// Sends a message nobody waits for, with this actor as its sender.
+    ///
+    /// # Errors
+    /// [`SendError`]: with the arguments when the mailbox did not accept the message; without them when the actor is
+    /// gone and the message is a dead letter now.
+    pub fn cast(&self, function: &ActorFunction, args: impl IntoArgs) -> Result<(), SendError> {
+        let context = CallContext {
+            trace: self.context.trace,
+            ..CallContext::default()
+        };
+        cast(
+            function.slot(),
+            Some(self.slot.id()),
+            function.export(),
+            args.into_args(),
+            context,
+        )
+    }
+
+    /// As [`Context::cast`], looking the actor and the function up first.
+    ///
+    /// # Errors
+    /// As [`Context::cast`]; nobody at the address is [`CallError::NoSuchActor`], with the arguments.
+    pub fn cast_by_name(
+        &self,
+        address: &ActorAddress,
+        path: &str,
+        args: impl IntoArgs,
+    ) -> Result<(), SendError> {
+        let function = match self.whereis(address) {
+            Some(actor) => actor.function(path).map_err(CallError::from),
+            None => Err(CallError::NoSuchActor {
+                address: address.clone(),
+            }),
+        };
+        match function {
+            Ok(function) => self.cast(&function, args),
+            Err(why) => Err(SendError {
+                why: Box::new(why),
+                args: Some(Box::new(args.into_args())),
+            }),
+        }
+    }
+}

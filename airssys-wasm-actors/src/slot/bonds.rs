@@ -1,0 +1,433 @@
+//! Who is told when an incarnation ends: its monitors and its links.
+//!
+//! Owns the [`Bonds`] of a slot: who watches the incarnation that runs, whom that incarnation watches, and whom
+//! it is linked to. They lie behind the slot's life lock, so that a monitor comes either before an end or after
+//! it, and are made at the first use. The locks of two slots are never held together.
+//!
+//! An end is told once its supervisor has decided: when the successor begins, or when the registration ends.
+//! By then the name is free, or leads to the next incarnation (`docs/design/0005-signals.md`). Nothing is sent here
+//! under a lock.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::{Life, Slot};
+use crate::address::{ActorAddress, ActorId};
+use crate::envelope::Envelope;
+use crate::exit::ExitReason;
+use crate::signal::{Down, Exit, MonitorId, Posted, Signal, SignalPermit, SignalRefused};
+
+/// One incarnation of one actor.
+type Incarnation = (ActorId, u64);
+
+/// The bonds of one slot.
+#[derive(Default)]
+pub(super) struct Bonds {
+    /// Whether exits of linked actors come as signals, and do not end this one.
+    traps_exits: bool,
+    /// Who watches the incarnation that runs.
+    watchers: BTreeMap<MonitorId, Watcher>,
+    /// Whom it watches, until the end is received; `None` for a name nobody had.
+    watching: HashMap<MonitorId, Option<Arc<Slot>>>,
+    links: HashMap<Incarnation, Bond>,
+    /// The exit that ends this incarnation, if it is ended by a link.
+    exit: Option<ExitReason>,
+    /// The newest end that nobody has been told of yet.
+    departed: Option<Departed>,
+}
+
+/// What a monitor does where no incarnation runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum When {
+    /// Tells so at once.
+    Runs,
+    /// Waits for the next one, while there can be one.
+    Registered,
+}
+
+/// One side of a link.
+struct Bond {
+    peer: Arc<Slot>,
+    /// Room for the exit signal; with the signal once that is in the mailbox.
+    permit: Option<SignalPermit>,
+}
+
+/// Who is told of an end.
+pub(crate) enum Watcher {
+    /// An actor, by the permit it took.
+    Actor(SignalPermit),
+    /// A task of the host.
+    Host(oneshot::Sender<Down>),
+}
+
+/// An incarnation that has ended, and who is to be told.
+pub(super) struct Departed {
+    incarnation: u64,
+    reason: ExitReason,
+    watchers: BTreeMap<MonitorId, Watcher>,
+    /// With the incarnation that was linked.
+    peers: Vec<(Arc<Slot>, u64)>,
+}
+
+impl Life {
+    fn bonds(&mut self) -> &mut Bonds {
+        self.bonds.get_or_insert_default()
+    }
+
+    /// Takes the bonds of an incarnation that has ended out of the way of the next. Returns the reason to
+    /// report, and whom it watched.
+    pub(super) fn part(
+        &mut self,
+        incarnation: u64,
+        reason: ExitReason,
+    ) -> (ExitReason, HashMap<MonitorId, Option<Arc<Slot>>>) {
+        let Some(bonds) = &mut self.bonds else {
+            return (reason, HashMap::new());
+        };
+        let reason = match (reason, bonds.exit.take()) {
+            // The kill was a link's.
+            (ExitReason::Killed, Some(exit)) => exit,
+            (reason, _) => reason,
+        };
+        bonds.traps_exits = false;
+        let links = std::mem::take(&mut bonds.links);
+        let departed = Departed {
+            incarnation,
+            reason: reason.clone(),
+            watchers: std::mem::take(&mut bonds.watchers),
+            peers: links
+                .into_iter()
+                .map(|((_, incarnation), bond)| (bond.peer, incarnation))
+                .collect(),
+        };
+        bonds.departed = Some(departed);
+        (reason, std::mem::take(&mut bonds.watching))
+    }
+
+    /// The end to tell of, if there is one.
+    pub(super) fn departed(&mut self) -> Option<Departed> {
+        self.bonds.as_mut()?.departed.take()
+    }
+}
+
+impl Slot {
+    /// Watches the incarnation of `target` that runs, for the incarnation of this actor that runs.
+    pub(crate) fn monitor(
+        self: &Arc<Self>,
+        target: &Arc<Self>,
+    ) -> Result<MonitorId, SignalRefused> {
+        self.monitor_when(target, When::Runs)
+    }
+
+    /// The same, or the next incarnation where none runs and the registration goes on.
+    pub(crate) fn monitor_registered(
+        self: &Arc<Self>,
+        target: &Arc<Self>,
+    ) -> Result<MonitorId, SignalRefused> {
+        self.monitor_when(target, When::Registered)
+    }
+
+    fn monitor_when(
+        self: &Arc<Self>,
+        target: &Arc<Self>,
+        when: When,
+    ) -> Result<MonitorId, SignalRefused> {
+        let permit = SignalPermit::monitor(self)?;
+        let id = self.shared.next_monitor();
+        // Known here before it is known there: an end that comes at once is not taken for a stale one.
+        let watched = Some(Arc::clone(target));
+        self.life.lock().bonds().watching.insert(id, watched);
+        target.watch_when(id, Watcher::Actor(permit), when);
+        Ok(id)
+    }
+
+    /// The same for a name that nobody has: the end comes at once.
+    pub(crate) fn monitor_nobody(
+        self: &Arc<Self>,
+        address: &ActorAddress,
+    ) -> Result<MonitorId, SignalRefused> {
+        let permit = SignalPermit::monitor(self)?;
+        let monitor = self.shared.next_monitor();
+        self.life.lock().bonds().watching.insert(monitor, None);
+        let down = Down {
+            monitor,
+            address: address.clone(),
+            incarnation: 0,
+            reason: ExitReason::NoSuchActor,
+        };
+        Watcher::Actor(permit).tell(down, ActorId::NOBODY);
+        Ok(monitor)
+    }
+
+    /// Takes a monitor back: its end is not received from now on. Returns whether it had not been yet.
+    pub(crate) fn demonitor(&self, id: MonitorId) -> bool {
+        let watched = self
+            .life
+            .lock()
+            .bonds
+            .as_mut()
+            .and_then(|bonds| bonds.watching.remove(&id));
+        if let Some(Some(target)) = &watched {
+            target.unwatch(id);
+        }
+        watched.is_some()
+    }
+
+    /// Tells `watcher` of the end of the incarnation that runs; at once if there is none.
+    pub(crate) fn watch(&self, id: MonitorId, watcher: Watcher) {
+        self.watch_when(id, watcher, When::Runs);
+    }
+
+    fn watch_when(&self, id: MonitorId, watcher: Watcher, when: When) {
+        let mut life = self.life.lock();
+        if life.active {
+            life.bonds().watchers.insert(id, watcher);
+            return;
+        }
+        // It has ended and nobody has been told yet: this one is told with the others.
+        if let Some(departed) = life
+            .bonds
+            .as_mut()
+            .and_then(|bonds| bonds.departed.as_mut())
+        {
+            departed.watchers.insert(id, watcher);
+            return;
+        }
+        if when == When::Registered && life.gone.is_none() {
+            life.bonds().watchers.insert(id, watcher);
+            return;
+        }
+        drop(life);
+        let down = Down {
+            monitor: id,
+            address: self.address.clone(),
+            incarnation: self.incarnation(),
+            reason: ExitReason::NoSuchActor,
+        };
+        watcher.tell(down, self.id);
+    }
+
+    /// Forgets a watcher.
+    pub(crate) fn unwatch(&self, id: MonitorId) {
+        let mut life = self.life.lock();
+        let forgotten = life.bonds.as_mut().map(|bonds| {
+            let departed = bonds.departed.as_mut();
+            (
+                bonds.watchers.remove(&id),
+                departed.and_then(|departed| departed.watchers.remove(&id)),
+            )
+        });
+        drop(life);
+        drop(forgotten);
+    }
+
+    /// Links the incarnation of this actor that runs with the one of `peer` that runs; once, however often it
+    /// is asked. If there is none, this actor gets the exit at once.
+    pub(crate) fn link(self: &Arc<Self>, peer: &Arc<Self>) -> Result<(), SignalRefused> {
+        if self.id == peer.id {
+            return Ok(());
+        }
+        let (own, theirs) = ((self.id, self.incarnation()), (peer.id, peer.incarnation()));
+        if self.is_bound(theirs) {
+            return Ok(());
+        }
+        let (permit, peers) = (SignalPermit::link(self)?, SignalPermit::link(peer)?);
+        // Known here before it is known there, as for monitors.
+        self.bind(theirs, peer, permit);
+        if peer.bind_active(own, theirs.1, self, peers) {
+            return Ok(());
+        }
+        self.exit(own.1, theirs, peer.address(), &ExitReason::NoSuchActor);
+        Ok(())
+    }
+
+    /// Takes back the links with `peer`, on both sides: neither receives an exit of the other from now on.
+    pub(crate) fn unlink(&self, peer: &Slot) {
+        self.unbind(peer.id);
+        peer.unbind(self.id);
+    }
+
+    fn is_bound(&self, peer: Incarnation) -> bool {
+        let life = self.life.lock();
+        life.bonds
+            .as_ref()
+            .is_some_and(|bonds| bonds.links.contains_key(&peer))
+    }
+
+    fn bind(&self, key: Incarnation, peer: &Arc<Self>, permit: SignalPermit) {
+        let bond = Bond {
+            peer: Arc::clone(peer),
+            permit: Some(permit),
+        };
+        let mut life = self.life.lock();
+        // The other side may have been quicker: its bond stands.
+        let spare = match life.bonds().links.entry(key) {
+            std::collections::hash_map::Entry::Vacant(entry) => {
+                entry.insert(bond);
+                None
+            }
+            std::collections::hash_map::Entry::Occupied(_) => Some(bond),
+        };
+        drop(life);
+        drop(spare);
+    }
+
+    /// The same, if `incarnation` of this actor is there. Says whether it is.
+    fn bind_active(
+        &self,
+        key: Incarnation,
+        incarnation: u64,
+        peer: &Arc<Self>,
+        permit: SignalPermit,
+    ) -> bool {
+        let bond = Bond {
+            peer: Arc::clone(peer),
+            permit: Some(permit),
+        };
+        let mut life = self.life.lock();
+        if !life.active || self.incarnation() != incarnation {
+            drop(life);
+            return false;
+        }
+        let spare = match life.bonds().links.entry(key) {
+            std::collections::hash_map::Entry::Vacant(entry) => {
+                entry.insert(bond);
+                None
+            }
+            std::collections::hash_map::Entry::Occupied(_) => Some(bond),
+        };
+        drop(life);
+        drop(spare);
+        true
+    }
+
+    fn unbind(&self, peer: ActorId) {
+        let mut life = self.life.lock();
+        let unbound: Vec<Bond> = life
+            .bonds
+            .as_mut()
+            .map(|bonds| {
+                let gone: Vec<_> = bonds
+                    .links
+                    .keys()
+                    .filter(|(id, _)| *id == peer)
+                    .copied()
+                    .collect();
+                gone.iter()
+                    .filter_map(|key| bonds.links.remove(key))
+                    .collect()
+            })
+            .unwrap_or_default();
+        drop(life);
+        drop(unbound);
+    }
+
+    /// Chooses whether exits of linked actors come as signals. Returns what it was before.
+    pub(crate) fn trap_exits(&self, trap: bool) -> bool {
+        std::mem::replace(&mut self.life.lock().bonds().traps_exits, trap)
+    }
+
+    /// `from`, linked to `incarnation` of this actor, has ended: ends this one too, or tells it.
+    fn exit(
+        self: &Arc<Self>,
+        incarnation: u64,
+        from: Incarnation,
+        address: &ActorAddress,
+        reason: &ExitReason,
+    ) {
+        let mut life = self.life.lock();
+        if !life.active || self.incarnation() != incarnation {
+            return;
+        }
+        let Some(bonds) = &mut life.bonds else { return };
+        if bonds.traps_exits {
+            // The bond stays until the signal is received: an unlink before that still counts.
+            let permit = bonds
+                .links
+                .get_mut(&from)
+                .and_then(|bond| bond.permit.take());
+            drop(life);
+            if let Some(permit) = permit {
+                let exit = Exit {
+                    from: address.clone(),
+                    incarnation: from.1,
+                    reason: reason.clone(),
+                };
+                post(permit, Signal::Exit(exit), from.0);
+            }
+            return;
+        }
+        let bond = bonds.links.remove(&from);
+        if bond.is_some() && !matches!(reason, ExitReason::Normal) && !self.lane.killed() {
+            bonds.exit = Some(reason.clone().through_link(address));
+            self.kill_living(&life);
+        }
+        drop(life);
+        drop(bond);
+    }
+
+    /// Takes a signal out of the mailbox; `None` if it was taken back, or was for an earlier incarnation.
+    pub(crate) fn receive(&self, posted: Posted) -> Option<Signal> {
+        let Posted {
+            signal,
+            subject,
+            permit,
+        } = posted;
+        let mut life = self.life.lock();
+        let bonds = life.bonds.as_mut()?;
+        let (watched, bond) = match &signal {
+            Signal::Down(down) => (bonds.watching.remove(&down.monitor), None),
+            Signal::Exit(exit) => (None, bonds.links.remove(&(subject, exit.incarnation))),
+        };
+        drop(life);
+        let meant = watched.is_some() || bond.is_some();
+        drop((watched, bond, permit));
+        meant.then_some(signal)
+    }
+
+    /// Tells of an end.
+    pub(super) fn tell(&self, departed: Departed) {
+        let Departed {
+            incarnation,
+            reason,
+            watchers,
+            peers,
+        } = departed;
+        for (monitor, watcher) in watchers {
+            let down = Down {
+                monitor,
+                address: self.address.clone(),
+                incarnation,
+                reason: reason.clone(),
+            };
+            watcher.tell(down, self.id);
+        }
+        for (peer, theirs) in peers {
+            peer.exit(theirs, (self.id, incarnation), &self.address, &reason);
+        }
+    }
+}
+
+impl Watcher {
+    fn tell(self, down: Down, subject: ActorId) {
+        match self {
+            Self::Actor(permit) => post(permit, Signal::Down(down), subject),
+            // The task may have left.
+            Self::Host(task) => drop(task.send(down)),
+        }
+    }
+}
+
+fn post(permit: SignalPermit, signal: Signal, subject: ActorId) {
+    let holder = Arc::clone(permit.holder());
+    let posted = Posted {
+        signal,
+        subject,
+        permit,
+    };
+    holder
+        .mailbox
+        .push_signal(Envelope::signal(Arc::clone(&holder), Box::new(posted)));
+}

@@ -1,0 +1,299 @@
+//! What is asked of a supervisor: children to start, stop, restart, forget and change.
+//!
+//! Each request is checked against what the supervisor knows, and refused whole or put to the machine.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::{Request, StartReply, State, StopReply, flags};
+use crate::address::{ActorAddress, ActorId};
+use crate::exit::ExitReason;
+use crate::supervisor::actor::Reply;
+use crate::supervisor::child::{PreparedChild, PreparedSupervisor};
+use crate::supervisor::machine::{Input, NotStopped};
+use crate::supervisor::prepare::{prepare, respec};
+use crate::supervisor::record::SupervisorFlags;
+use crate::supervisor::spec::{SpecError, Strategy, SupervisorSpec};
+use crate::supervisor::{ChildSpec, RestartPolicy, StartError, StopError, StopReport};
+
+impl State {
+    pub(super) fn start(&mut self, specs: Vec<ChildSpec>, reply: StartReply) {
+        match self.prepare(specs) {
+            Ok(ids) => {
+                let token = self.token(Reply::Start(reply));
+                self.tell(Input::Add(ids, token));
+            }
+            // The asker may have left; nothing was started.
+            Err(why) => drop(reply.send(Err(why))),
+        }
+    }
+
+    /// Reserves every name and resolves every link, or does nothing.
+    pub(super) fn prepare(&mut self, specs: Vec<ChildSpec>) -> Result<Vec<ActorId>, StartError> {
+        let supervisor = self.record.address();
+        if self.machine.is_ending() {
+            return Err(StartError::SupervisorEnded(supervisor.clone()));
+        }
+        let flags = *self.record.flags.lock();
+        SupervisorSpec {
+            strategy: flags.strategy,
+            auto_shutdown: flags.auto_shutdown,
+            ..SupervisorSpec::new(supervisor.clone())
+        }
+        .check_children(&specs)?;
+        for spec in &specs {
+            let Some(first) = self.ids_of(&spec.address, None).first().copied() else {
+                continue;
+            };
+            return Err(match self.machine.stopped(first) {
+                // It has a spec and no process: OTP does not say that it is being restarted.
+                Ok(()) | Err(NotStopped::Restarting) => {
+                    StartError::AlreadyPresent(spec.address.clone())
+                }
+                Err(NotStopped::Running) => StartError::AlreadyStarted(spec.address.clone()),
+            });
+        }
+        let parent = Arc::downgrade(&self.record);
+        let prepared = prepare(&self.record.shared, &parent, specs, false)?;
+        let mut ids = Vec::with_capacity(prepared.len());
+        for child in prepared {
+            let (id, policy) = (child.id(), self.policy(&child));
+            let backoff = child.spec().backoff;
+            self.machine.insert(id, policy, backoff, 0);
+            self.record.children.lock().insert(id, child);
+            ids.push(id);
+        }
+        Ok(ids)
+    }
+
+    /// The children behind an address: one, or the replicas of one spec. None if `id` is given and is another's.
+    pub(super) fn ids_of(&self, address: &ActorAddress, id: Option<ActorId>) -> Vec<ActorId> {
+        let shared = &self.record.shared;
+        let found = match shared.supervisor(address) {
+            Some(record) if id.is_some_and(|id| id != record.id()) => return Vec::new(),
+            Some(record) => vec![record.id()],
+            None => {
+                let Some(slot) = shared.whereis(address) else {
+                    return Vec::new();
+                };
+                if id.is_some_and(|id| id != slot.id()) {
+                    return Vec::new();
+                }
+                let replicas = slot.replicas().map(|replicas| {
+                    let alive = replicas.iter().filter_map(std::sync::Weak::upgrade);
+                    alive.map(|replica| replica.id()).collect()
+                });
+                replicas.unwrap_or_else(|| vec![slot.id()])
+            }
+        };
+        let children = self.record.children.lock();
+        let ours = found.into_iter().filter(|id| children.contains_key(id));
+        ours.collect()
+    }
+
+    pub(super) fn request(
+        &mut self,
+        address: ActorAddress,
+        id: Option<ActorId>,
+        request: Request,
+        reply: StopReply,
+    ) {
+        match self.checked(&address, id, request) {
+            Err(why) => drop(reply.send(Err(why))),
+            Ok((ids, request)) => {
+                if request == Request::Delete {
+                    let done = self.delete(&address, &ids);
+                    self.act();
+                    let _ = reply.send(done.map(|()| StopReport::default()));
+                    return;
+                }
+                if request == Request::Revive {
+                    self.forgive(&ids);
+                }
+                let token = self.token(Reply::Stop(reply, address));
+                let children = ids;
+                self.tell(match request {
+                    Request::Terminate | Request::Stop => Input::Terminate {
+                        children,
+                        forget: request == Request::Stop,
+                        token,
+                    },
+                    Request::Revive => Input::Revive(children, token),
+                    Request::Restart | Request::Delete => Input::Renew(children, token),
+                });
+            }
+        }
+    }
+
+    /// Whoever asks for a child by name takes it out of quarantine.
+    fn forgive(&mut self, ids: &[ActorId]) {
+        let children: Vec<_> = ids.iter().filter_map(|id| self.child(*id)).collect();
+        for child in children {
+            child.standing().blamed.store(0, Ordering::Relaxed);
+            let policy = self.policy(&child);
+            self.machine.set_policy(child.id(), policy);
+        }
+    }
+
+    /// Whom a request is about, and what it comes down to.
+    pub(super) fn checked(
+        &self,
+        address: &ActorAddress,
+        id: Option<ActorId>,
+        request: Request,
+    ) -> Result<(Vec<ActorId>, Request), StopError> {
+        let supervisor = self.record.address().clone();
+        let simple = self.record.flags.lock().strategy == Strategy::SimpleOneForOne;
+        if simple && matches!(request, Request::Delete | Request::Revive) {
+            return Err(StopError::Simple(supervisor));
+        }
+        let ids = self.ids_of(address, id);
+        let (Some(first), Some(child)) = (
+            ids.first().copied(),
+            ids.first().and_then(|id| self.child(*id)),
+        ) else {
+            return Err(StopError::NotFound {
+                supervisor,
+                child: address.clone(),
+            });
+        };
+        match request {
+            Request::Terminate | Request::Stop => {}
+            Request::Delete | Request::Revive => {
+                for id in &ids {
+                    self.must_be_stopped(address, *id)?;
+                }
+            }
+            Request::Restart => {
+                if self.machine.stopped(first).is_ok() {
+                    return Ok((ids, Request::Revive));
+                }
+                if child.spec().restart == RestartPolicy::Temporary {
+                    return Err(StopError::Temporary(address.clone()));
+                }
+            }
+        }
+        Ok((ids, request))
+    }
+
+    pub(super) fn must_be_stopped(
+        &self,
+        address: &ActorAddress,
+        id: ActorId,
+    ) -> Result<(), StopError> {
+        self.machine.stopped(id).map_err(|why| match why {
+            NotStopped::Running => StopError::Running(address.clone()),
+            NotStopped::Restarting => StopError::Restarting(address.clone()),
+        })
+    }
+
+    pub(super) fn delete(
+        &mut self,
+        address: &ActorAddress,
+        ids: &[ActorId],
+    ) -> Result<(), StopError> {
+        for id in ids {
+            self.must_be_stopped(address, *id)?;
+        }
+        for id in ids {
+            // Each has just been found to be stopped.
+            let _ = self.machine.delete(*id);
+        }
+        Ok(())
+    }
+
+    /// Takes over other flags and specs: what runs keeps running, what is new is not started, and what is not
+    /// mentioned is kept. All of it, or nothing.
+    pub(super) fn change(&mut self, spec: SupervisorSpec) -> Result<(), StartError> {
+        spec.check()?;
+        let address = self.record.address().clone();
+        if self.machine.is_ending() {
+            return Err(StartError::SupervisorEnded(address));
+        }
+        let before = self.record.flags.lock().strategy;
+        let simple = |strategy| strategy == Strategy::SimpleOneForOne;
+        if simple(before) != simple(spec.strategy) {
+            return Err(SpecError::SimpleChange(address).into());
+        }
+        let mut order = Vec::new();
+        let (mut changed, mut new) = (Vec::new(), Vec::new());
+        for child in &spec.children {
+            let ids = self.ids_of(&child.address, None);
+            if ids.is_empty() {
+                new.push(child.clone());
+                order.push(Err(child.address.clone()));
+                continue;
+            }
+            for id in ids {
+                changed.push(self.changed(id, child)?);
+                order.push(Ok(id));
+            }
+        }
+        let parent = Arc::downgrade(&self.record);
+        let new = prepare(&self.record.shared, &parent, new, true)?;
+        *self.record.flags.lock() = SupervisorFlags::of(&spec);
+        self.record.first.lock().clone_from(&spec.children);
+        self.machine.set_flags(flags(&self.record));
+        for child in changed {
+            let (id, policy) = (child.id(), self.policy(&child));
+            self.machine.set_policy(id, policy);
+            self.machine.set_backoff(id, child.spec().backoff);
+            self.record.children.lock().insert(id, child);
+        }
+        let mut added = HashMap::<_, Vec<_>>::new();
+        for child in new {
+            let (id, policy) = (child.id(), self.policy(&child));
+            let backoff = child.spec().backoff;
+            self.machine.insert(id, policy, backoff, 0);
+            added.entry(child.shared_address()).or_default().push(id);
+            child.suspend(&ExitReason::Shutdown);
+            self.record.children.lock().insert(id, child);
+        }
+        let order: Vec<_> = order
+            .into_iter()
+            .flat_map(|place| match place {
+                Ok(id) => vec![id],
+                Err(address) => added.remove(&address).unwrap_or_default(),
+            })
+            .collect();
+        self.machine.reorder(&order);
+        Ok(())
+    }
+
+    /// The same child by another spec.
+    pub(super) fn changed(
+        &self,
+        id: ActorId,
+        spec: &ChildSpec,
+    ) -> Result<PreparedChild, StartError> {
+        let other = || SpecError::OtherSurface(spec.address.clone());
+        match self.child(id) {
+            Some(PreparedChild::Actor(actor)) => {
+                let surface = spec.surface().map_err(|why| StartError::Surface {
+                    address: spec.address.clone(),
+                    why: Arc::clone(why),
+                })?;
+                let replicas = actor.slot.front().and_then(|front| front.replicas());
+                let replicas = replicas.map_or(1, <[_]>::len);
+                let same_kind = std::mem::discriminant(&spec.start)
+                    == std::mem::discriminant(&actor.spec.start)
+                    && u32::try_from(replicas) == Ok(spec.replicas);
+                if !same_kind || **surface != **actor.slot.surface() {
+                    return Err(other().into());
+                }
+                let again = respec(&actor, spec.clone())?;
+                Ok(PreparedChild::Actor(Arc::new(again)))
+            }
+            Some(PreparedChild::Supervisor(one)) if spec.as_supervisor().is_some() => {
+                let again = PreparedSupervisor {
+                    spec: spec.clone(),
+                    record: Arc::clone(&one.record),
+                    standing: Arc::clone(&one.standing),
+                };
+                Ok(PreparedChild::Supervisor(Arc::new(again)))
+            }
+            _ => Err(other().into()),
+        }
+    }
+}

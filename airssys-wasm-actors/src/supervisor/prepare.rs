@@ -1,0 +1,226 @@
+//! What happens to child specs before anything starts: names, slots, links.
+//!
+//! Owns the step from [`ChildSpec`]s to [`PreparedChild`]ren, whole or not at all and whatever supervisors are among
+//! them: every name of the tree is reserved and every link resolved, or nothing is kept. A spec with replicas becomes
+//! one child for each.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+
+use airssys_wasm::Surface;
+
+use super::child::{PreparedActor, PreparedChild, PreparedSupervisor, Standing};
+use super::record::Record;
+use crate::address::ActorAddress;
+use crate::component::Hooks;
+use crate::exit::ExitReason;
+use crate::link::LinkTargets;
+use crate::passivation::Sweep;
+use crate::shared::Shared;
+use crate::slot::{Slot, TeamSpec};
+use crate::supervisor::{ChildSpec, REPLICAS_MAX, Start, StartError};
+
+/// The children of a tree while their names are not registered.
+struct Tree<'a> {
+    shared: &'a Arc<Shared>,
+    /// What is registered.
+    named: Vec<Arc<Slot>>,
+    supervisors: Vec<Arc<Record>>,
+}
+
+/// A child whose links are not resolved.
+enum Made {
+    Actor(Vec<Arc<Slot>>),
+    Supervisor(Arc<Record>, Vec<(ChildSpec, Made)>),
+}
+
+/// Reserves every name and resolves every link of `specs`, which are to be children of `parent`.
+pub(crate) fn prepare(
+    shared: &Arc<Shared>,
+    parent: &Weak<Record>,
+    specs: Vec<ChildSpec>,
+    is_first: bool,
+) -> Result<Vec<PreparedChild>, StartError> {
+    let mut tree = Tree {
+        shared,
+        named: Vec::with_capacity(specs.len()),
+        supervisors: Vec::new(),
+    };
+    let made = tree.make_all(parent, specs)?;
+    let Tree {
+        named, supervisors, ..
+    } = tree;
+    shared
+        .register(&named, &supervisors)
+        .map_err(StartError::AddressTaken)?;
+    link_all(shared, made, is_first).inspect_err(|_| {
+        for slot in &named {
+            slot.retire(&ExitReason::Shutdown);
+        }
+        for record in &supervisors {
+            record.retire(&ExitReason::Shutdown);
+        }
+    })
+}
+
+/// The same actor by a spec with the same functions, its links resolved anew.
+pub(crate) fn respec(actor: &PreparedActor, spec: ChildSpec) -> Result<PreparedActor, StartError> {
+    let slot = Arc::clone(&actor.slot);
+    let find = |address: &ActorAddress| slot.shared().whereis(address);
+    let targets = LinkTargets::resolve(slot.address(), slot.surface(), spec.links(), find)?;
+    Ok(PreparedActor {
+        hooks: Hooks::of(slot.surface()),
+        targets,
+        spec: ChildSpec {
+            address: slot.address().clone(),
+            ..spec
+        },
+        slot,
+        standing: Arc::clone(&actor.standing),
+    })
+}
+
+impl Tree<'_> {
+    fn make_all(
+        &mut self,
+        parent: &Weak<Record>,
+        specs: Vec<ChildSpec>,
+    ) -> Result<Vec<(ChildSpec, Made)>, StartError> {
+        let mut all = Vec::with_capacity(specs.len());
+        for spec in specs {
+            let made = self.make(parent, &spec)?;
+            all.push((spec, made));
+        }
+        Ok(all)
+    }
+
+    fn make(&mut self, parent: &Weak<Record>, spec: &ChildSpec) -> Result<Made, StartError> {
+        if let Some(supervisor) = spec.as_supervisor() {
+            let record = Record::new(supervisor, self.shared, parent.clone(), spec.restart);
+            let children = supervisor.children.clone();
+            let children = self.make_all(&Arc::downgrade(&record), children)?;
+            self.supervisors.push(Arc::clone(&record));
+            return Ok(Made::Supervisor(record, children));
+        }
+        let surface = spec.surface().map_err(|why| StartError::Surface {
+            address: spec.address.clone(),
+            why: Arc::clone(why),
+        })?;
+        passivation(spec, surface)?;
+        let slots = slots(self.shared, spec, surface)?;
+        self.named.extend(slots.front);
+        self.named.extend(slots.run.iter().cloned());
+        Ok(Made::Actor(slots.run))
+    }
+}
+
+/// Whether it can be brought back, if it is to give up its instance.
+fn passivation(spec: &ChildSpec, surface: &Surface) -> Result<(), StartError> {
+    let Some(asked) = spec.passivation() else {
+        return Ok(());
+    };
+    let address = || spec.address.clone();
+    if spec.replicas > 1 {
+        return Err(StartError::PassiveReplicas(address()));
+    }
+    if !asked.stateless && !Hooks::of(surface).has_state() {
+        return Err(StartError::Passivation(address()));
+    }
+    Ok(())
+}
+
+struct Slots {
+    /// If it is not among those that run.
+    front: Option<Arc<Slot>>,
+    run: Vec<Arc<Slot>>,
+}
+
+fn slots(
+    shared: &Arc<Shared>,
+    spec: &ChildSpec,
+    surface: &Arc<Surface>,
+) -> Result<Slots, StartError> {
+    let rests = matches!(spec.start, Start::Component(_));
+    let address = spec.address.clone();
+    if spec.replicas == 1 {
+        let slot = Slot::new(shared, address, Arc::clone(surface), spec.mailbox, rests);
+        return Ok(Slots {
+            front: None,
+            run: vec![slot],
+        });
+    }
+    if spec.replicas == 0 || spec.replicas > REPLICAS_MAX {
+        return Err(StartError::Replicas {
+            address,
+            replicas: spec.replicas,
+            max: REPLICAS_MAX,
+        });
+    }
+    let names = (0..spec.replicas).map(|at| address.join(&at.to_string()));
+    let addresses: Result<Vec<ActorAddress>, _> = names.collect();
+    let (front, run) = Slot::team(TeamSpec {
+        shared,
+        addresses: addresses?,
+        address,
+        surface,
+        mailbox: spec.mailbox,
+        rests,
+    });
+    Ok(Slots {
+        front: Some(front),
+        run,
+    })
+}
+
+fn link_all(
+    shared: &Arc<Shared>,
+    made: Vec<(ChildSpec, Made)>,
+    is_first: bool,
+) -> Result<Vec<PreparedChild>, StartError> {
+    let mut prepared = Vec::with_capacity(made.len());
+    let standing = || {
+        Arc::new(Standing {
+            is_first,
+            ..Standing::default()
+        })
+    };
+    for (spec, made) in made {
+        match made {
+            Made::Supervisor(record, children) => {
+                let children = link_all(shared, children, true)?;
+                let children: BTreeMap<_, _> = children
+                    .into_iter()
+                    .map(|child| (child.id(), child))
+                    .collect();
+                *record.children.lock() = children;
+                prepared.push(PreparedChild::Supervisor(Arc::new(PreparedSupervisor {
+                    spec,
+                    record,
+                    standing: standing(),
+                })));
+            }
+            Made::Actor(slots) => {
+                for slot in slots {
+                    let find = |address: &ActorAddress| shared.whereis(address);
+                    let targets =
+                        LinkTargets::resolve(slot.address(), slot.surface(), spec.links(), find)?;
+                    let spec = ChildSpec {
+                        address: slot.address().clone(),
+                        ..spec.clone()
+                    };
+                    if let Some(passivation) = spec.passivation() {
+                        Sweep::watch(&slot, passivation.after);
+                    }
+                    prepared.push(PreparedChild::Actor(Arc::new(PreparedActor {
+                        hooks: Hooks::of(slot.surface()),
+                        slot,
+                        targets,
+                        spec,
+                        standing: standing(),
+                    })));
+                }
+            }
+        }
+    }
+    Ok(prepared)
+}

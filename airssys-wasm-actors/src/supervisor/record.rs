@@ -1,0 +1,493 @@
+//! What is kept of a supervisor whether or not its actor lives.
+//!
+//! Owns [`Record`]: a supervisor's name, flags and children, who serves it now, and how it ends. The record outlives
+//! the actor: one that was killed is cleaned up after by another actor on the same record, and only when the last of
+//! the old tree is gone does the record's parent hear of the end. [`ExitSink`] is the way of every exit to whoever
+//! supervises by then.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use super::actor::SupervisorMessage;
+use super::child::{ChildSpec, PreparedChild, Standing};
+use super::decide::{RestartIntensity, RestartPolicy};
+use super::spec::{AutoShutdown, Strategy, SupervisorSpec};
+use crate::address::{ActorAddress, ActorId};
+use crate::events::Event;
+use crate::exit::ExitReason;
+use crate::shared::Shared;
+use crate::slot::Slot;
+
+pub(crate) type SupervisorRef = ractor::ActorRef<SupervisorMessage>;
+
+/// The flags of a supervisor, which may change while it runs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SupervisorFlags {
+    pub(crate) strategy: Strategy,
+    pub(crate) intensity: RestartIntensity,
+    pub(crate) auto_shutdown: AutoShutdown,
+    pub(crate) quarantine_after: Option<u32>,
+}
+
+impl SupervisorFlags {
+    pub(crate) fn of(spec: &SupervisorSpec) -> Self {
+        Self {
+            strategy: spec.strategy,
+            intensity: spec.intensity,
+            auto_shutdown: spec.auto_shutdown,
+            quarantine_after: spec.quarantine_after,
+        }
+    }
+}
+
+/// Where a supervisor is.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SupervisorLife {
+    /// Number of the newest incarnation; 0 before the first.
+    pub(crate) incarnation: u64,
+    /// It, or what is left of its tree, lives.
+    pub(crate) active: bool,
+    /// Its first children are up.
+    pub(crate) booted: bool,
+    /// It has ended, and its parent has not started it again: it waits for that, or never will.
+    pub(crate) settled: bool,
+    /// Nobody is going to start it again by itself.
+    pub(crate) ended: Option<ExitReason>,
+}
+
+/// Who serves a record.
+#[derive(Default)]
+struct Served {
+    actor: Option<SupervisorRef>,
+    /// Only what cleans up may serve it: the incarnation is to end.
+    cleaning: bool,
+    /// It was asked to stop before anybody served it.
+    stop: Option<StopAsked>,
+}
+
+/// How a supervisor is asked to end by its parent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct StopAsked {
+    /// It will be started again: its children's mailboxes wait.
+    pub(crate) keep: bool,
+}
+
+pub(crate) struct Record {
+    id: ActorId,
+    address: ActorAddress,
+    parent: Weak<Record>,
+    restart: RestartPolicy,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) flags: Mutex<SupervisorFlags>,
+    /// What it starts with, to be prepared again if one of them has been forgotten.
+    pub(crate) first: Mutex<Vec<ChildSpec>>,
+    /// In start order: ids are given in that order.
+    pub(crate) children: Mutex<BTreeMap<ActorId, PreparedChild>>,
+    served: Mutex<Served>,
+    life: watch::Sender<SupervisorLife>,
+    ending: AtomicBool,
+    restarts: AtomicU32,
+}
+
+impl Record {
+    pub(crate) fn new(
+        spec: &SupervisorSpec,
+        shared: &Arc<Shared>,
+        parent: Weak<Self>,
+        restart: RestartPolicy,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            id: shared.next_id(),
+            address: spec.address.clone(),
+            parent,
+            restart,
+            shared: Arc::clone(shared),
+            flags: Mutex::new(SupervisorFlags::of(spec)),
+            first: Mutex::new(spec.children.clone()),
+            children: Mutex::default(),
+            served: Mutex::default(),
+            life: watch::Sender::default(),
+            ending: AtomicBool::new(false),
+            restarts: AtomicU32::new(0),
+        })
+    }
+
+    pub(crate) fn id(&self) -> ActorId {
+        self.id
+    }
+
+    pub(crate) fn address(&self) -> &ActorAddress {
+        &self.address
+    }
+
+    pub(crate) fn parent(&self) -> Option<Arc<Self>> {
+        self.parent.upgrade()
+    }
+
+    /// Whether its parent starts it again when it gives up.
+    pub(crate) fn returns(&self) -> bool {
+        self.restart == RestartPolicy::Permanent && self.parent().is_some()
+    }
+
+    pub(crate) fn child(&self, id: ActorId) -> Option<PreparedChild> {
+        self.children.lock().get(&id).cloned()
+    }
+
+    /// Its children in start order: those it starts with as its spec says, then the others as they were added.
+    pub(crate) fn in_order(&self) -> Vec<PreparedChild> {
+        let places: HashMap<_, _> = {
+            let first = self.first.lock();
+            let addresses = first.iter().map(|spec| spec.address.clone());
+            addresses.zip(0_usize..).collect()
+        };
+        let mut children: Vec<_> = self.children.lock().values().cloned().collect();
+        if !places.is_empty() {
+            // Stable: the others are in the order of their ids.
+            children.sort_by_cached_key(|child| {
+                let first = child.standing().is_first;
+                let place = first.then(|| places.get(&child.shared_address()));
+                place.flatten().copied().unwrap_or(usize::MAX)
+            });
+        }
+        children
+    }
+
+    pub(crate) fn life(&self) -> watch::Receiver<SupervisorLife> {
+        self.life.subscribe()
+    }
+
+    /// How often it was started again.
+    pub(crate) fn restarts(&self) -> u32 {
+        self.restarts.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count_restart(&self) {
+        self.restarts.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// An incarnation is about to be made, and its predecessor's tree is gone.
+    pub(crate) fn begin(&self) -> u64 {
+        *self.served.lock() = Served::default();
+        self.ending.store(false, Ordering::Release);
+        let mut incarnation = 0;
+        self.life.send_modify(|life| {
+            incarnation = life.incarnation + 1;
+            *life = SupervisorLife {
+                incarnation,
+                active: true,
+                ..SupervisorLife::default()
+            };
+        });
+        incarnation
+    }
+
+    /// `actor` supervises from here on; `false` if it is too late for that.
+    pub(crate) fn serve(&self, actor: &SupervisorRef) -> bool {
+        let mut served = self.served.lock();
+        if served.cleaning {
+            return false;
+        }
+        if let Some(StopAsked { keep }) = served.stop {
+            // Behind its own boot, which it overtakes.
+            let _ = actor.send_message(SupervisorMessage::Stop { keep, reply: None });
+        }
+        served.actor = Some(actor.clone());
+        true
+    }
+
+    /// The incarnation is to end at once: whoever served it does so no longer, and is returned.
+    pub(crate) fn begin_cleaning(&self) -> Option<SupervisorRef> {
+        let mut served = self.served.lock();
+        served.cleaning = true;
+        served.actor.take()
+    }
+
+    /// `actor` takes what is left of the incarnation to its end.
+    pub(crate) fn clean(&self, actor: &SupervisorRef) {
+        self.served.lock().actor = Some(actor.clone());
+    }
+
+    pub(crate) fn actor(&self) -> Option<SupervisorRef> {
+        self.served.lock().actor.clone()
+    }
+
+    /// Whether this actor serves it, or did last.
+    pub(crate) fn is_served_by(&self, id: ractor::ActorId) -> bool {
+        let served = self.served.lock();
+        served
+            .actor
+            .as_ref()
+            .is_some_and(|actor| actor.get_id() == id)
+    }
+
+    /// Asks the incarnation to end in order.
+    pub(crate) fn ask_to_stop(&self, keep: bool) {
+        let mut served = self.served.lock();
+        match &served.actor {
+            Some(actor) => {
+                // An error means that it has just been killed, and is cleaned up after.
+                let _ = actor.send_message(SupervisorMessage::Stop { keep, reply: None });
+            }
+            None => served.stop = Some(StopAsked { keep }),
+        }
+    }
+
+    /// Sends to the actor that supervises now; `false` if there is none. A message to one that has
+    /// just been killed is lost, and its successor looks at the children themselves.
+    pub(crate) fn tell(&self, message: SupervisorMessage) -> bool {
+        let actor = self.actor();
+        actor.is_some_and(|actor| actor.send_message(message).is_ok())
+    }
+
+    pub(crate) fn is_active(&self) -> bool {
+        self.life.borrow().active
+    }
+
+    pub(crate) fn incarnation(&self) -> u64 {
+        self.life.borrow().incarnation
+    }
+
+    pub(crate) fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Acquire) || self.ended().is_some()
+    }
+
+    pub(crate) fn begin_to_end(&self) {
+        self.ending.store(true, Ordering::Release);
+    }
+
+    /// Why it is down, if nobody starts it again by itself.
+    pub(crate) fn ended(&self) -> Option<ExitReason> {
+        self.life.borrow().ended.clone()
+    }
+
+    /// Its first children are up.
+    pub(crate) fn booted(&self) {
+        self.life.send_modify(|life| life.booted = true);
+        let incarnation = self.incarnation();
+        self.shared.emit(Event::SupervisorStarted {
+            address: self.address.clone(),
+            incarnation,
+        });
+        if let Some(parent) = self.parent() {
+            parent.tell(SupervisorMessage::Started {
+                child: self.id,
+                incarnation,
+            });
+        }
+    }
+
+    /// The incarnation is over, and with it everything that lived in its tree.
+    pub(crate) fn exited(&self, reason: ExitReason) {
+        self.served.lock().actor = None;
+        let (mut incarnation, mut booted) = (0, false);
+        self.life.send_modify(|life| {
+            life.active = false;
+            (incarnation, booted) = (life.incarnation, life.booted);
+        });
+        self.shared.emit(Event::SupervisorExited {
+            address: self.address.clone(),
+            incarnation,
+            reason: reason.clone(),
+        });
+        let Some(parent) = self.parent() else {
+            // The root.
+            self.retire(&reason);
+            return;
+        };
+        let child = self.id;
+        parent.tell(if booted {
+            SupervisorMessage::Exited {
+                child,
+                incarnation,
+                reason,
+            }
+        } else {
+            SupervisorMessage::StartFailed {
+                child,
+                incarnation,
+                reason,
+            }
+        });
+    }
+
+    /// It is down and will be started again, in a while.
+    pub(crate) fn waits(&self) {
+        self.life.send_modify(|life| life.settled = true);
+    }
+
+    /// It is down, and nobody starts it again by itself.
+    pub(crate) fn suspend(&self, reason: &ExitReason) {
+        let children: Vec<_> = self.children.lock().values().cloned().collect();
+        for child in children.iter().rev() {
+            child.suspend(reason);
+        }
+        self.end(reason);
+    }
+
+    /// It is forgotten, with all its children.
+    pub(crate) fn retire(&self, reason: &ExitReason) {
+        let children = std::mem::take(&mut *self.children.lock());
+        for child in children.values().rev() {
+            child.retire(reason);
+        }
+        self.shared.unregister_supervisor(self);
+        self.end(reason);
+    }
+
+    fn end(&self, reason: &ExitReason) {
+        let first = self.life.send_if_modified(|life| {
+            let first = life.ended.is_none();
+            life.settled = true;
+            life.ended.get_or_insert_with(|| reason.clone());
+            first
+        });
+        if first {
+            let address = self.address.clone();
+            self.shared.emit(Event::SupervisorEnded {
+                address,
+                reason: reason.clone(),
+            });
+        }
+    }
+}
+
+/// Where an incarnation reports its start and its end: to whoever supervises it by then.
+#[derive(Clone)]
+pub(crate) struct ExitSink(Arc<Record>);
+
+impl ExitSink {
+    pub(crate) fn new(record: Arc<Record>) -> Self {
+        Self(record)
+    }
+
+    pub(crate) fn started(&self, slot: &Slot, incarnation: u64) {
+        self.0.shared.emit(Event::Started {
+            address: slot.address().clone(),
+            incarnation,
+        });
+        self.0.tell(SupervisorMessage::Started {
+            child: slot.id(),
+            incarnation,
+        });
+    }
+
+    pub(crate) fn start_failed(&self, slot: &Slot, incarnation: u64, reason: ExitReason) {
+        let address = slot.address().clone();
+        self.0.shared.emit(Event::StartFailed {
+            address,
+            incarnation,
+            reason: reason.clone(),
+        });
+        self.0.tell(SupervisorMessage::StartFailed {
+            child: slot.id(),
+            incarnation,
+            reason,
+        });
+    }
+
+    pub(crate) fn exited(&self, slot: &Slot, incarnation: u64, reason: ExitReason) {
+        let address = slot.address().clone();
+        self.0.shared.emit(Event::Exited {
+            address,
+            incarnation,
+            reason: reason.clone(),
+        });
+        self.0.tell(SupervisorMessage::Exited {
+            child: slot.id(),
+            incarnation,
+            reason,
+        });
+    }
+}
+
+/// A child's place, whatever it is.
+impl PreparedChild {
+    pub(crate) fn id(&self) -> ActorId {
+        match self {
+            Self::Actor(actor) => actor.slot.id(),
+            Self::Supervisor(one) => one.record.id(),
+        }
+    }
+
+    /// The address of its spec: of a replica, the one they share.
+    pub(crate) fn shared_address(&self) -> ActorAddress {
+        match self {
+            Self::Actor(actor) => {
+                let slot = actor.slot.front().unwrap_or(&actor.slot);
+                slot.address().clone()
+            }
+            Self::Supervisor(one) => one.record.address().clone(),
+        }
+    }
+
+    pub(crate) fn spec(&self) -> &ChildSpec {
+        match self {
+            Self::Actor(actor) => &actor.spec,
+            Self::Supervisor(one) => &one.spec,
+        }
+    }
+
+    pub(crate) fn standing(&self) -> &Arc<Standing> {
+        match self {
+            Self::Actor(actor) => &actor.standing,
+            Self::Supervisor(one) => &one.standing,
+        }
+    }
+
+    pub(crate) fn incarnation(&self) -> u64 {
+        match self {
+            Self::Actor(actor) => actor.slot.incarnation(),
+            Self::Supervisor(one) => one.record.incarnation(),
+        }
+    }
+
+    pub(crate) fn is_active(&self) -> bool {
+        match self {
+            Self::Actor(actor) => actor.slot.is_active(),
+            Self::Supervisor(one) => one.record.is_active(),
+        }
+    }
+
+    /// Nobody starts it again by itself; its name stays taken.
+    pub(crate) fn suspend(&self, reason: &ExitReason) {
+        match self {
+            Self::Actor(actor) => {
+                let slot = &actor.slot;
+                if slot.is_active() {
+                    slot.kill();
+                }
+                slot.suspend(reason);
+                if let Some(front) = slot.front()
+                    && slot.team_is_down()
+                {
+                    front.suspend(reason);
+                }
+            }
+            Self::Supervisor(one) => one.record.suspend(reason),
+        }
+    }
+
+    /// Its name is free.
+    pub(crate) fn retire(&self, reason: &ExitReason) {
+        match self {
+            Self::Actor(actor) => {
+                let slot = &actor.slot;
+                if slot.is_active() {
+                    slot.kill();
+                }
+                slot.retire(reason);
+                // The last replica takes the name they shared along.
+                if let Some(front) = slot.front()
+                    && slot.team_is_gone()
+                {
+                    front.retire(reason);
+                }
+            }
+            Self::Supervisor(one) => one.record.retire(reason),
+        }
+    }
+}

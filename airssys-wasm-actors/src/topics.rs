@@ -1,0 +1,412 @@
+//! Publish and subscribe by topic.
+//!
+//! Owns [`Topics`], the table of subscriptions, and the lists of who gets what. A topic's list is worked out once and
+//! kept until a subscription that concerns it comes or goes, so that publishing costs one look-up and then one cast a
+//! subscriber; the payload is shared. Each [`Subscription`] has a bound and a word on what happens beyond it; a
+//! subscriber that is behind never holds up a publisher that does not ask for it. A subscription ends with its actor.
+
+mod subscription;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use airssys_wasm::{PatternSyntax, TopicPattern, Value, check_topic};
+use bytes::Bytes;
+use parking_lot::RwLock;
+use tokio::time::Instant;
+
+use crate::address::{ActorAddress, ActorId};
+use crate::deadline::after;
+use crate::mailbox::BackpressureStrategy;
+use crate::reference::ActorFunction;
+use crate::shared::Shared;
+use crate::topics::subscription::{Offered, Publication};
+use crate::trace::TraceContext;
+
+pub(crate) use subscription::Subscription;
+
+/// Topics whose list of subscribers is kept. Beyond it all lists are forgotten and worked out again.
+const LISTS_MAX: usize = 1_024;
+
+/// What one subscription may hold, and what happens to a publication beyond it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SubscribeOptions {
+    /// Most publications sent to the subscriber and not finished. Default 256, so that one busy topic leaves room in
+    /// a mailbox of 1,000.
+    pub depth_max: u32,
+    /// Most bytes of them. Default 4 MiB, a quarter of a mailbox.
+    pub bytes_max: u64,
+    /// What happens beyond that. Default [`BackpressureStrategy::Error`]: the publisher's report says so.
+    pub overflow: BackpressureStrategy,
+}
+
+impl Default for SubscribeOptions {
+    fn default() -> Self {
+        Self {
+            depth_max: 256,
+            bytes_max: 4 << 20,
+            overflow: BackpressureStrategy::Error,
+        }
+    }
+}
+
+/// The number of a subscription, never used twice in a system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SubscriptionId(u64);
+
+/// Why there is no subscription.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum SubscribeError {
+    /// The function takes other values than a publication has.
+    #[error(
+        "`{signature}` cannot be subscribed: it must be `func(list<u8>)` or `airssys:messaging/handler#handle-message`"
+    )]
+    Signature {
+        /// The function's type, as WIT.
+        signature: String,
+    },
+    /// The actor has as many subscriptions as one may have.
+    #[error("actor `{address}` has {max} subscriptions, and may have no more")]
+    Quota {
+        /// The subscriber.
+        address: ActorAddress,
+        /// The limit, `subscriptions_per_actor_max`.
+        max: u32,
+    },
+    /// The actor has ended.
+    #[error("actor `{address}` has ended")]
+    Stopped {
+        /// The subscriber.
+        address: ActorAddress,
+    },
+}
+
+/// What became of one publication.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct PublishReport {
+    /// Subscriptions to its topic.
+    pub matched: usize,
+    /// Sent to the subscriber.
+    pub sent: usize,
+    /// Not sent, because there was no room: the subscriber does not get it, and nothing keeps it.
+    pub refused: usize,
+    /// Kept as a dead letter instead, because the subscription drops what is new.
+    pub dropped: usize,
+}
+
+/// Who owns a subscription or a timer: an actor, or one incarnation of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Owner {
+    pub(crate) actor: ActorId,
+    pub(crate) incarnation: Option<u64>,
+}
+
+/// Who gets what is published under one topic, which is one because somebody has looked.
+pub(crate) struct Listed {
+    /// As every subscriber is told it.
+    topic: Bytes,
+    subscriptions: Box<[Arc<Subscription>]>,
+}
+
+pub(crate) type List = Arc<Listed>;
+
+/// All subscriptions of a system.
+#[derive(Default)]
+pub(crate) struct TopicTable(RwLock<Table>);
+
+#[derive(Default)]
+struct Table {
+    next: u64,
+    subscriptions: BTreeMap<u64, Entry>,
+    /// How many each actor has.
+    counts: HashMap<ActorId, u32>,
+    lists: HashMap<Box<str>, List>,
+}
+
+struct Entry {
+    pattern: TopicPattern,
+    owner: Owner,
+    subscription: Arc<Subscription>,
+}
+
+impl Table {
+    fn forget_lists(&mut self, pattern: &TopicPattern) {
+        self.lists.retain(|topic, _| !pattern.matches(topic));
+    }
+
+    fn remove(&mut self, id: u64) -> Option<Entry> {
+        let entry = self.subscriptions.remove(&id)?;
+        if let Some(count) = self.counts.get_mut(&entry.owner.actor) {
+            *count -= 1;
+            if *count == 0 {
+                self.counts.remove(&entry.owner.actor);
+            }
+        }
+        self.forget_lists(&entry.pattern);
+        Some(entry)
+    }
+}
+
+impl TopicTable {
+    /// Subscribes `function`; with `owner` the subscription ends with it, else with the function's actor.
+    pub(crate) fn subscribe(
+        &self,
+        pattern: &TopicPattern,
+        function: &ActorFunction,
+        options: SubscribeOptions,
+        owner: Owner,
+        max: u32,
+    ) -> Result<SubscriptionId, SubscribeError> {
+        let subscription = Subscription::new(function, options)?;
+        let slot = function.slot();
+        let mut table = self.0.write();
+        let count = table.counts.get(&owner.actor).copied().unwrap_or(0);
+        if count >= max {
+            return Err(SubscribeError::Quota {
+                address: slot.address().clone(),
+                max,
+            });
+        }
+        // Looked at under the lock: a retirement after this finds the subscription.
+        if slot.exit_reason().is_some() {
+            return Err(SubscribeError::Stopped {
+                address: slot.address().clone(),
+            });
+        }
+        table.counts.insert(owner.actor, count + 1);
+        table.next += 1;
+        let id = table.next;
+        table.forget_lists(pattern);
+        table.subscriptions.insert(
+            id,
+            Entry {
+                pattern: pattern.clone(),
+                owner,
+                subscription: Arc::new(subscription),
+            },
+        );
+        Ok(SubscriptionId(id))
+    }
+
+    /// Ends a subscription of `owner`, or any if none is given. What has been sent is still handled.
+    pub(crate) fn unsubscribe(&self, id: SubscriptionId, owner: Option<Owner>) -> bool {
+        let mut table = self.0.write();
+        let known = table.subscriptions.get(&id.0);
+        if !known.is_some_and(|entry| owner.is_none_or(|owner| entry.owner == owner)) {
+            return false;
+        }
+        let removed = table.remove(id.0);
+        drop(table);
+        removed.is_some()
+    }
+
+    /// Ends what this owner subscribed under `pattern`.
+    pub(crate) fn unsubscribe_pattern(&self, pattern: &TopicPattern, owner: Owner) -> usize {
+        self.remove_where(|entry| entry.owner == owner && entry.pattern == *pattern)
+    }
+
+    /// The incarnation is over.
+    pub(crate) fn release(&self, owner: Owner) {
+        self.remove_where(|entry| entry.owner == owner);
+    }
+
+    /// The actor is gone.
+    pub(crate) fn forget(&self, actor: ActorId) {
+        if !self.0.read().subscriptions.is_empty() {
+            self.remove_where(|entry| {
+                entry.owner.actor == actor || entry.subscription.target().id() == actor
+            });
+        }
+    }
+
+    fn remove_where(&self, which: impl Fn(&Entry) -> bool) -> usize {
+        let mut table = self.0.write();
+        let ids: Vec<_> = table
+            .subscriptions
+            .iter()
+            .filter(|(_, entry)| which(entry))
+            .map(|(id, _)| *id)
+            .collect();
+        let removed: Vec<_> = ids.into_iter().filter_map(|id| table.remove(id)).collect();
+        drop(table);
+        removed.len()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.read().subscriptions.len()
+    }
+
+    /// The list of a topic, if it is kept.
+    fn kept(&self, topic: &str) -> Option<List> {
+        self.0.read().lists.get(topic).map(Arc::clone)
+    }
+
+    /// Works out who gets a publication under `topic`, in the order they subscribed.
+    #[cold]
+    fn list(&self, topic: &str) -> List {
+        let mut table = self.0.write();
+        let subscriptions = table
+            .subscriptions
+            .values()
+            .filter(|entry| entry.pattern.matches(topic))
+            .map(|entry| Arc::clone(&entry.subscription))
+            .collect();
+        let list = Arc::new(Listed {
+            topic: Bytes::copy_from_slice(topic.as_bytes()),
+            subscriptions,
+        });
+        if table.lists.len() >= LISTS_MAX {
+            table.lists.clear();
+        }
+        table.lists.insert(topic.into(), Arc::clone(&list));
+        list
+    }
+
+    /// Sends a publication to everybody subscribed; those that wait for room are given back.
+    ///
+    /// # Errors
+    /// [`PatternSyntax`] when it is not a topic. One whose list is kept has been looked at before.
+    pub(crate) fn publish(
+        &self,
+        topic: &str,
+        payload: Bytes,
+        sender: Option<ActorId>,
+        trace: Option<TraceContext>,
+    ) -> Result<(PublishReport, Waiting), PatternSyntax> {
+        let list = match self.kept(topic) {
+            Some(list) => list,
+            None => {
+                check_topic(topic)?;
+                self.list(topic)
+            }
+        };
+        let mut report = PublishReport {
+            matched: list.subscriptions.len(),
+            ..PublishReport::default()
+        };
+        let publication = Publication {
+            payload: Value::Bytes(payload),
+            list,
+            sender,
+            trace,
+        };
+        let mut subscriptions = Vec::new();
+        for subscription in &publication.list.subscriptions {
+            match subscription.offer(&publication) {
+                Offered::Sent => report.sent += 1,
+                Offered::Dropped => report.dropped += 1,
+                Offered::Refused => report.refused += 1,
+                Offered::Wait => {
+                    report.refused += 1;
+                    subscriptions.push(Arc::clone(subscription));
+                }
+            }
+        }
+        let waiting = Waiting {
+            publication,
+            subscriptions,
+        };
+        Ok((report, waiting))
+    }
+}
+
+/// A publication that some subscribers have no room for, and ask the publisher to wait.
+pub(crate) struct Waiting {
+    publication: Publication,
+    subscriptions: Vec<Arc<Subscription>>,
+}
+
+impl Waiting {
+    async fn wait(self, report: &mut PublishReport, until: Instant) {
+        for subscription in self.subscriptions {
+            let sent = subscription.offer_blocked(&self.publication);
+            if let Ok(true) = tokio::time::timeout_at(until, sent).await {
+                report.refused -= 1;
+                report.sent += 1;
+            }
+        }
+    }
+}
+
+/// The topics of a system.
+///
+/// A subscriber is one function of an actor: `airssys:messaging/handler#handle-message`, which is told the topic and
+/// the sender, or any function that takes one `list<u8>`. Order holds for each publisher and subscriber.
+#[derive(Clone)]
+pub struct Topics {
+    shared: Arc<Shared>,
+}
+
+impl Topics {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// Sends what is published under the pattern to `function`, until its actor is gone; restarts change nothing.
+    ///
+    /// # Errors
+    /// [`SubscribeError`].
+    pub fn subscribe(
+        &self,
+        pattern: &TopicPattern,
+        function: &ActorFunction,
+        options: SubscribeOptions,
+    ) -> Result<SubscriptionId, SubscribeError> {
+        let owner = Owner {
+            actor: function.slot().id(),
+            incarnation: None,
+        };
+        let max = self.shared.messaging().subscriptions_per_actor_max;
+        self.shared
+            .topics()
+            .subscribe(pattern, function, options, owner, max)
+    }
+
+    /// Ends a subscription; whether there was one. What has been sent is still handled.
+    pub fn unsubscribe(&self, id: SubscriptionId) -> bool {
+        self.shared.topics().unsubscribe(id, None)
+    }
+
+    /// Publishes to everybody subscribed to the topic, without waiting: a subscriber that asks publishers to wait and
+    /// has no room refuses.
+    ///
+    /// # Errors
+    /// [`PatternSyntax`] when it is not a topic.
+    pub fn publish(
+        &self,
+        topic: &str,
+        payload: impl Into<Bytes>,
+    ) -> Result<PublishReport, PatternSyntax> {
+        let topics = self.shared.topics();
+        let (report, _) = topics.publish(topic, payload.into(), None, None)?;
+        Ok(report)
+    }
+
+    /// As [`Topics::publish`], waiting for room at subscribers that ask for it, one after the other and at most
+    /// `within` in all.
+    ///
+    /// # Errors
+    /// [`PatternSyntax`] when it is not a topic.
+    pub async fn publish_within(
+        &self,
+        topic: &str,
+        payload: impl Into<Bytes>,
+        within: Duration,
+    ) -> Result<PublishReport, PatternSyntax> {
+        let topics = self.shared.topics();
+        let (mut report, waiting) = topics.publish(topic, payload.into(), None, None)?;
+        waiting
+            .wait(&mut report, after(Instant::now(), within))
+            .await;
+        Ok(report)
+    }
+
+    /// How many subscriptions there are.
+    #[must_use]
+    pub fn subscriptions(&self) -> usize {
+        self.shared.topics().len()
+    }
+}

@@ -1,0 +1,285 @@
+//! One subscriber of a topic, and what it may hold.
+//!
+//! Owns the bound of one subscription. Where the newest is refused, dropped or made to wait, a budget like a mailbox's
+//! is charged for every publication until it is finished. Where the oldest is dropped, publications wait in a ring here
+//! and the mailbox holds one empty envelope for each, which takes the oldest when its turn comes: room is made by
+//! replacing what waits longest, without touching the mailbox.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use airssys_wasm::{Args, ExportId, Value, WitType};
+use parking_lot::Mutex;
+
+use super::{List, SubscribeError, SubscribeOptions};
+use crate::address::ActorId;
+use crate::call::refused;
+use crate::envelope::{CallContext, ENVELOPE_BYTES, Envelope, Undelivered};
+use crate::error::CallError;
+use crate::mailbox::{BackpressureStrategy, Budget, NoRoom, units_of};
+use crate::reference::ActorFunction;
+use crate::slot::Slot;
+use crate::trace::TraceContext;
+
+/// What is published, as every subscriber shares it.
+pub(crate) struct Publication {
+    /// Bytes, so that a clone copies nothing.
+    pub(crate) payload: Value,
+    /// Whom it goes to, and under which topic.
+    pub(crate) list: List,
+    pub(crate) sender: Option<ActorId>,
+    pub(crate) trace: Option<TraceContext>,
+}
+
+/// What became of a publication at one subscriber.
+pub(crate) enum Offered {
+    Sent,
+    /// A dead letter now.
+    Dropped,
+    Refused,
+    /// No room, and the publisher is asked to wait.
+    Wait,
+}
+
+/// A publication in the ring.
+struct Held {
+    args: Args,
+    units: u32,
+    sender: Option<ActorId>,
+    trace: Option<TraceContext>,
+}
+
+#[derive(Default)]
+struct Ring {
+    held: VecDeque<Held>,
+    units: u64,
+}
+
+/// One subscription.
+pub(crate) struct Subscription {
+    target: Arc<Slot>,
+    export: ExportId,
+    /// Whether the function takes the payload alone.
+    plain: bool,
+    options: SubscribeOptions,
+    /// Charged unless the oldest is dropped.
+    budget: Budget,
+    ring: Mutex<Ring>,
+}
+
+impl Subscription {
+    pub(super) fn new(
+        function: &ActorFunction,
+        options: SubscribeOptions,
+    ) -> Result<Self, SubscribeError> {
+        let slot = function.slot();
+        let plain = slot.handler() != Some(function.export());
+        let is_bytes =
+            |ty: &WitType| matches!(ty, WitType::List(element) if **element == WitType::U8);
+        let takes_bytes = function
+            .ty()
+            .is_some_and(|ty| matches!(&*ty.params, [(_, only)] if is_bytes(only)));
+        if plain && !takes_bytes {
+            return Err(SubscribeError::Signature {
+                signature: function.ty().map(ToString::to_string).unwrap_or_default(),
+            });
+        }
+        Ok(Self {
+            target: Arc::clone(slot),
+            export: function.export(),
+            plain,
+            options,
+            budget: Budget::new(options.depth_max, options.bytes_max),
+            ring: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn target(&self) -> &Arc<Slot> {
+        &self.target
+    }
+
+    fn drops_oldest(&self) -> bool {
+        self.options.overflow == BackpressureStrategy::DropOldest
+    }
+
+    fn args(&self, publication: &Publication) -> Args {
+        let payload = publication.payload.clone();
+        if self.plain {
+            Args::from_iter([payload])
+        } else {
+            Args::from_iter([payload, Value::Bytes(publication.list.topic.clone())])
+        }
+    }
+
+    fn units(args: &Args) -> u32 {
+        let payload = u64::try_from(args.payload_bytes()).unwrap_or(u64::MAX);
+        units_of(payload.saturating_add(ENVELOPE_BYTES))
+    }
+
+    /// Sends a publication if there is room, or does what the subscription says.
+    pub(super) fn offer(self: &Arc<Self>, publication: &Publication) -> Offered {
+        let args = self.args(publication);
+        let units = Self::units(&args);
+        if self.drops_oldest() {
+            return self.offer_ring(publication, args, units);
+        }
+        match self.budget.try_reserve_now(units) {
+            Ok(()) => self.push(publication, args, units),
+            Err(NoRoom::Closed) => Offered::Refused,
+            Err(NoRoom::Full) => match self.options.overflow {
+                BackpressureStrategy::Block if self.budget.could_hold(units) => Offered::Wait,
+                BackpressureStrategy::DropNewest => {
+                    self.evict(publication.sender, args, BackpressureStrategy::DropNewest);
+                    Offered::Dropped
+                }
+                _ => Offered::Refused,
+            },
+        }
+    }
+
+    /// Sends a publication once there is room; whether it was sent.
+    pub(super) async fn offer_blocked(self: &Arc<Self>, publication: &Publication) -> bool {
+        let args = self.args(publication);
+        let units = Self::units(&args);
+        if self.budget.reserve(units).await.is_err() {
+            return false;
+        }
+        self.budget.pushed();
+        matches!(self.push(publication, args, units), Offered::Sent)
+    }
+
+    /// Pushes what the budget has been charged for.
+    fn push(self: &Arc<Self>, publication: &Publication, args: Args, units: u32) -> Offered {
+        let mut envelope = self.envelope(publication, args);
+        envelope.published(Arc::clone(self), units);
+        match self.target.mailbox().push(envelope) {
+            Ok(()) => {
+                self.target.counters().cast();
+                Offered::Sent
+            }
+            Err(refusal) => {
+                // Recalling the message gives its room back.
+                drop(refused(&self.target, refusal));
+                Offered::Refused
+            }
+        }
+    }
+
+    fn envelope(&self, publication: &Publication, args: Args) -> Box<Envelope> {
+        let context = CallContext {
+            trace: publication.trace,
+            ..CallContext::default()
+        };
+        Envelope::cast(
+            Arc::clone(&self.target),
+            publication.sender,
+            self.export,
+            args,
+            context,
+        )
+    }
+
+    fn offer_ring(self: &Arc<Self>, publication: &Publication, args: Args, units: u32) -> Offered {
+        if !self.budget.could_hold(units) {
+            return Offered::Refused;
+        }
+        let mut evicted = Vec::new();
+        {
+            let mut ring = self.ring.lock();
+            let units_max = u64::from(units_of(self.options.bytes_max));
+            let depth_max = usize::try_from(self.options.depth_max).unwrap_or(usize::MAX);
+            while ring.held.len() >= depth_max || ring.units + u64::from(units) > units_max {
+                let Some(oldest) = ring.held.pop_front() else {
+                    break;
+                };
+                ring.units -= u64::from(oldest.units);
+                evicted.push(oldest);
+            }
+            ring.units += u64::from(units);
+            ring.held.push_back(Held {
+                args,
+                units,
+                sender: publication.sender,
+                trace: publication.trace,
+            });
+        }
+        let spare = evicted.len();
+        for oldest in evicted {
+            // It had been accepted and counted.
+            self.dead(oldest.sender, oldest.args, self.evicted("drop-oldest"));
+        }
+        self.target.counters().cast();
+        if spare > 0 {
+            // The envelope of what was dropped is in the mailbox already; of several, all but one find nothing.
+            return Offered::Sent;
+        }
+        let mut envelope = self.envelope(publication, Args::new());
+        envelope.published(Arc::clone(self), 0);
+        match self.target.mailbox().push(envelope) {
+            Ok(()) => Offered::Sent,
+            Err(refusal) => {
+                let (why, _) = refused(&self.target, refusal);
+                let newest = {
+                    let mut ring = self.ring.lock();
+                    let newest = ring.held.pop_back();
+                    if let Some(newest) = &newest {
+                        ring.units -= u64::from(newest.units);
+                    }
+                    newest
+                };
+                if let Some(newest) = newest {
+                    self.dead(newest.sender, newest.args, why);
+                }
+                Offered::Dropped
+            }
+        }
+    }
+
+    /// The turn of an empty envelope has come: the oldest in the ring is its message. `None` where messages travel in
+    /// their envelopes; `Some(None)` where there is nothing left for it.
+    #[expect(
+        clippy::type_complexity,
+        reason = "three answers that only the envelope takes apart"
+    )]
+    pub(crate) fn claim(&self) -> Option<Option<(Args, Option<ActorId>, Option<TraceContext>)>> {
+        if !self.drops_oldest() {
+            return None;
+        }
+        let mut ring = self.ring.lock();
+        let oldest = ring.held.pop_front();
+        if let Some(oldest) = &oldest {
+            ring.units -= u64::from(oldest.units);
+        }
+        Some(oldest.map(|held| (held.args, held.sender, held.trace)))
+    }
+
+    /// A publication is finished.
+    pub(crate) fn release(&self, units: u32) {
+        if !self.drops_oldest() {
+            self.budget.release(units);
+        }
+    }
+
+    fn evict(&self, sender: Option<ActorId>, args: Args, strategy: BackpressureStrategy) {
+        self.target.counters().cast();
+        self.dead(sender, args, self.evicted(strategy.as_str()));
+    }
+
+    fn evicted(&self, strategy: &'static str) -> CallError {
+        CallError::Evicted {
+            address: self.target.address().clone(),
+            strategy,
+        }
+    }
+
+    fn dead(&self, sender: Option<ActorId>, args: Args, why: CallError) {
+        self.target.dead_letter(Undelivered {
+            sender,
+            export: self.export,
+            args,
+            why,
+            fatal: false,
+            replay: None,
+        });
+    }
+}

@@ -1,0 +1,50 @@
+//! The life of actors in the log: every start, end, dead letter and supervisor's end, at `debug`.
+//!
+//! Written from the system's events, which nobody waits for: a log that is slow loses lines, and says how many.
+
+use airssys_wasm_actors::{Event, Events};
+
+/// Writes what happens from now on, where anybody wants to read it.
+pub(super) fn follow(mut events: Events) {
+    if tracing::enabled!(tracing::Level::DEBUG) {
+        tokio::spawn(async move {
+            while let Some(event) = events.recv().await {
+                say(&event);
+            }
+        });
+    }
+}
+
+/// Writes one event.
+pub(super) fn say(event: &Event) {
+    match event {
+        Event::Started {
+            address,
+            incarnation,
+        } => tracing::debug!(%address, incarnation, "started"),
+        Event::Exited {
+            address,
+            incarnation,
+            reason,
+        } => tracing::debug!(%address, incarnation, reason = reason.kind(), "ended"),
+        Event::StartFailed {
+            address,
+            incarnation,
+            reason,
+        } => tracing::debug!(%address, incarnation, reason = reason.kind(), "could not be started"),
+        Event::Gone { address, reason } => {
+            tracing::debug!(%address, reason = reason.kind(), "gone: its mailbox is closed");
+        }
+        Event::SupervisorEnded { address, reason } => {
+            tracing::debug!(%address, reason = reason.kind(), "the supervisor has ended");
+        }
+        Event::DeadLetter { address, kind } => {
+            tracing::debug!(%address, reason = *kind, "a message became a dead letter");
+        }
+        Event::DeadLetterHandled { address, sequence } => {
+            tracing::debug!(%address, sequence, "a dead letter was handled");
+        }
+        Event::Lagged(lost) => tracing::debug!(lost, "more happened than could be written"),
+        _ => {}
+    }
+}

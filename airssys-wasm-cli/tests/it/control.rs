@@ -1,0 +1,358 @@
+//! Commands that ask a running host, and the socket it serves.
+
+use std::io::{BufRead, BufReader, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, Command, Stdio};
+
+use serde_json::Value;
+
+use crate::fixture::{ADDER, App, Ran, SINK, airssys, ran, runtime_directory};
+
+/// A running `up`, killed at the end of the test whatever happens.
+struct Up {
+    child: Child,
+    stderr: BufReader<ChildStderr>,
+    runtime: PathBuf,
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Starts `up` with its sockets in `runtime`, and waits until it says `until`.
+fn start(app: &App, runtime: &Path, args: &[&str], until: &str) -> Up {
+    let mut child = airssys()
+        .args(["up", app.path(), "--log", "info"])
+        .args(args)
+        .env("XDG_RUNTIME_DIR", runtime)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut up = Up {
+        child,
+        stderr,
+        runtime: runtime.to_owned(),
+    };
+    up.says(until);
+    up
+}
+
+impl Up {
+    /// Waits for a line with a word.
+    fn says(&mut self, word: &str) {
+        let mut line = String::new();
+        while !line.contains(word) {
+            line.clear();
+            let read = self.stderr.read_line(&mut line).unwrap();
+            assert_ne!(read, 0, "it ended before it said {word}");
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args([name, &pid]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Waits for its end; exit code and standard output.
+    fn end(&mut self) -> (Option<i32>, String) {
+        let mut out = String::new();
+        let stdout = self.child.stdout.take();
+        stdout.unwrap().read_to_string(&mut out).unwrap();
+        (self.child.wait().unwrap().code(), out)
+    }
+
+    fn ask(&self, args: &[&str]) -> Ran {
+        ask(&self.runtime, args)
+    }
+
+    fn sockets(&self) -> Vec<String> {
+        let found = std::fs::read_dir(self.runtime.join("airssys")).unwrap();
+        let names = found.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.collect()
+    }
+}
+
+fn ask(runtime: &Path, args: &[&str]) -> Ran {
+    ran(airssys().args(args).env("XDG_RUNTIME_DIR", runtime))
+}
+
+fn adder() -> App {
+    App::of("adder", ADDER)
+}
+
+/// An application of another name beside `app`.
+fn other() -> App {
+    App::of("adder", ADDER).file(
+        "airssys.toml",
+        "[application]\nname = \"other\"\n[components.adder]\nfile = \"adder.wasm\"\n",
+    )
+}
+
+fn fed(items: &str) -> App {
+    App::of("sink", SINK).file("in.txt", items).manifest(
+        "[components.sink]\nfile = \"sink.wasm\"\n\
+         [sources.feed]\nfile = \"in.txt\"\nformat = \"lines\"\nto = \"sink\"\nfunction = \"put\"\n",
+    )
+}
+
+#[test]
+fn a_running_application_is_found_asked_and_leaves_no_socket() {
+    let (app, runtime) = (adder(), runtime_directory());
+    ask(&runtime, &["status"]).fails(7, &["no application is running", "--control"]);
+    let mut up = start(&app, &runtime, &[], "running");
+    let status = up.ask(&["status", "--json"]).json();
+    assert_eq!(
+        (&status["application"], &status["phase"], &status["pid"]),
+        (
+            &Value::from("app"),
+            &Value::from("running"),
+            &Value::from(up.child.id())
+        )
+    );
+    assert_eq!(status["actors"][0]["address"], "app/adder");
+    let text = up.ask(&["status", "--app", "app", "app/*"]).stdout;
+    assert!(text.starts_with("app: running, up "), "{text}");
+    assert!(text.contains("app/adder  running"), "{text}");
+    let none = up.ask(&["status", "nobody/*"]).stdout;
+    assert!(none.contains("no actor is listed"), "{none}");
+    up.ask(&["status", "A"])
+        .fails(2, &["`A` is not a pattern of addresses"]);
+    up.ask(&["status", "--app", "ap"])
+        .fails(7, &["no application `ap` is running; there is app"]);
+    let error = up.ask(&["kill", "app/a", "--json"]).error();
+    assert_eq!(
+        (&error["kind"], &error["control"], &error["exit_code"]),
+        (
+            &Value::from("control"),
+            &Value::from("no-such-actor"),
+            &Value::from(7)
+        )
+    );
+    up.signal("-TERM");
+    assert_eq!(up.end().0, Some(0));
+    assert!(up.sockets().is_empty());
+    up.ask(&["status"]).fails(7, &["no application is running"]);
+}
+
+#[test]
+fn the_tree_and_what_is_done_to_one_actor() {
+    let (app, runtime) = (adder(), runtime_directory());
+    let mut up = start(&app, &runtime, &[], "running");
+    let tree = up.ask(&["tree"]).stdout;
+    assert!(
+        tree.contains("└─ app supervisor, one-for-one, 5 restarts within 30 s\n"),
+        "{tree}"
+    );
+    assert!(
+        tree.contains("   └─ app/adder running, component, permanent\n"),
+        "{tree}"
+    );
+    let restarted = up.ask(&["restart", "app/adder"]).stdout;
+    assert_eq!(restarted, "`app/adder`: incarnation 2 is running\n");
+    let killed = up.ask(&["kill", "app/adder"]).stdout;
+    assert_eq!(killed, "`app/adder`: incarnation 2 was killed\n");
+    up.says("an actor ended");
+    let restarted = up.ask(&["restart", "app/adder", "--json"]).json();
+    assert!(
+        restarted["incarnation"].as_u64().unwrap() >= 3,
+        "{restarted}"
+    );
+    let tree = up.ask(&["tree", "--json"]).json();
+    let child = &tree["supervisors"][1]["children"][0];
+    assert_eq!(child["actor"]["address"], "app/adder", "{tree}");
+    up.ask(&["kill", "app"])
+        .fails(7, &["`app` is the supervisor", "kill "]);
+    let stopped = up.ask(&["stop", "app/adder"]).stdout;
+    assert_eq!(stopped, "`app/adder` has been stopped\n");
+    up.ask(&["stop", "app/adder"])
+        .fails(7, &["there is no actor `app/adder`"]);
+    up.signal("-INT");
+    assert_eq!(up.end().0, Some(0));
+}
+
+#[test]
+fn two_hosts_do_not_serve_one_socket() {
+    let (app, runtime) = (adder(), runtime_directory());
+    let up = start(&app, &runtime, &[], "running");
+    let second = ask(&runtime, &["up", app.path()]);
+    second.fails(
+        7,
+        &[
+            &format!("another host (process {})", up.child.id()),
+            "airssys status",
+            "--no-control",
+        ],
+    );
+    // A mistake in the manifest would be found later: the refusal comes before anything is loaded.
+    let broken = App::new().manifest("[components.a]\nfile = \"none.wasm\"\n");
+    let second = ask(&runtime, &["up", broken.path()]);
+    second.fails(7, &["another host"]);
+
+    // Elsewhere, and nowhere.
+    let path = runtime.join("second.sock");
+    let second = start(
+        &app,
+        &runtime,
+        &["--control", path.to_str().unwrap()],
+        "running",
+    );
+    let status = up
+        .ask(&["status", "--json", "--control", path.to_str().unwrap()])
+        .json();
+    assert_eq!(status["pid"], second.child.id());
+    let mut third = start(&app, &runtime, &["--no-control"], "running");
+    third.signal("-TERM");
+    assert_eq!(third.end().0, Some(0));
+
+    // Another application beside it: one has to be chosen.
+    let other = other();
+    let _fourth = start(&other, &runtime, &[], "running");
+    up.ask(&["status"]).fails(
+        7,
+        &["more than one application is running: app, other", "--app"],
+    );
+    let status = up.ask(&["status", "--json", "--app", "other"]).json();
+    assert_eq!(status["application"], "other");
+    up.ask(&["status", "--app", "a", "--control", "b"])
+        .fails(2, &["cannot be used with"]);
+}
+
+#[test]
+fn a_host_that_was_killed_is_followed_by_the_next() {
+    let (app, runtime) = (adder(), runtime_directory());
+    for _ in 0..3 {
+        let mut up = start(&app, &runtime, &[], "running");
+        up.signal("-KILL");
+        assert_eq!(up.end().0, None);
+        assert_eq!(up.sockets().len(), 2, "the socket and the lock are left");
+        up.ask(&["status"]).fails(7, &["no application is running"]);
+    }
+    let mut up = start(&app, &runtime, &[], "running");
+    assert_eq!(up.ask(&["status", "--json"]).json()["pid"], up.child.id());
+    up.signal("-TERM");
+    assert_eq!(up.end().0, Some(0));
+    assert!(up.sockets().is_empty());
+}
+
+#[test]
+fn with_keep_it_stays_up_until_a_signal_and_then_reports() {
+    let (app, runtime) = (fed("a\nb\ne\n"), runtime_directory());
+    let args = ["--keep", "--format", "json"];
+    let mut up = start(&app, &runtime, &args, "finished; stays up");
+    assert_eq!(up.ask(&["status", "--json"]).json()["phase"], "finished");
+    up.ask(&["restart", "app/feed"]).fails(7, &["is temporary"]);
+    up.signal("-TERM");
+    let (code, out) = up.end();
+    assert_eq!(code, Some(0));
+    let report: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        (&report["events_in"], &report["failed"]),
+        (&Value::from(3), &Value::from(1))
+    );
+}
+
+#[test]
+fn with_keep_an_end_before_the_sources_is_an_interruption() {
+    let (app, runtime) = (fed(""), runtime_directory());
+    let mut up = start(&app, &runtime, &["--keep", "--input", "-"], "running");
+    let mut input = up.child.stdin.take().unwrap();
+    input.write_all(b"a\n").unwrap();
+    up.signal("-INT");
+    assert_eq!(up.end().0, Some(130));
+    assert!(up.sockets().is_empty());
+}
+
+#[test]
+fn with_keep_too_many_restarts_still_end_it() {
+    let app = App::of("adder", ADDER)
+        .component("sink", SINK)
+        .file("in.txt", "a\n")
+        .manifest(
+            "[supervision]\nrestarts = { max = 1, within = \"1h\" }\n\
+             [components.adder]\nfile = \"adder.wasm\"\n[components.sink]\nfile = \"sink.wasm\"\n\
+             [sources.feed]\nfile = \"in.txt\"\nformat = \"lines\"\nto = \"sink\"\nfunction = \"put\"\n",
+        );
+    let runtime = runtime_directory();
+    let mut up = start(&app, &runtime, &["--keep"], "finished; stays up");
+    // A restart by choice is not counted.
+    for _ in 0..5 {
+        up.ask(&["restart", "app/adder"]);
+    }
+    assert_eq!(up.ask(&["status", "--json"]).json()["phase"], "finished");
+    up.ask(&["kill", "app/adder"]);
+    up.says("an actor ended");
+    // It may be down or starting for a moment: then there is nothing to kill.
+    while up.ask(&["kill", "app/adder"]).code != 0 {}
+    up.says("crash-loop");
+    assert_eq!(up.end().0, Some(1));
+    assert!(up.sockets().is_empty());
+}
+
+#[test]
+fn a_socket_that_cannot_be_made_is_told_before_anything_starts() {
+    let app = adder();
+    let long = app.at(&"x".repeat(200));
+    app.run("up", &["--control", &long])
+        .fails(6, &["107", "--no-control"]);
+    let file = app.at("airssys.toml");
+    app.run("up", &["--control", &file])
+        .fails(7, &["is there already, and is not a socket"]);
+    app.run("up", &["--control", "a", "--no-control"])
+        .fails(2, &["cannot be used with"]);
+    let missing = ran(airssys()
+        .args(["up", app.path()])
+        .env("XDG_RUNTIME_DIR", app.at("none")));
+    missing.fails(6, &["cannot make the directory", "--control PATH"]);
+    ask(
+        &runtime_directory(),
+        &["status", "--control", &app.at("adder.wasm")],
+    )
+    .fails(7, &["no host listens at"]);
+    // A name that is no address is no path either.
+    let escaping = App::new()
+        .file(
+            "airssys.toml",
+            "[application]\nname = \"../../x\"\n[components.adder]\nfile = \"adder.wasm\"\n",
+        )
+        .component("adder", ADDER);
+    escaping.run("up", &[]).fails(3, &["../../x"]);
+}
+
+#[test]
+fn a_signal_while_components_are_loaded_ends_it_and_its_socket() {
+    // A pipe for a component: reading it waits for a writer.
+    let (app, runtime) = (adder(), runtime_directory());
+    let made = Command::new("mkfifo")
+        .arg(app.at("slow.wasm"))
+        .status()
+        .unwrap();
+    assert!(made.success());
+    let app = app.manifest("[components.adder]\nfile = \"slow.wasm\"\n");
+    let mut child = airssys()
+        .args(["up", app.path(), "--log", "debug"])
+        .env("XDG_RUNTIME_DIR", &runtime)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut up = Up {
+        child,
+        stderr,
+        runtime,
+    };
+    up.says("serving the control socket");
+    let status = up.ask(&["status", "--json"]);
+    assert_eq!(status.json()["phase"], "loading", "{status:?}");
+    up.signal("-TERM");
+    assert_eq!(up.end().0, Some(143));
+    assert!(up.sockets().is_empty());
+}

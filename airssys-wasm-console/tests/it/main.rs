@@ -1,0 +1,9 @@
+//! The control API over real sockets, on real systems.
+#![cfg(test)]
+
+mod actors;
+mod fixture;
+mod hostile;
+mod letters;
+mod looking;
+mod sockets;
