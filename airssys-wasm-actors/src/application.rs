@@ -13,6 +13,7 @@ mod order;
 mod resolving;
 mod running;
 mod sources;
+mod supervisors;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -35,6 +36,7 @@ use crate::system::System;
 #[derive(Clone)]
 pub struct Application {
     description: String,
+    /// With everything that is under it.
     supervision: SupervisorSpec,
     /// In start order.
     components: Vec<ResolvedComponent>,
@@ -107,6 +109,12 @@ impl Application {
         &self.components
     }
 
+    /// Its supervisor, with the tree of its children. Sources are added to it when it runs.
+    #[must_use]
+    pub fn supervision(&self) -> &SupervisorSpec {
+        &self.supervision
+    }
+
     /// The addresses of its sources and of what they feed, in the order of the manifest.
     pub fn sources(&self) -> impl Iterator<Item = (&ActorAddress, &ActorAddress)> {
         self.sources.iter().map(|plan| (&plan.address, &plan.to))
@@ -133,16 +141,8 @@ impl Application {
             }
         }
         let components = self.components.into_iter();
-        let spec = SupervisorSpec {
-            children: components.map(|component| component.child).collect(),
-            ..self.supervision
-        };
-        let addresses: Vec<_> = spec
-            .children
-            .iter()
-            .map(|child| child.address.clone())
-            .collect();
-        let supervisor = system.supervise(spec).await?;
+        let addresses: Vec<_> = components.map(|one| one.child.address).collect();
+        let supervisor = system.supervise(self.supervision).await?;
         // They are gone with their supervisor: what has been sent is not sent again.
         let mut feeding = Vec::new();
         let mut sources = Vec::new();

@@ -74,11 +74,11 @@ pub use health::{ChildHealth, HealthCheck};
 pub use link::{Link, LinkRefused, REPLY_WITHIN_DEFAULT, Retry};
 pub use mailbox::{BackpressureStrategy, MailboxConfig};
 pub use manifest::{
-    ApplicationSpec, ApplicationTable, ComponentSpec, CountedSpec, DurationText, ErrorAs, Finding,
-    FindingKind, LimitsSpec, LinkSpec, Location, MANIFEST_BYTES_MAX, MANIFEST_FILE, MailboxSpec,
-    ManifestErrors, OptionKind, OptionSpec, ReportSpec, RestartsSpec, RetrySpec, SizeText,
-    SourceFormat, SourceSpec, SupervisionSpec, TableSpec, Tables, UnitError, parse_duration,
-    parse_size,
+    ApplicationSpec, ApplicationTable, BackoffSpec, ComponentSpec, CountedSpec, DurationText,
+    ErrorAs, Finding, FindingKind, HealthSpec, LimitsSpec, LinkSpec, Location, MANIFEST_BYTES_MAX,
+    MANIFEST_FILE, MailboxSpec, ManifestErrors, OptionKind, OptionSpec, ReportSpec, RestartsSpec,
+    RetrySpec, SizeText, SourceFormat, SourceSpec, SupervisionSpec, SupervisorTable, TableSpec,
+    Tables, UnitError, parse_duration, parse_size,
 };
 pub use messaging::{MessageEnvelope, MessagingLimits};
 pub use monitor::Monitor;
@@ -87,11 +87,12 @@ pub use passivation::Passivation;
 pub use reference::{ActorFunction, ActorRef, ActorState, ActorStatus, CallOptions};
 pub use signal::{Down, Exit, LINKS_MAX, MONITORS_MAX, MonitorId, Signal, SignalRefused};
 pub use source::{Input, ReasonGroup, ReasonMessage, SourceCounts, SourceError};
+pub use supervisor::Strategy::{OneForAll, OneForOne, RestForOne, SimpleOneForOne};
 pub use supervisor::{
-    AutoShutdown, Backoff, ChildCount, ChildInfo, ChildSpec, ChildState, NativeStart, REPLICAS_MAX,
-    RestartIntensity, RestartPolicy, RestartWindow, ShutdownPolicy, SpecError, Start, StartError,
-    Started, StopError, StopReport, Strategy, Supervisor, SupervisorSpec, SupervisorStart,
-    restarts,
+    AutoShutdown, Backoff, ChildBuilder, ChildCount, ChildInfo, ChildSpec, ChildState, NamedChild,
+    NativeStart, REPLICAS_MAX, RestartIntensity, RestartPolicy, RestartWindow, ShutdownPolicy,
+    SpecError, Start, StartError, Started, StopError, StopReport, Strategy, Supervisor,
+    SupervisorBuilder, SupervisorSpec, SupervisorStart, restarts,
 };
 pub use system::{System, SystemConfig, SystemError};
 pub use timers::{TimerError, TimerId, Timers};

@@ -9,6 +9,7 @@ mod finding;
 mod grammar;
 mod limits;
 mod reading;
+mod supervision;
 mod tables;
 mod units;
 
@@ -19,9 +20,10 @@ pub use finding::{Finding, FindingKind, Location, ManifestErrors};
 pub(crate) use grammar::in_order;
 pub use grammar::{ErrorAs, OptionKind, SourceFormat};
 pub use limits::LimitsSpec;
+pub use supervision::{BackoffSpec, HealthSpec, RestartsSpec, SupervisionSpec, SupervisorTable};
 pub use tables::{
     ApplicationTable, ComponentSpec, CountedSpec, LinkSpec, MailboxSpec, OptionSpec, ReportSpec,
-    RestartsSpec, RetrySpec, SourceSpec, SupervisionSpec, TableSpec, Tables,
+    RetrySpec, SourceSpec, TableSpec, Tables,
 };
 pub use units::{DurationText, SizeText, UnitError, parse_duration, parse_size};
 

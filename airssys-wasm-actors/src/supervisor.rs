@@ -6,6 +6,7 @@
 //! nest: each is a child like any other, and at the top is the system's root.
 
 mod actor;
+mod builder;
 mod child;
 mod decide;
 mod errors;
@@ -22,6 +23,7 @@ use tokio::sync::oneshot;
 
 pub(crate) use actor::{Mode, SupervisorMessage, clean_up, spawn};
 use actor::{Request, StopReply};
+pub use builder::{ChildBuilder, NamedChild, SupervisorBuilder};
 pub use child::{ChildSpec, NativeStart, REPLICAS_MAX, ShutdownPolicy, Start, SupervisorStart};
 pub(crate) use child::{PreparedActor, PreparedChild};
 pub use decide::{RestartIntensity, RestartPolicy, RestartWindow, restarts};

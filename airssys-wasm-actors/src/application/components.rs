@@ -15,9 +15,11 @@ use super::ResolvedComponent;
 use super::links::Linked;
 use super::options::escaped;
 use super::resolving::Resolving;
+use super::supervisors;
 use crate::address::ActorAddress;
+use crate::health::HealthCheck;
 use crate::mailbox::MailboxConfig;
-use crate::manifest::{ComponentSpec, FindingKind, MailboxSpec, SizeText, suggest};
+use crate::manifest::{ComponentSpec, FindingKind, HealthSpec, MailboxSpec, SizeText, suggest};
 use crate::passivation::Passivation;
 use crate::supervisor::{ChildSpec, REPLICAS_MAX};
 
@@ -144,6 +146,7 @@ pub(super) fn link(
     monitors(resolving, name, loaded);
     let replicas = replicas(resolving, loaded.spec.replicas.as_ref());
     let passivation = passivation(resolving, name, loaded);
+    supervisors::check_backoff(resolving, loaded.spec.backoff.as_ref());
     let (imports, links): (Vec<_>, Vec<_>) = linked
         .into_iter()
         .map(|linked| (linked.import, linked.link))
@@ -172,6 +175,20 @@ pub(super) fn link(
     }
     child.restart = loaded.spec.restart.unwrap_or(child.restart);
     child.shutdown = loaded.spec.shutdown.unwrap_or(child.shutdown);
+    child.significant = loaded
+        .spec
+        .significant
+        .as_ref()
+        .is_some_and(|flag| *flag.get_ref());
+    child.backoff = loaded
+        .spec
+        .backoff
+        .as_ref()
+        .map(|spec| supervisors::backoff(spec.get_ref()));
+    child.health = loaded.spec.health.as_ref().map(health);
+    if let Some(within) = &loaded.spec.start_within {
+        child.start_within = within.0;
+    }
     child.mailbox = mailbox;
     child.replicas = replicas;
     if let Some(passivation) = passivation {
@@ -295,6 +312,19 @@ fn monitors(resolving: &mut Resolving<'_>, name: &str, loaded: &Loaded<'_>) {
             let help = Some(help.to_owned());
             resolving.find_at(monitored, FindingKind::UnknownFunction, what, help);
         }
+    }
+}
+
+/// What a manifest says of how it is asked how it is.
+fn health(spec: &HealthSpec) -> HealthCheck {
+    let default = HealthCheck::default();
+    HealthCheck {
+        interval: spec
+            .interval
+            .as_ref()
+            .map_or(default.interval, |text| text.0),
+        timeout: spec.timeout.as_ref().map_or(default.timeout, |text| text.0),
+        threshold: spec.threshold.unwrap_or(default.threshold),
     }
 }
 

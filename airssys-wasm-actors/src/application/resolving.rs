@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use airssys_wasm::{Component, Engine, Surface};
 use toml::Spanned;
@@ -14,17 +13,12 @@ use toml::Spanned;
 use super::components::Loaded;
 use super::options::escaped;
 use super::options::{self, ResolveOptions, SetValues};
-use super::{Application, Loading, ResolvedComponent, asking, components, links, order, sources};
-use crate::address::ActorAddress;
-use crate::manifest::{ApplicationSpec, Finding, FindingKind, ManifestErrors, in_order, suggest};
-use crate::supervisor::{RestartIntensity, SupervisorSpec};
-use crate::system::OWN_SUPERVISOR;
-
-/// A manifest's default restart intensity: 5 in 30 s. OTP's own, 1 in 5 s, is for code one has tested oneself.
-const RESTARTS_DEFAULT: RestartIntensity = RestartIntensity {
-    max: 5,
-    within: Duration::from_secs(30),
+use super::{
+    Application, Loading, ResolvedComponent, asking, components, links, sources, supervisors,
 };
+use crate::address::ActorAddress;
+use crate::manifest::{ApplicationSpec, Finding, FindingKind, ManifestErrors, in_order};
+use crate::system::OWN_SUPERVISOR;
 
 pub(super) struct Resolving<'a> {
     pub(super) spec: &'a ApplicationSpec,
@@ -105,29 +99,25 @@ impl<'a> Resolving<'a> {
             .iter()
             .filter_map(|(name, loaded)| Some((*name, &**loaded.as_ref()?.component.surface())))
             .collect();
-        let order = self.order();
+        let tree = supervisors::resolve(&mut self);
+        let order = tree.component_order();
         let sources = sources::resolve(&mut self, name.as_ref(), &surfaces, &inputs);
         let report = asking::resolve(&mut self, name.as_ref(), &surfaces);
         let components = self.components(name.as_ref(), &loaded, &surfaces, &order, &set);
-        let restarts = self.spec.tables.supervision.restarts.as_ref();
-        let intensity = restarts.map_or(RESTARTS_DEFAULT, |restarts| RestartIntensity {
-            max: restarts.max,
-            within: restarts.within.0,
-        });
         ManifestErrors::check(&self.spec.file, self.findings)?;
         let Some(address) = name else {
             // Without a name there is a finding, and the check above has returned it.
             let finding = Finding::new(FindingKind::BadValue, "the application has no valid name");
             return Err(ManifestErrors::one(&self.spec.file, finding));
         };
-        let strategy = self.spec.tables.supervision.strategy;
+        let children = components
+            .iter()
+            .map(|one| (one.name.as_str(), one.child.clone()))
+            .collect();
+        let supervision = tree.supervision(&address, &self.spec.tables.supervision, &children);
         Ok(Application {
             description: self.spec.tables.application.description.clone(),
-            supervision: SupervisorSpec {
-                strategy,
-                intensity,
-                ..SupervisorSpec::new(address)
-            },
+            supervision,
             components,
             sources,
             report,
@@ -151,7 +141,7 @@ impl<'a> Resolving<'a> {
         }
     }
 
-    /// Components and sources share one space of names.
+    /// Components, supervisors and sources share one space of names.
     fn names(&mut self, application: Option<&ActorAddress>) {
         let tables = &self.spec.tables;
         if tables.components.is_empty() {
@@ -162,7 +152,11 @@ impl<'a> Resolving<'a> {
                 Some(help),
             );
         }
-        for name in tables.components.keys().chain(tables.sources.keys()) {
+        let components = tables.components.keys().map(|name| ("component", name));
+        let supervisors = tables.supervisors.keys().map(|name| ("supervisor", name));
+        let sources = tables.sources.keys().map(|name| ("source", name));
+        let mut known: BTreeMap<&str, (&str, &Spanned<String>)> = BTreeMap::new();
+        for (kind, name) in components.chain(supervisors).chain(sources) {
             let valid = match application {
                 Some(application) if !name.get_ref().contains('/') => {
                     application.join(name.get_ref()).map(|_| ())
@@ -172,23 +166,15 @@ impl<'a> Resolving<'a> {
             if let Err(error) = valid {
                 self.find_at(name, FindingKind::BadValue, error.to_string(), None);
             }
-        }
-        for source in tables.sources.keys() {
-            if let Some(component) = tables
-                .components
-                .keys()
-                .find(|name| name.get_ref() == source.get_ref())
-            {
-                let line = self.spec.location(component).line;
-                let what = format!(
-                    "the source `{}` has the name of the component in line {line}",
-                    source.get_ref()
-                );
-                let help =
-                    "give one of the two another name: both become actors of the application"
-                        .to_owned();
-                self.find_at(source, FindingKind::DuplicateName, what, Some(help));
-            }
+            let Some((other, first)) = known.insert(name.get_ref(), (kind, name)) else {
+                continue;
+            };
+            let line = self.spec.location(first).line;
+            let text = name.get_ref();
+            let what = format!("the {kind} `{text}` has the name of the {other} in line {line}");
+            let help = "give one of the two another name: both are part of the application's tree";
+            let help = Some(help.to_owned());
+            self.find_at(name, FindingKind::DuplicateName, what, help);
         }
     }
 
@@ -209,69 +195,6 @@ impl<'a> Resolving<'a> {
             loading(Loading::Done);
         }
         loaded
-    }
-
-    /// The names of the components in start order; in the manifest's where that is circular.
-    fn order(&mut self) -> Vec<&'a str> {
-        let entries = in_order(&self.spec.tables.components);
-        let place = |name: &str| {
-            entries
-                .iter()
-                .position(|(known, _)| known.get_ref() == name)
-        };
-        for (name, component) in &entries {
-            for after in component
-                .after
-                .iter()
-                .filter(|after| place(after.get_ref()).is_none())
-            {
-                let what = format!(
-                    "`{}` starts after `{}`, and there is no such component",
-                    name.get_ref(),
-                    after.get_ref()
-                );
-                let help = suggest(after.get_ref(), "components", self.component_names());
-                self.find_at(after, FindingKind::UnknownActor, what, Some(help));
-            }
-        }
-        let waits_for = |item: usize| {
-            let after = entries.get(item).map(|(_, component)| &component.after);
-            after
-                .into_iter()
-                .flatten()
-                .filter_map(|after| place(after.get_ref()))
-                .collect()
-        };
-        let name = |item: &usize| entries.get(*item).map(|(name, _)| name.get_ref().as_str());
-        match order::start_order(entries.len(), waits_for) {
-            Ok(order) => order.iter().filter_map(name).collect(),
-            Err(circle) => {
-                let names: Vec<_> = circle
-                    .iter()
-                    .chain(circle.first())
-                    .filter_map(name)
-                    .collect();
-                let path = names.join("` after `");
-                let what = format!("the start order is circular: `{path}`");
-                let help =
-                    "take one of them out of `after`; links may be circular, `after` may not"
-                        .to_owned();
-                let first = circle
-                    .first()
-                    .and_then(|item| entries.get(*item))
-                    .and_then(|(_, spec)| spec.after.first());
-                match first {
-                    Some(after) => {
-                        self.find_at(after, FindingKind::CircularStart, what, Some(help))
-                    }
-                    None => self.find(FindingKind::CircularStart, what, Some(help)),
-                }
-                entries
-                    .iter()
-                    .map(|(name, _)| name.get_ref().as_str())
-                    .collect()
-            }
-        }
     }
 
     /// Links every component that could be loaded, in start order.

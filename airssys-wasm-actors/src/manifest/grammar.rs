@@ -8,7 +8,7 @@ use serde::de::{Deserialize, Deserializer};
 
 use super::units::{TextVisitor, parse_duration};
 use crate::mailbox::BackpressureStrategy;
-use crate::supervisor::{RestartPolicy, ShutdownPolicy, Strategy};
+use crate::supervisor::{AutoShutdown, RestartPolicy, ShutdownPolicy, Strategy};
 
 /// How a failed link reaches the guest, when the function returns `result<_, E>`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,6 +99,11 @@ words! {
         "one-for-one" => Strategy::OneForOne,
         "one-for-all" => Strategy::OneForAll,
         "rest-for-one" => Strategy::RestForOne,
+    }
+    auto_shutdown(AutoShutdown) "whether the supervisor ends with significant children" {
+        "never" => AutoShutdown::Never,
+        "any-significant" => AutoShutdown::AnySignificant,
+        "all-significant" => AutoShutdown::AllSignificant,
     }
     restart_word(RestartPolicy) "when the actor is restarted" {
         "permanent" => RestartPolicy::Permanent,

@@ -11,9 +11,10 @@ use toml::Spanned;
 
 use super::grammar::{self, ErrorAs, Named, OptionKind, SourceFormat};
 use super::limits::LimitsSpec;
+use super::supervision::{BackoffSpec, HealthSpec, SupervisionSpec, SupervisorTable};
 use super::units::{DurationText, SizeText};
 use crate::mailbox::BackpressureStrategy;
-use crate::supervisor::{RestartPolicy, ShutdownPolicy, Strategy};
+use crate::supervisor::{RestartPolicy, ShutdownPolicy};
 
 /// A whole manifest.
 #[derive(Debug, Clone, Deserialize)]
@@ -24,6 +25,9 @@ pub struct Tables {
     /// `[supervision]`
     #[serde(default)]
     pub supervision: SupervisionSpec,
+    /// `[supervisors.NAME]`
+    #[serde(default)]
+    pub supervisors: Named<SupervisorTable>,
     /// `[components.NAME]`
     pub components: Named<ComponentSpec>,
     /// `[options.NAME]`
@@ -48,27 +52,6 @@ pub struct ApplicationTable {
     pub description: String,
 }
 
-/// `[supervision]`: what happens when an actor dies.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct SupervisionSpec {
-    /// Which children restart together.
-    #[serde(default, deserialize_with = "grammar::strategy")]
-    pub strategy: Strategy,
-    /// How many restarts are too many.
-    pub restarts: Option<RestartsSpec>,
-}
-
-/// `restarts = { max = 5, within = "30s" }`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct RestartsSpec {
-    /// Restarts allowed.
-    pub max: u32,
-    /// In any stretch of this length.
-    pub within: DurationText,
-}
-
 /// `[components.NAME]`: a component and the actor it becomes.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -82,7 +65,9 @@ pub struct ComponentSpec {
     pub grants: Option<Spanned<CapabilityManifest>>,
     /// Given to its `init`.
     pub config: Option<Spanned<BTreeMap<String, String>>>,
-    /// Components that have to be started before it.
+    /// The supervisor it is a child of; the application's own if not said.
+    pub under: Option<Spanned<String>>,
+    /// Components and supervisors that have to be started before it.
     #[serde(default)]
     pub after: Vec<Spanned<String>>,
     /// Where its imports lead.
@@ -106,6 +91,14 @@ pub struct ComponentSpec {
     /// How long it may take to stop.
     #[serde(default, deserialize_with = "grammar::shutdown")]
     pub shutdown: Option<ShutdownPolicy>,
+    /// Whether its end by itself may end its supervisor.
+    pub significant: Option<Spanned<bool>>,
+    /// How long its restarts wait.
+    pub backoff: Option<Spanned<BackoffSpec>>,
+    /// How it is asked how it is.
+    pub health: Option<HealthSpec>,
+    /// How long it may take to start.
+    pub start_within: Option<DurationText>,
 }
 
 /// One of `links`: an import and the actor whose export answers it.

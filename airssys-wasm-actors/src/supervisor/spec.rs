@@ -84,6 +84,14 @@ impl Default for Backoff {
 }
 
 impl Backoff {
+    /// Whether it comes to an end, and does not go down.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.factor >= 1.0
+            && self.factor.is_finite()
+            && (0.0..=1.0).contains(&self.jitter)
+            && self.initial <= self.max
+    }
+
     /// The wait before the restart after `streak` others in a row. `seed` is the chance.
     #[must_use]
     pub fn delay(&self, streak: u32, seed: u64) -> Duration {
@@ -210,12 +218,7 @@ impl SupervisorSpec {
                     child: child.address.clone(),
                 });
             }
-            if let Some(backoff) = child.backoff
-                && !(backoff.factor >= 1.0
-                    && backoff.factor.is_finite()
-                    && (0.0..=1.0).contains(&backoff.jitter)
-                    && backoff.initial <= backoff.max)
-            {
+            if child.backoff.is_some_and(|backoff| !backoff.is_sound()) {
                 return Err(SpecError::Backoff(child.address.clone()));
             }
             if let Some(spec) = child.as_supervisor() {

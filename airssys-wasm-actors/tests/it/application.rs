@@ -37,10 +37,10 @@ const SINK: &str = r#"(component
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// A directory with `sink.wasm`, and `in.txt` with the lines.
-struct Directory(PathBuf);
+pub(super) struct Directory(pub(super) PathBuf);
 
 impl Directory {
-    fn new(lines: &str) -> Self {
+    pub(super) fn new(lines: &str) -> Self {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"))
             .join(format!("application-{}-{number}", std::process::id()));
@@ -67,18 +67,18 @@ impl Drop for Directory {
     }
 }
 
-async fn system() -> System {
+pub(super) async fn system() -> System {
     System::start(SystemConfig::new(guests::engine()))
         .await
         .unwrap()
 }
 
-fn resolve(spec: &ApplicationSpec, system: &System) -> Application {
+pub(super) fn resolve(spec: &ApplicationSpec, system: &System) -> Application {
     spec.resolve(system.engine(), &ResolveOptions::default())
         .unwrap()
 }
 
-async fn start(spec: &ApplicationSpec, system: &System) -> RunningApplication {
+pub(super) async fn start(spec: &ApplicationSpec, system: &System) -> RunningApplication {
     resolve(spec, system).start(system).await.unwrap()
 }
 

@@ -8,6 +8,7 @@ mod containment;
 mod corners;
 mod cycles;
 mod dead_letters;
+mod declared_trees;
 mod groups;
 mod guests;
 mod hooks;

@@ -88,6 +88,18 @@ fn adder() -> App {
     App::of("adder", ADDER)
 }
 
+/// An adder of its own, and two under a supervisor.
+fn adder_under(group: &str) -> App {
+    let child =
+        |name: &str| format!("[components.{name}]\nfile = \"adder.wasm\"\nunder = \"{group}\"\n");
+    App::of("adder", ADDER).manifest(&format!(
+        "[components.adder]\nfile = \"adder.wasm\"\n[supervisors.{group}]\nstrategy = \"one-for-all\"\n\
+         restarts = {{ max = 7, within = \"1min\" }}\n{}{}",
+        child("one"),
+        child("two")
+    ))
+}
+
 /// An application of another name beside `app`.
 fn other() -> App {
     App::of("adder", ADDER).file(
@@ -175,6 +187,99 @@ fn the_tree_and_what_is_done_to_one_actor() {
     up.ask(&["stop", "app/adder"])
         .fails(7, &["there is no actor `app/adder`"]);
     up.signal("-INT");
+    assert_eq!(up.end().0, Some(0));
+}
+
+/// The node of a supervisor below the application's.
+fn below(tree: &Value, address: &str) -> Value {
+    let children = tree["supervisors"][1]["children"].as_array().unwrap();
+    let found = children
+        .iter()
+        .find(|child| child["supervisor"]["address"] == address);
+    found.unwrap_or_else(|| panic!("{tree}")).clone()
+}
+
+#[test]
+fn what_is_done_to_a_supervisor_below_is_done_to_its_children() {
+    let app = adder_under("group");
+    let runtime = runtime_directory();
+    let mut up = start(&app, &runtime, &[], "running");
+    let text = up.ask(&["tree"]).stdout;
+    let lines: Vec<_> = text.lines().map(str::trim_start).collect();
+    let place = |name: &str| {
+        let found = lines.iter().position(|line| line.contains(name));
+        found.unwrap_or_else(|| panic!("no {name} in {text}"))
+    };
+    assert!(
+        place("app/group") < place("app/one") && place("app/one") < place("app/two"),
+        "{text}"
+    );
+    let before = below(&up.ask(&["tree", "--json"]).json(), "app/group");
+    assert_eq!(
+        (
+            &before["kind"],
+            &before["state"],
+            &before["restart"],
+            &before["shutdown"]
+        ),
+        (
+            &Value::from("supervisor"),
+            &Value::from("running"),
+            &Value::from("permanent"),
+            &Value::from("infinity")
+        )
+    );
+    let node = &before["supervisor"];
+    assert_eq!(
+        (
+            &node["strategy"],
+            &node["restarts_max"],
+            &node["within_ms"],
+            &node["incarnation"]
+        ),
+        (
+            &Value::from("one-for-all"),
+            &Value::from(7),
+            &Value::from(60_000),
+            &Value::from(1)
+        )
+    );
+    assert_eq!(node["children"].as_array().unwrap().len(), 2);
+
+    let restarted = up.ask(&["restart", "app/group", "--json"]).json();
+    assert_eq!(restarted["address"], "app/group");
+    let killed = loop {
+        let killed = up.ask(&["kill", "app/group", "--json"]);
+        if killed.code == 0 {
+            break killed.json();
+        }
+        // It was still being restarted.
+        assert_eq!(killed.error()["control"], "down");
+    };
+    assert_eq!(killed["incarnation"], 2);
+    loop {
+        let group = below(&up.ask(&["tree", "--json"]).json(), "app/group");
+        if group["supervisor"]["incarnation"] == 3 && group["state"] == "running" {
+            let children = group["supervisor"]["children"].as_array().unwrap();
+            let states = children
+                .iter()
+                .map(|child| child["state"].as_str().unwrap());
+            assert_eq!(states.collect::<Vec<_>>(), ["running", "running"]);
+            break;
+        }
+    }
+    let stopped = up.ask(&["stop", "app/group", "--json"]).json();
+    assert_eq!(stopped["address"], "app/group");
+    let status = up.ask(&["status", "--json"]).json();
+    let actors = status["actors"].as_array().unwrap();
+    let names: Vec<_> = actors
+        .iter()
+        .map(|actor| actor["address"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["app/adder"]);
+    up.ask(&["restart", "app/group"])
+        .fails(7, &["there is no actor `app/group`"]);
+    up.signal("-TERM");
     assert_eq!(up.end().0, Some(0));
 }
 

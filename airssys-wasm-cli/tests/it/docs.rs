@@ -59,6 +59,18 @@ fn every_key_of_the_manifest_is_documented_and_no_other() {
             "[supervision]\nrestarts = { QQQQQQQQQQQQQQQQQQQQQQ = 1 }",
         ),
         (
+            "## `[supervisors.NAME]`",
+            "[supervisors.a]\nQQQQQQQQQQQQQQQQQQQQQQ = 1",
+        ),
+        (
+            "### `backoff`",
+            "[supervisors.a]\nbackoff = { QQQQQQQQQQQQQQQQQQQQQQ = 1 }",
+        ),
+        (
+            "### `health`",
+            "[components.a]\nhealth = { QQQQQQQQQQQQQQQQQQQQQQ = 1 }",
+        ),
+        (
             "## `[components.NAME]`",
             "[components.a]\nQQQQQQQQQQQQQQQQQQQQQQ = 1",
         ),
