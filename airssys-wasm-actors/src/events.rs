@@ -78,6 +78,12 @@ pub enum Event {
         /// Why.
         reason: ExitReason,
     },
+    /// A child that was asked to end has not done so in the time it had, and is killed; of a supervisor, with all that
+    /// is left of its tree.
+    Overdue {
+        /// The child.
+        address: ActorAddress,
+    },
     /// An actor has joined a group.
     Joined {
         /// The group.
@@ -141,6 +147,17 @@ impl Events {
             Ok(event) => Some(event),
             Err(broadcast::error::RecvError::Lagged(lost)) => Some(Event::Lagged(lost)),
             Err(broadcast::error::RecvError::Closed) => None,
+        }
+    }
+
+    /// The next event that has come already, if there is one.
+    pub fn try_recv(&mut self) -> Option<Event> {
+        match self.0.try_recv() {
+            Ok(event) => Some(event),
+            Err(broadcast::error::TryRecvError::Lagged(lost)) => Some(Event::Lagged(lost)),
+            Err(broadcast::error::TryRecvError::Empty | broadcast::error::TryRecvError::Closed) => {
+                None
+            }
         }
     }
 }

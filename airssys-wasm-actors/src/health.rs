@@ -29,15 +29,20 @@ pub struct HealthCheck {
     /// How many answers in a row that it has failed, or that do not come in time, end it: its supervisor stops it by
     /// its shutdown policy, and then does what it does about an abnormal exit.
     pub threshold: u32,
+    /// How many such answers in a row take a replica out of rotation: it takes none of the messages that replicas share
+    /// until it is well again, or is restarted. Says nothing to a child without replicas. Default `None`: never.
+    /// With all of them out, messages wait.
+    pub out_of_rotation_after: Option<u32>,
 }
 
 impl Default for HealthCheck {
-    /// Every 10 s, 1 s for an answer, and three of them.
+    /// Every 10 s, 1 s for an answer, and three of them; never out of rotation.
     fn default() -> Self {
         Self {
             interval: Duration::from_secs(10),
             timeout: Duration::from_secs(1),
             threshold: 3,
+            out_of_rotation_after: None,
         }
     }
 }

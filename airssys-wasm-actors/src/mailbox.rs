@@ -190,7 +190,8 @@ impl Mailbox {
         if self.budget.try_reserve_all(&each).is_err() {
             return Err(envelopes);
         }
-        let replicas = self.lanes.iter().take(each.len());
+        let replicas = self.lanes.iter().filter(|lane| self.serves(lane));
+        let replicas = replicas.take(each.len());
         for (mut envelope, units) in envelopes.into_iter().zip(each) {
             envelope.permitted(units);
             self.send(envelope);
@@ -338,10 +339,16 @@ impl Mailbox {
     /// Wakes one idle replica, if there is one.
     fn wake_one(&self) {
         for lane in &self.lanes {
-            if lane.wake_if_idle() {
+            if self.serves(lane) && lane.wake_if_idle() {
                 return;
             }
         }
+    }
+
+    /// Whether the drain of this lane takes what is in the queue: one that is out of rotation takes only what is
+    /// meant for it alone.
+    fn serves(&self, lane: &Lane) -> bool {
+        self.lanes.len() == 1 || !lane.is_out()
     }
 
     /// What the drain of `lane` does next, if there is anything: kill, then control, then a message

@@ -45,6 +45,8 @@ pub enum ActorState {
     Starting,
     /// An incarnation takes messages.
     Running,
+    /// A replica that has failed its health checks: it takes none of the messages that replicas share.
+    OutOfRotation,
     /// No incarnation: between two of them, or being stopped.
     Down,
 }
@@ -56,6 +58,7 @@ impl ActorState {
         match self {
             Self::Starting => "starting",
             Self::Running => "running",
+            Self::OutOfRotation => "out-of-rotation",
             Self::Down => "down",
         }
     }
@@ -259,7 +262,7 @@ impl ActorRef {
             address: self.address().to_string(),
             generation: self.slot.id().0,
             incarnation: self.slot.incarnation(),
-            running: state == ActorState::Running,
+            running: matches!(state, ActorState::Running | ActorState::OutOfRotation),
             state,
             passive: self.slot.is_passive(),
             queued,

@@ -279,6 +279,7 @@ fn run_by_any(
 ) -> Tried {
     for (lane, replica) in call.target.mailbox().lanes().zip(replicas) {
         if lane.is_idle()
+            && !lane.is_out()
             && let Some(replica) = replica.upgrade()
         {
             match run_by(&replica, replica.resting(), call, args, cx) {

@@ -286,6 +286,7 @@ impl Slot {
         }
         let life = self.life.lock();
         match (life.active, life.running) {
+            (_, true) if self.lane.is_out() => ActorState::OutOfRotation,
             (_, true) => ActorState::Running,
             (true, false) => ActorState::Starting,
             (false, false) => ActorState::Down,

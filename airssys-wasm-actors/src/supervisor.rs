@@ -501,7 +501,7 @@ fn state(child: &PreparedChild) -> ChildState {
     }
     match child {
         PreparedChild::Actor(actor) => match actor.slot.state() {
-            ActorState::Running => ChildState::Running,
+            ActorState::Running | ActorState::OutOfRotation => ChildState::Running,
             ActorState::Starting => ChildState::Starting,
             ActorState::Down if actor.slot.exit_reason().is_some() => ChildState::Stopped,
             // It has ended, and its supervisor is about to start it again.

@@ -185,6 +185,14 @@ pub(super) fn link(
         .backoff
         .as_ref()
         .map(|spec| supervisors::backoff(spec.get_ref()));
+    if replicas == 1
+        && let Some(health) = &loaded.spec.health
+        && let Some(after) = &health.out_of_rotation_after
+    {
+        let what = format!("`{name}` has no other replicas to take its place in rotation");
+        let help = "give it `replicas`, or leave this out".to_owned();
+        resolving.find_at(after, FindingKind::BadValue, what, Some(help));
+    }
     child.health = loaded.spec.health.as_ref().map(health);
     if let Some(within) = &loaded.spec.start_within {
         child.start_within = within.0;
@@ -325,6 +333,10 @@ fn health(spec: &HealthSpec) -> HealthCheck {
             .map_or(default.interval, |text| text.0),
         timeout: spec.timeout.as_ref().map_or(default.timeout, |text| text.0),
         threshold: spec.threshold.unwrap_or(default.threshold),
+        out_of_rotation_after: spec
+            .out_of_rotation_after
+            .as_ref()
+            .map(|after| *after.get_ref()),
     }
 }
 

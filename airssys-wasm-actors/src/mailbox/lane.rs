@@ -35,6 +35,8 @@ pub(crate) struct Lane {
     kill: AtomicBool,
     control_pending: AtomicBool,
     retry_pending: AtomicBool,
+    /// It takes nothing of what replicas share.
+    out: AtomicBool,
     waker: AtomicWaker,
     control: Mutex<VecDeque<Control>>,
     retry: Mutex<Option<Box<Envelope>>>,
@@ -81,6 +83,20 @@ impl Lane {
         self.killed()
             || self.control_pending.load(Ordering::Acquire)
             || self.retry_pending.load(Ordering::Acquire)
+    }
+
+    /// Takes a replica out of rotation, or back into it.
+    pub(crate) fn rotate(&self, out: bool) {
+        self.out.store(out, Ordering::Release);
+        if !out {
+            // Behind the fence in it, either the drain sees the change as it settles, or we see that it is idle.
+            self.wake_if_idle();
+        }
+    }
+
+    /// Whether it takes nothing of what replicas share.
+    pub(crate) fn is_out(&self) -> bool {
+        self.out.load(Ordering::Acquire)
     }
 
     /// Registers whom to wake.
@@ -134,6 +150,7 @@ impl Lane {
     pub(crate) fn begin(&self) {
         self.idle.store(false, Ordering::Release);
         self.kill.store(false, Ordering::Release);
+        self.out.store(false, Ordering::Release);
         self.forget_control();
     }
 

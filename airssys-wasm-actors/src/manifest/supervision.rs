@@ -92,4 +92,6 @@ pub struct HealthSpec {
     pub timeout: Option<DurationText>,
     /// How many failed answers in a row end it.
     pub threshold: Option<u32>,
+    /// How many failed answers in a row take a replica out of rotation.
+    pub out_of_rotation_after: Option<Spanned<u32>>,
 }

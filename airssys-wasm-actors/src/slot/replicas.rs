@@ -3,7 +3,7 @@
 //! Owns how slots make a [`Team`]: the slot that has the name and the data queue, in which nothing runs, and one slot
 //! for each replica, with an incarnation, a lane and a queue of its own for what is meant for it alone. A replica
 //! takes its own messages first, then one of the queue that all share. An enqueue wakes one idle replica; one
-//! that ends, or was woken and finds something of its own, passes the wake-up on. Who waits for a message that a replica
+//! that ends, or was woken and finds something of its own, passes the wake-up on, and so does one that has been taken out of rotation, which drains only its own queue. Who waits for a message that a replica
 //! has taken waits for that replica. What a replica had taken and
 //! not begun goes back to the front of the shared queue. A call on a resource goes to the replica that owns it. Order between messages is not promised.
 
@@ -112,7 +112,7 @@ impl Slot {
         let Some(front) = self.front() else {
             return own;
         };
-        if own.is_none() {
+        if own.is_none() && !self.lane.is_out() {
             let shared = front.mailbox.take_shared()?;
             shared.moved(front.id, self.id);
             return Some(Next::Message(shared));
@@ -124,7 +124,8 @@ impl Slot {
 
     /// Whether a message waits that its drain would take.
     pub(crate) fn has_queued(&self) -> bool {
-        self.mailbox.has_queued() || self.front().is_some_and(|front| front.mailbox.has_queued())
+        let shared = |front: &Arc<Self>| !self.lane.is_out() && front.mailbox.has_queued();
+        self.mailbox.has_queued() || self.front().is_some_and(shared)
     }
 
     /// Marks the drain idle; `true` if it may sleep, `false` if it must look again. Its waker has been registered
@@ -184,8 +185,9 @@ impl Slot {
         for replica in replicas.iter().filter_map(Weak::upgrade) {
             match replica.state() {
                 ActorState::Running => return ActorState::Running,
-                ActorState::Starting => best = ActorState::Starting,
-                ActorState::Down => {}
+                ActorState::OutOfRotation => best = ActorState::OutOfRotation,
+                ActorState::Starting if best == ActorState::Down => best = ActorState::Starting,
+                ActorState::Starting | ActorState::Down => {}
             }
         }
         best

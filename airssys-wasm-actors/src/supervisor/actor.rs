@@ -23,6 +23,7 @@ use super::record::{Record, SupervisorRef};
 use super::spec::SupervisorSpec;
 use super::{ChildSpec, StartError, Started, StopError, StopReport};
 use crate::address::{ActorAddress, ActorId};
+use crate::events::Event;
 use crate::exit::ExitReason;
 
 pub(crate) type StartReply = oneshot::Sender<Result<Vec<Started>, StartError>>;
@@ -363,6 +364,10 @@ impl State {
             }
             SupervisorMessage::StopTimeout(children) => {
                 for (child, incarnation) in children {
+                    if self.machine.is_stopping(child, incarnation) {
+                        let address = self.address(child);
+                        self.record.shared.emit(Event::Overdue { address });
+                    }
                     self.tell(Input::StopTimeout(child, incarnation));
                 }
             }

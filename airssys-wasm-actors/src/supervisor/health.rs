@@ -18,21 +18,32 @@ pub(super) async fn until_failed(actor: &ActorRef, check: HealthCheck) -> String
             Err(_) if actor.status().queued > 0 => continue,
             Err(error) => ChildHealth::Failed(error.to_string()),
         };
+        failures = match &health {
+            ChildHealth::Failed(_) => failures + 1,
+            _ => 0,
+        };
+        rotate(actor, check, failures);
         if health != last {
             actor.slot().shared().emit(Event::Health {
                 address: actor.address().clone(),
                 health: health.clone(),
             });
         }
-        last = health;
-        match &last {
-            ChildHealth::Failed(text) => {
-                failures += 1;
-                if failures >= check.threshold.max(1) {
-                    return text.clone();
-                }
-            }
-            _ => failures = 0,
+        if failures >= check.threshold.max(1)
+            && let ChildHealth::Failed(text) = health
+        {
+            return text;
         }
+        last = health;
+    }
+}
+
+/// Takes a replica out of rotation, or back into it.
+fn rotate(actor: &ActorRef, check: HealthCheck, failures: u32) {
+    let lane = actor.slot().lane();
+    let after = check.out_of_rotation_after;
+    let out = after.is_some_and(|after| failures >= after.max(1));
+    if out != lane.is_out() {
+        lane.rotate(out);
     }
 }

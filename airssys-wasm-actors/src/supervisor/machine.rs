@@ -224,6 +224,11 @@ impl Machine {
         returns || self.children.has_verdict(id)
     }
 
+    /// Whether this incarnation was asked to end, and has not.
+    pub(super) fn is_stopping(&self, id: ActorId, n: u64) -> bool {
+        self.children.is(id, n, &Phase::Stopping)
+    }
+
     pub(super) fn is_ending(&self) -> bool {
         self.ending
     }

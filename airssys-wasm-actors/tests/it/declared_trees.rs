@@ -201,6 +201,11 @@ async fn a_tree_that_cannot_be_is_refused_with_its_place() {
             "`a` is significant, and its supervisor never ends with its children",
         ),
         (
+            "[components.a]\nPLAIN\nhealth = { out-of-rotation-after = 1 }",
+            FindingKind::BadValue,
+            "`a` has no other replicas to take its place in rotation",
+        ),
+        (
             "[components.a]\nPLAIN\nbackoff = { factor = 0.5 }",
             FindingKind::BadValue,
             "this `backoff` cannot be",

@@ -1,14 +1,15 @@
 //! Several replicas that drain one queue.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use airssys_wasm::{FromArgs, IntoArgs, ResourceHandle, Surface, WitError};
 use airssys_wasm_actors::{
-    Actor, ActorRef, CallError, CallOptions, ChildHealth, ChildSpec, Context, Event, Link,
-    MailboxConfig, Message, REPLICAS_MAX, RestartPolicy, StartError, SupervisorSpec, System,
+    Actor, ActorRef, ActorState, CallError, CallOptions, ChildHealth, ChildSpec, Context, Event,
+    Events, HealthCheck, Link, MailboxConfig, Message, REPLICAS_MAX, RestartPolicy, StartError,
+    SupervisorSpec, System,
 };
 use tokio::sync::{Barrier, Notify};
 
@@ -116,6 +117,116 @@ async fn text(actor: &ActorRef, function: &str) -> Result<String, CallError> {
     let function = actor.function(function)?;
     let results = function.call_with((), patient()).await?;
     Ok(<(String,)>::from_args(results).unwrap().0)
+}
+
+/// A server that says of itself what it is told to, by address.
+struct Moody {
+    ill: Arc<Mutex<HashSet<String>>>,
+    me: String,
+}
+
+impl Actor for Moody {
+    type Error = CallError;
+
+    fn surface() -> Result<Surface, WitError> {
+        Surface::from_wit("package test:moody; interface moody { who: func() -> string; }")
+    }
+
+    async fn pre_start(&mut self, ctx: &mut Context) -> Result<(), CallError> {
+        self.me = ctx.address().to_string();
+        Ok(())
+    }
+
+    async fn handle_message(
+        &mut self,
+        message: &mut Message,
+        _: &mut Context,
+    ) -> Result<(), CallError> {
+        message.reply((self.me.as_str(),));
+        Ok(())
+    }
+
+    async fn health(&mut self) -> ChildHealth {
+        if self.ill.lock().unwrap().contains(&self.me) {
+            ChildHealth::Failed("ill".to_owned())
+        } else {
+            ChildHealth::Healthy
+        }
+    }
+}
+
+fn is_well(health: &ChildHealth) -> bool {
+    matches!(health, ChildHealth::Healthy)
+}
+
+/// Waits until so many replicas have said that they are well, or not.
+async fn moods(events: &mut Events, well: bool, count: usize) {
+    let mut seen = 0;
+    while seen < count {
+        if let Event::Health { health, .. } = events.recv().await.unwrap() {
+            seen += usize::from(is_well(&health) == well);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_is_not_well_takes_no_shared_message_until_it_is() {
+    let system = system(&engine()).await;
+    let ill = Arc::new(Mutex::new(HashSet::new()));
+    let made = Arc::clone(&ill);
+    let make = move || Moody {
+        ill: Arc::clone(&made),
+        me: String::new(),
+    };
+    let check = HealthCheck {
+        out_of_rotation_after: Some(1),
+        threshold: 1_000,
+        ..HealthCheck::default()
+    };
+    let spec = ChildSpec {
+        replicas: 2,
+        ..ChildSpec::native(address("pool"), make).health(check)
+    };
+    let mut events = system.events();
+    let pool = system.spawn(spec).await.unwrap();
+    let replica = |at: usize| system.whereis(&address(&format!("pool/{at}"))).unwrap();
+    let set =
+        |who: &[&str]| *ill.lock().unwrap() = who.iter().map(|one| (*one).to_owned()).collect();
+
+    set(&["pool/0"]);
+    moods(&mut events, false, 1).await;
+    assert_eq!(replica(0).status().state, ActorState::OutOfRotation);
+    assert_eq!(pool.status().state, ActorState::Running);
+    for _ in 0..20 {
+        assert_eq!(text(&pool, "who").await.unwrap(), "pool/1");
+    }
+    assert_eq!(
+        text(&replica(0), "who").await.unwrap(),
+        "pool/0",
+        "its own are its own"
+    );
+
+    // With all of them out a message waits, and who comes back first has it.
+    set(&["pool/0", "pool/1"]);
+    moods(&mut events, false, 1).await;
+    assert_eq!(pool.status().state, ActorState::OutOfRotation);
+    let waiting = tokio::spawn({
+        let pool = pool.clone();
+        async move { text(&pool, "who").await }
+    });
+    while pool.status().queued == 0 {
+        tokio::task::yield_now().await;
+    }
+    set(&["pool/1"]);
+    moods(&mut events, true, 1).await;
+    assert_eq!(waiting.await.unwrap().unwrap(), "pool/0");
+    assert_eq!(replica(1).status().state, ActorState::OutOfRotation);
+
+    // A restart begins anew.
+    replica(1).kill();
+    started(&mut events, &address("pool/1"), 1).await;
+    assert_eq!(replica(1).status().state, ActorState::Running);
+    system.shutdown().await;
 }
 
 /// As many calls as there are replicas are inside at once: the barrier lets none out before all are in.

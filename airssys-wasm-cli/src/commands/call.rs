@@ -42,7 +42,7 @@ pub(super) fn run(globals: &Globals, call: &Call) -> Result<ExitCode, Failure> {
             answer = ask(&running, &name, call, args) => answer,
             kind = signals.next() => Err(Failure::new(kind, "stopped by a signal before the reply came")),
         };
-        hosting::stop(&running, &mut signals).await;
+        hosting::stop(&running, &system, &mut signals).await;
         tokio::select! {
             _ = system.shutdown() => {}
             _ = signals.next() => {}

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use airssys_wasm::{AuditConfig, AuditSinkConfig, Engine, EngineConfig, Policy};
 use airssys_wasm_actors::{
-    Application, ApplicationSpec, ResolveOptions, RunningApplication, StartError, System,
-    SystemConfig,
+    ActorAddress, Application, ApplicationSpec, Event, ResolveOptions, RunningApplication,
+    StartError, System, SystemConfig,
 };
 
 use crate::args;
@@ -123,19 +123,39 @@ fn not_started(error: &StartError) -> Failure {
     }
 }
 
-/// Stops an application in order; the next signal kills what is left.
-pub(super) async fn stop(running: &RunningApplication, signals: &mut Signals) {
+/// Stops an application in order; the next signal kills what is left. Returns what did not end in the time it had.
+pub(super) async fn stop(
+    running: &RunningApplication,
+    system: &System,
+    signals: &mut Signals,
+) -> Vec<ActorAddress> {
     tracing::info!("stopping");
+    let mut events = system.events();
     let mut stopping = std::pin::pin!(running.stop());
-    let report = tokio::select! {
-        report = &mut stopping => report,
+    tokio::select! {
+        _ = &mut stopping => {}
         _ = signals.next() => {
+            tracing::warn!("a second signal: what is left is killed");
             running.kill();
-            stopping.await
+            let _ = stopping.await;
         }
-    };
-    for address in report.killed {
-        // Its time was up, or it was just being restarted.
-        tracing::info!(%address, "was killed as it was stopped");
     }
+    let mut overdue = Vec::new();
+    // All of them have come: they are told of before the end.
+    while let Some(event) = events.try_recv() {
+        match event {
+            Event::Overdue { address } => {
+                tracing::warn!(%address, "did not stop in time, and was killed");
+                overdue.push(address);
+            }
+            Event::Lagged(lost) => {
+                tracing::warn!(
+                    lost,
+                    "more happened than could be followed: others may not have stopped in time"
+                );
+            }
+            _ => {}
+        }
+    }
+    overdue
 }

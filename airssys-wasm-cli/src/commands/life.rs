@@ -44,6 +44,19 @@ pub(super) fn say(event: &Event) {
         Event::DeadLetterHandled { address, sequence } => {
             tracing::debug!(%address, sequence, "a dead letter was handled");
         }
+        Event::SupervisorStarted {
+            address,
+            incarnation,
+        } => tracing::debug!(%address, incarnation, "the supervisor has started"),
+        Event::SupervisorExited {
+            address,
+            incarnation,
+            reason,
+        } => {
+            tracing::debug!(%address, incarnation, reason = reason.kind(), "the supervisor is down");
+        }
+        Event::Health { address, health } => tracing::debug!(%address, ?health, "says how it is"),
+        Event::Overdue { address } => tracing::debug!(%address, "has not stopped in time"),
         Event::Lagged(lost) => tracing::debug!(lost, "more happened than could be written"),
         _ => {}
     }

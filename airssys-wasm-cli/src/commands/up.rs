@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use airssys_wasm_actors::{
-    Application, ApplicationEnded, ApplicationSpec, Event, ExitReason, Input, InputOverride,
-    Report, ResolveOptions, RunningApplication, System,
+    ActorAddress, Application, ApplicationEnded, ApplicationSpec, Event, ExitReason, Input,
+    InputOverride, Report, ResolveOptions, RunningApplication, System,
 };
 
 use airssys_wasm_console::ControlServer;
@@ -145,8 +145,8 @@ impl Run<'_> {
             kind = signals.next() => {
                 self.enter(Phase::Stopping);
                 self.progress.say("stopping; Ctrl-C again to hurry".to_owned());
-                hosting::stop(&running, signals).await;
-                return self.interrupted(kind, &running);
+                let overdue = hosting::stop(&running, system, signals).await;
+                return self.interrupted(kind, &running, &overdue);
             }
         };
         let took = self.started.elapsed();
@@ -160,11 +160,11 @@ impl Run<'_> {
         let report = tokio::select! {
             report = running.report() => report,
             kind = signals.next() => {
-                hosting::stop(&running, signals).await;
-                return self.interrupted(kind, &running);
+                let overdue = hosting::stop(&running, system, signals).await;
+                return self.interrupted(kind, &running, &overdue);
             }
         };
-        hosting::stop(&running, signals).await;
+        let overdue = hosting::stop(&running, system, signals).await;
         tokio::select! {
             _ = system.shutdown() => {}
             _ = signals.next() => {}
@@ -177,9 +177,13 @@ impl Run<'_> {
             (Err(_), Err(ended)) => return Err(Failure::of(FailureKind::Application, ended)),
         };
         drop(self.progress);
+        let end = summary::End {
+            took,
+            overdue: &overdue,
+        };
         match self.globals.format {
-            Format::Text => output::print(&summary::text(&name, &description, &report, took))?,
-            Format::Json => output::print_json(&summary::json(&name, &report, took))?,
+            Format::Text => output::print(&summary::text(&name, &description, &report, &end))?,
+            Format::Json => output::print_json(&summary::json(&name, &report, &end))?,
         }
         if let Err(ended) = ended {
             return Err(Failure::of(FailureKind::Application, &ended)
@@ -193,6 +197,7 @@ impl Run<'_> {
         &self,
         kind: FailureKind,
         running: &RunningApplication,
+        overdue: &[ActorAddress],
     ) -> Result<ExitCode, Failure> {
         if !running.has_sources() {
             return Ok(ExitCode::SUCCESS);
@@ -206,7 +211,8 @@ impl Run<'_> {
             .detail("events_in", counts.events_in)
             .detail("ok", counts.ok)
             .detail("rejected", counts.rejected)
-            .detail("failed", counts.failed))
+            .detail("failed", counts.failed)
+            .detail("overdue", summary::names(overdue)))
     }
 }
 

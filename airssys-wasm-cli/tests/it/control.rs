@@ -376,6 +376,36 @@ fn with_keep_an_end_before_the_sources_is_an_interruption() {
 }
 
 #[test]
+fn what_does_not_stop_in_time_is_killed_and_named() {
+    let app = App::of("sink", SINK).file("in.txt", "l\n").manifest(
+        "[supervisors.group]\n\
+         [components.sink]\nfile = \"sink.wasm\"\nunder = \"group\"\nshutdown = \"1ms\"\n\
+         limits = { cpu-per-call = \"1h\", wall-per-call = \"1h\" }\n\
+         [sources.feed]\nfile = \"in.txt\"\nformat = \"lines\"\nto = \"sink\"\nfunction = \"put\"\nreply-within = \"1ms\"\n",
+    );
+    let runtime = runtime_directory();
+    let mut up = start(&app, &runtime, &["--format", "json"], "");
+    // Until it has the line in hand that it does not come to the end of.
+    loop {
+        let status = up.ask(&["status", "--json", "app/sink"]);
+        if status.code == 0 && status.json()["actors"][0]["queued"] == 1 {
+            break;
+        }
+    }
+    up.signal("-TERM");
+    up.says("did not stop in time, and was killed");
+    let mut rest = String::new();
+    up.stderr.read_to_string(&mut rest).unwrap();
+    let error: Value = serde_json::from_str(rest.lines().last().unwrap()).unwrap();
+    assert_eq!(
+        error["error"]["overdue"],
+        serde_json::json!(["app/sink"]),
+        "{rest}"
+    );
+    assert_eq!(up.end().0, Some(143));
+}
+
+#[test]
 fn with_keep_too_many_restarts_still_end_it() {
     let app = App::of("adder", ADDER)
         .component("sink", SINK)

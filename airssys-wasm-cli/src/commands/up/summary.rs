@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use airssys_wasm::to_json;
-use airssys_wasm_actors::{ReasonGroup, Report, ReportTable};
+use airssys_wasm_actors::{ActorAddress, ReasonGroup, Report, ReportTable};
 use serde_json::{Map, Value, json};
 
 use crate::table;
@@ -12,7 +12,15 @@ use crate::text::{printable, time};
 /// Messages shown of each kind of failure.
 const MESSAGES_SHOWN: usize = 3;
 
-pub(super) fn text(name: &str, description: &str, report: &Report, took: Duration) -> String {
+/// What is known when all has been stopped.
+pub(super) struct End<'a> {
+    /// From the start of the command until it was finished.
+    pub(super) took: Duration,
+    /// What did not stop in time.
+    pub(super) overdue: &'a [ActorAddress],
+}
+
+pub(super) fn text(name: &str, description: &str, report: &Report, end: &End<'_>) -> String {
     let mut text = match description {
         "" => format!("{name}\n\n"),
         description => format!("{name}: {}\n\n", printable(description)),
@@ -28,10 +36,15 @@ pub(super) fn text(name: &str, description: &str, report: &Report, took: Duratio
         ("failed", report.counts.failed.to_string()),
         ("restarts", report.restarts.to_string()),
         ("dead letters", report.dead_letters.to_string()),
-        ("time", time(took)),
+        ("time", time(end.took)),
     ]));
     for (address, restarts) in &report.restarted {
         text.push_str(&format!("\n{address} was restarted {}\n", times(*restarts)));
+    }
+    for address in end.overdue {
+        text.push_str(&format!(
+            "\n{address} did not stop in time, and was killed\n"
+        ));
     }
     reasons(&mut text, "rejected", &report.counts.rejections);
     reasons(&mut text, "failed", &report.counts.failures);
@@ -74,7 +87,11 @@ fn reasons(text: &mut String, outcome: &str, groups: &[ReasonGroup]) {
     }
 }
 
-pub(super) fn json(name: &str, report: &Report, took: Duration) -> Value {
+pub(super) fn names(addresses: &[ActorAddress]) -> Vec<String> {
+    addresses.iter().map(ToString::to_string).collect()
+}
+
+pub(super) fn json(name: &str, report: &Report, end: &End<'_>) -> Value {
     let restarted: Map<String, Value> = report
         .restarted
         .iter()
@@ -102,8 +119,9 @@ pub(super) fn json(name: &str, report: &Report, took: Duration) -> Value {
         "restarts": report.restarts,
         "dead_letters": report.dead_letters,
         "accounted": report.balances(),
-        "elapsed_ms": u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        "elapsed_ms": u64::try_from(end.took.as_millis()).unwrap_or(u64::MAX),
         "restarted": restarted,
+        "overdue": names(end.overdue),
         "rejections": report.counts.rejections,
         "failures": report.counts.failures,
         "sources": sources,
