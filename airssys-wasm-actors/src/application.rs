@@ -13,6 +13,7 @@ mod order;
 mod resolving;
 mod running;
 mod sources;
+mod spawned;
 mod supervisors;
 
 use std::path::PathBuf;
@@ -40,6 +41,8 @@ pub struct Application {
     supervision: SupervisorSpec,
     /// In start order.
     components: Vec<ResolvedComponent>,
+    /// Started by others.
+    spawned: Vec<ResolvedComponent>,
     sources: Vec<Arc<SourcePlan>>,
     report: ReportPlan,
 }
@@ -107,6 +110,12 @@ impl Application {
     #[must_use]
     pub fn components(&self) -> &[ResolvedComponent] {
         &self.components
+    }
+
+    /// The components that others start, in the order of the manifest.
+    #[must_use]
+    pub fn spawned(&self) -> &[ResolvedComponent] {
+        &self.spawned
     }
 
     /// Its supervisor, with the tree of its children. Sources are added to it when it runs.

@@ -29,6 +29,7 @@ use crate::passivation::{self, Passivation};
 use crate::reply::Answer;
 use crate::signal::Signal;
 use crate::slot::Slot;
+use crate::spawning::Spawning;
 use crate::supervisor::{PreparedActor, Start};
 
 /// The hooks: an interface, without its version, and its one function.
@@ -42,6 +43,9 @@ const RESTORE: (&str, &str) = ("airssys:actor/state", "restore");
 
 /// The package of the messaging plane.
 const MESSAGING: (Option<&str>, Option<&str>) = (Some("airssys"), Some("messaging"));
+
+/// What is asked as the plane is, without its version.
+const SPAWN: &str = "airssys:actor/spawn";
 
 /// `airssys:actor/shutdown`'s `enum reason { normal, shutdown, upgrade }`.
 const REASON_SHUTDOWN: u32 = 1;
@@ -60,6 +64,8 @@ pub struct ComponentStart {
     pub monitors: Vec<ActorAddress>,
     /// When it gives up its instance while it has nothing to do. Default: never.
     pub passivate: Option<Passivation>,
+    /// What it may start itself. Default: nothing.
+    pub spawn: Option<Spawning>,
 }
 
 /// The hooks a component exports, found once.
@@ -105,10 +111,10 @@ impl Hooks {
                 .map(|(id, _, _)| id)
         };
         let handler = HANDLE_MESSAGE.find(surface);
-        let imports = surface
-            .imports
-            .iter()
-            .any(|import| (import.name.namespace(), import.name.package()) == MESSAGING);
+        let imports = surface.imports.iter().any(|import| {
+            (import.name.namespace(), import.name.package()) == MESSAGING
+                || import.name.unversioned() == SPAWN
+        });
         Self {
             init: find(INIT),
             health: find(HEALTH),
@@ -165,7 +171,9 @@ impl LiveComponent {
         let ledger = hooks.messages.then(Ledger::new);
         let plane = ledger.as_ref().map(|ledger| {
             let wall = start.template.limits().wall_per_call;
-            Plane::new(slot, Arc::clone(ledger), hooks.handler, wall)
+            let mut plane = Plane::new(slot, Arc::clone(ledger), hooks.handler, wall);
+            plane.spawns(start.spawn.clone());
+            plane
         });
         let made = if targets.is_empty() && plane.is_none() {
             // It calls nobody, and need not know what its calls would be nested in.

@@ -45,6 +45,7 @@ mod shared;
 mod signal;
 mod slot;
 mod source;
+mod spawning;
 mod supervisor;
 mod sync;
 mod system;
@@ -87,6 +88,7 @@ pub use passivation::Passivation;
 pub use reference::{ActorFunction, ActorRef, ActorState, ActorStatus, CallOptions};
 pub use signal::{Down, Exit, LINKS_MAX, MONITORS_MAX, MonitorId, Signal, SignalRefused};
 pub use source::{Input, ReasonGroup, ReasonMessage, SourceCounts, SourceError};
+pub use spawning::Spawning;
 pub use supervisor::Strategy::{OneForAll, OneForOne, RestForOne, SimpleOneForOne};
 pub use supervisor::{
     AutoShutdown, Backoff, ChildBuilder, ChildCount, ChildInfo, ChildSpec, ChildState, NamedChild,

@@ -298,6 +298,9 @@ impl LinkedOutbound {
     /// A message begins: calls made while it is handled are nested in it.
     pub(crate) fn begin(&mut self, context: CallContext) {
         self.slot.resting().begin();
+        if let Some(plane) = &mut self.plane {
+            plane.is_up();
+        }
         self.context = context;
     }
 }

@@ -92,7 +92,7 @@ pub struct MessageEnvelope {
 
 /// What one incarnation holds of the plane: dropped with it, it gives everything back.
 pub(crate) struct Holdings {
-    slot: Arc<Slot>,
+    pub(crate) slot: Arc<Slot>,
     pub(crate) owner: Owner,
     used: bool,
 }

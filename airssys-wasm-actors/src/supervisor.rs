@@ -346,8 +346,9 @@ impl Supervisor {
                 }
                 continue;
             }
-            // It is down, or was killed before it answered and is being cleaned up after.
-            if !life.borrow().active || life.changed().await.is_err() {
+            // It is down for good, or was killed before it answered: then it is cleaned up after, and perhaps started
+            // again.
+            if life.borrow().ended.is_some() || life.changed().await.is_err() {
                 return StopReport::default();
             }
         }
@@ -389,7 +390,12 @@ impl Supervisor {
         self.supervisors().iter().find_map(|below| below.of(id))
     }
 
-    /// How many children it has.
+    /// How many children it has, running or not.
+    pub(crate) fn children_now(&self) -> usize {
+        self.record.children.lock().len()
+    }
+
+    /// How many children it has, by what they are and do.
     #[must_use]
     pub fn count_children(&self) -> ChildCount {
         let children = self.record.children.lock();

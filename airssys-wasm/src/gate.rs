@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::audit::{Audit, AuditAction, AuditEvent};
 use crate::grants::Grants;
-use crate::messaging::{MessagingManifest, TopicPattern};
+use crate::messaging::{MessagingManifest, SpawnManifest, TopicPattern};
 use crate::surface::ImportId;
 
 /// One thing a guest is about to do.
@@ -76,6 +76,13 @@ pub enum Access<'a> {
     },
     /// Set a timer, or take one back.
     Timer,
+    /// Start an actor of its own.
+    Spawn {
+        /// Of this component, as the guest wrote it.
+        component: &'a str,
+    },
+    /// Ask for its own children, or stop one.
+    Children,
 }
 
 /// The kinds of [`Access`], for grants, counters and records.
@@ -118,13 +125,15 @@ pub enum AccessKind {
     Subscribe,
     /// [`Access::Timer`].
     Timer,
+    /// [`Access::Spawn`] and [`Access::Children`].
+    Spawn,
 }
 
 const KINDS: usize = AccessKind::ALL.len();
 
 impl AccessKind {
     /// All kinds.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Log,
         Self::Stdin,
         Self::Stdout,
@@ -142,6 +151,7 @@ impl AccessKind {
         Self::Publish,
         Self::Subscribe,
         Self::Timer,
+        Self::Spawn,
     ];
 
     /// Returns the kind's name in kebab case.
@@ -165,6 +175,7 @@ impl AccessKind {
             Self::Publish => "publish",
             Self::Subscribe => "subscribe",
             Self::Timer => "timer",
+            Self::Spawn => "spawn",
         }
     }
 
@@ -181,6 +192,7 @@ impl AccessKind {
             Self::Message | Self::Send | Self::Publish | Self::Subscribe | Self::Timer => {
                 Some("messaging")
             }
+            Self::Spawn => Some("spawn"),
             Self::Stdin | Self::Directories | Self::Network | Self::Exit | Self::Link => None,
         }
     }
@@ -196,6 +208,9 @@ impl AccessKind {
             Self::Publish => format!("add the topic to `messaging.publish` in {table}"),
             Self::Subscribe => format!("add the pattern to `messaging.subscribe` in {table}"),
             Self::Timer => format!("add `timers = true` to `messaging` in {table}"),
+            Self::Spawn => {
+                format!("add `spawn = {{ components = [...] }}` with the component to {table}")
+            }
             Self::Link => "link the import to an actor that exports it".to_owned(),
             kind => match kind.grant_name() {
                 Some(name) => format!("add `{name} = true` to {table}"),
@@ -244,6 +259,7 @@ impl Access<'_> {
             Self::Publish { .. } => AccessKind::Publish,
             Self::Subscribe { .. } => AccessKind::Subscribe,
             Self::Timer => AccessKind::Timer,
+            Self::Spawn { .. } | Self::Children => AccessKind::Spawn,
         }
     }
 
@@ -253,7 +269,8 @@ impl Access<'_> {
             Self::Random { bytes } => Some(format!("{bytes} bytes")),
             Self::Network { what: name }
             | Self::Send { to: name }
-            | Self::Publish { topic: name } => Some(crate::printable::printable(name, 256)),
+            | Self::Publish { topic: name }
+            | Self::Spawn { component: name } => Some(crate::printable::printable(name, 256)),
             Self::Subscribe { pattern } => Some(pattern.to_string()),
             Self::Link { import } => Some(format!("{import:?}")),
             _ => None,
@@ -309,6 +326,7 @@ pub struct Gate {
     identity: InstanceIdentity,
     allowed: AccessSet,
     messaging: Option<Arc<MessagingManifest>>,
+    spawn: Option<Arc<SpawnManifest>>,
     record_uses: bool,
     uses: [u32; KINDS],
     denials: [u32; KINDS],
@@ -334,6 +352,7 @@ impl Gate {
                 .with(AccessKind::Exit)
                 .with(AccessKind::Link),
             messaging: grants.messaging().cloned(),
+            spawn: grants.spawn().cloned(),
             record_uses: audit.records_uses(),
             uses: [0; KINDS],
             denials: [0; KINDS],
@@ -376,6 +395,10 @@ impl Gate {
             }
             Access::Subscribe { pattern } => {
                 self.grants_name(|m| m.subscribe.iter().any(|granted| granted.covers(pattern)))
+            }
+            Access::Spawn { component } => {
+                let granted = self.spawn.as_deref().map(|spawn| &spawn.components);
+                granted.is_some_and(|granted| granted.iter().any(|one| one == component))
             }
             _ => true,
         }
@@ -497,6 +520,8 @@ mod tests {
                 pattern: &"t".parse().unwrap(),
             },
             Access::Timer,
+            Access::Spawn { component: "parse" },
+            Access::Children,
         ] {
             assert!(
                 matches!(gate.check(access), Decision::Deny { .. }),
@@ -540,6 +565,22 @@ mod tests {
         assert!(matches!(
             gate.check(Access::Send { to: "other" }),
             Decision::Deny { add } if add.contains("`messaging.send`") && add.contains("components.parse.grants")
+        ));
+    }
+
+    #[test]
+    fn a_grant_to_spawn_is_of_the_components_it_names() {
+        let audit = Audit::start(AuditConfig::default()).unwrap();
+        let asked = r#"{"spawn": {"components": ["worker"]}}"#;
+        let mut gate = gate(&serde_json::from_str(asked).unwrap(), &audit);
+        let worker = Access::Spawn {
+            component: "worker",
+        };
+        assert_eq!(gate.check(worker), Decision::Allow);
+        assert_eq!(gate.check(Access::Children), Decision::Allow);
+        assert!(matches!(
+            gate.check(Access::Spawn { component: "work" }),
+            Decision::Deny { add } if add.contains("`spawn = { components = [...] }`")
         ));
     }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use crate::gate::{AccessKind, AccessSet};
-use crate::messaging::{MessagingManifest, MessagingPolicy};
+use crate::messaging::{MessagingManifest, MessagingPolicy, SpawnManifest};
 
 /// The `[grants]` table of a component: what it asks for. Everything is off unless written.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -31,6 +31,8 @@ pub struct CapabilityManifest {
     pub env: BTreeMap<String, String>,
     /// Use the messaging plane, `airssys:messaging`.
     pub messaging: Option<MessagingManifest>,
+    /// Start actors of other components, by `airssys:actor/spawn`.
+    pub spawn: Option<SpawnManifest>,
 }
 
 /// Which environment variables a policy lets a manifest set.
@@ -64,6 +66,8 @@ pub struct Policy {
     pub env: EnvPolicy,
     /// Allows `messaging`.
     pub messaging: MessagingPolicy,
+    /// Allows `spawn`.
+    pub spawn: bool,
 }
 
 impl Policy {
@@ -78,6 +82,7 @@ impl Policy {
             args: true,
             env: EnvPolicy::Any,
             messaging: MessagingPolicy::Any,
+            spawn: true,
         }
     }
 }
@@ -89,6 +94,7 @@ pub struct Grants {
     args: Vec<String>,
     env: Vec<(String, String)>,
     messaging: Option<Arc<MessagingManifest>>,
+    spawn: Option<Arc<SpawnManifest>>,
 }
 
 impl Grants {
@@ -126,6 +132,12 @@ impl Grants {
 
     pub(crate) fn messaging(&self) -> Option<&Arc<MessagingManifest>> {
         self.messaging.as_ref()
+    }
+
+    /// Returns what it may spawn.
+    #[must_use]
+    pub fn spawn(&self) -> Option<&Arc<SpawnManifest>> {
+        self.spawn.as_ref()
     }
 
     pub(crate) fn env(&self) -> &[(String, String)] {
@@ -197,6 +209,12 @@ pub fn grant(asked: &CapabilityManifest, policy: &Policy) -> Result<Grants, Gran
             policy.args,
             &[AccessKind::Arguments][..],
         ),
+        (
+            "spawn",
+            asked.spawn.is_some(),
+            policy.spawn,
+            &[AccessKind::Spawn][..],
+        ),
     ];
     for (name, wanted, permitted, kinds) in switches {
         match (wanted, permitted) {
@@ -261,6 +279,7 @@ pub fn grant(asked: &CapabilityManifest, policy: &Policy) -> Result<Grants, Gran
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect(),
         messaging: messaging.cloned().map(Arc::new),
+        spawn: asked.spawn.clone().map(Arc::new),
     })
 }
 
@@ -279,6 +298,11 @@ mod tests {
             messaging: Some(MessagingManifest {
                 timers: true,
                 ..MessagingManifest::default()
+            }),
+            spawn: Some(SpawnManifest {
+                components: vec!["worker".to_owned()],
+                children: 1,
+                depth: 1,
             }),
         }
     }
@@ -306,6 +330,7 @@ mod tests {
                 "clocks",
                 "random",
                 "args",
+                "spawn",
                 "env.MODE",
                 "messaging"
             ]
@@ -329,7 +354,8 @@ mod tests {
                 "random",
                 "args",
                 "env",
-                "messaging"
+                "messaging",
+                "spawn"
             ]
         );
         assert!(

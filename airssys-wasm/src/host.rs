@@ -203,7 +203,7 @@ impl ImportHost for HostState {
 
     fn poll_import(&mut self, id: ImportId, cx: &mut Context<'_>) -> Poll<wasmtime::Result<Args>> {
         if messaging::is_ours(id) {
-            return messaging::poll(self, cx).map(Ok);
+            return messaging::poll(self, id, cx).map(Ok);
         }
         self.outbound.poll(cx).map(|answer| {
             answer.or_else(|failure| {

@@ -59,8 +59,8 @@ pub use link::{FunctionMismatch, LinkMismatch, LinkTable, check_link};
 pub use machine::Machine;
 pub use messaging::{
     AddressReach, Messaging, MessagingError, MessagingManifest, MessagingPolicy, MessagingReply,
-    MessagingRequest, Overflow, PatternSyntax, TOPIC_BYTES_MAX, TOPIC_SEGMENTS_MAX, TopicPattern,
-    check_topic,
+    MessagingRequest, Overflow, PatternSyntax, SpawnManifest, TOPIC_BYTES_MAX, TOPIC_SEGMENTS_MAX,
+    TopicPattern, check_topic,
 };
 pub use outbound::{LinkFailure, LinkFailureReason, NoOutbound, Outbound};
 pub use printable::printable;

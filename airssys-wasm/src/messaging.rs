@@ -1,6 +1,6 @@
 //! The messaging plane, as far as the engine knows it.
 //!
-//! Owns the host interfaces of `airssys:messaging` (`host`), what they ask and are told (`request`), the words of topics
+//! Owns the host interfaces of `airssys:messaging`, and of `airssys:actor/spawn`, which is asked in the same way (`host`), what they ask and are told (`request`), the words of topics
 //! and of what a grant reaches (`pattern`), and the part of the grants that is about messages. Who is subscribed, and
 //! how a message travels, is the business of whoever hosts the instances: it implements [`Messaging`].
 
@@ -32,10 +32,17 @@ const INTERFACES: [&str; 4] = [
 /// What an actor exports to receive messages of the plane.
 const HANDLER: &str = "airssys:messaging/handler@0.1.0";
 
+/// The text of `airssys:actor/spawn`.
+pub(crate) const SPAWN_WIT: &str = include_str!("../../wit/actor/spawn.wit");
+
+/// Its name.
+const SPAWN: &str = "airssys:actor/spawn@0.1.0";
+
 /// Whether the host has an interface of the plane for an import of this name.
 pub(crate) fn has(import: &InterfaceName) -> bool {
     INTERFACES
         .iter()
+        .chain([&SPAWN])
         .any(|name| import.accepts(&InterfaceName::new(name)))
 }
 
@@ -52,6 +59,30 @@ pub struct MessagingManifest {
     pub subscribe: Vec<TopicPattern>,
     /// Send itself messages at a later time.
     pub timers: bool,
+}
+
+/// The `spawn` table of a component's grants: which components of the application it may start, and how many.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct SpawnManifest {
+    /// The components it may start.
+    pub components: Vec<String>,
+    /// How many actors there may be at a time of what it, and what it has spawned, has spawned. Default 16.
+    #[serde(default = "SpawnManifest::children_default")]
+    pub children: u32,
+    /// How deep what it has spawned may spawn: 1 is its own children only. Default 1.
+    #[serde(default = "SpawnManifest::depth_default")]
+    pub depth: u32,
+}
+
+impl SpawnManifest {
+    const fn children_default() -> u32 {
+        16
+    }
+
+    const fn depth_default() -> u32 {
+        1
+    }
 }
 
 /// What a policy lets a manifest ask of the messaging plane.

@@ -22,7 +22,9 @@ impl Provided {
                 .map_err(|error| wasmtime::format_err!("the WIT of {name}: {error}"))
         };
         let mut ours = read(crate::log::WIT, crate::log::INTERFACE)?;
-        let messaging = read(crate::messaging::WIT, "airssys:messaging")?;
+        let mut messaging = read(crate::messaging::WIT, "airssys:messaging")?;
+        let spawn = read(crate::messaging::SPAWN_WIT, "airssys:actor/spawn")?;
+        messaging.exports.extend(spawn.exports);
         crate::messaging::define(&mut linker, &messaging)?;
         ours.exports.extend(messaging.exports);
         Ok(Self { linker, ours })

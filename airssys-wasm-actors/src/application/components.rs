@@ -36,7 +36,7 @@ pub(super) struct Loaded<'a> {
     pub(super) file: PathBuf,
     pub(super) component: Component,
     pub(super) limits: Limits,
-    grants: Grants,
+    pub(super) grants: Grants,
 }
 
 /// Loads the file, and reads limits and grants; their faults are found even if the file cannot be loaded.

@@ -14,7 +14,8 @@ use super::components::Loaded;
 use super::options::escaped;
 use super::options::{self, ResolveOptions, SetValues};
 use super::{
-    Application, Loading, ResolvedComponent, asking, components, links, sources, supervisors,
+    Application, Loading, ResolvedComponent, asking, components, links, sources, spawned,
+    supervisors,
 };
 use crate::address::ActorAddress;
 use crate::manifest::{ApplicationSpec, Finding, FindingKind, ManifestErrors, in_order};
@@ -103,14 +104,17 @@ impl<'a> Resolving<'a> {
         let order = tree.component_order();
         let sources = sources::resolve(&mut self, name.as_ref(), &surfaces, &inputs);
         let report = asking::resolve(&mut self, name.as_ref(), &surfaces);
-        let components = self.components(name.as_ref(), &loaded, &surfaces, &order, &set);
+        let spawned = spawned::names(&mut self);
+        let mut resolved = self.components(name.as_ref(), &loaded, &surfaces, &order, &set);
+        let spawned = self.components(name.as_ref(), &loaded, &surfaces, &spawned, &set);
+        spawned::resolve(&mut self, name.as_ref(), &loaded, &mut resolved, &spawned);
         ManifestErrors::check(&self.spec.file, self.findings)?;
         let Some(address) = name else {
             // Without a name there is a finding, and the check above has returned it.
             let finding = Finding::new(FindingKind::BadValue, "the application has no valid name");
             return Err(ManifestErrors::one(&self.spec.file, finding));
         };
-        let children = components
+        let children = resolved
             .iter()
             .map(|one| (one.name.as_str(), one.child.clone()))
             .collect();
@@ -118,7 +122,8 @@ impl<'a> Resolving<'a> {
         Ok(Application {
             description: self.spec.tables.application.description.clone(),
             supervision,
-            components,
+            components: resolved,
+            spawned,
             sources,
             report,
         })

@@ -17,7 +17,7 @@ use crate::manifest::{
     BackoffSpec, FindingKind, RestartsSpec, SupervisionSpec, SupervisorTable, suggest,
 };
 use crate::supervisor::{
-    AutoShutdown, Backoff, ChildSpec, RestartIntensity, RestartPolicy, SupervisorSpec,
+    AutoShutdown, Backoff, ChildSpec, RestartIntensity, RestartPolicy, Strategy, SupervisorSpec,
 };
 
 /// A manifest's default restart intensity: 5 in 30 s. OTP's own, 1 in 5 s, is for code one has tested oneself.
@@ -73,7 +73,8 @@ pub(super) fn resolve<'a>(resolving: &mut Resolving<'a>) -> Tree<'a> {
 /// Components and supervisors in the order of the file.
 fn entries<'a>(resolving: &Resolving<'a>) -> Vec<Entry<'a>> {
     let tables = &resolving.spec.tables;
-    let components = tables.components.iter().map(|(name, spec)| Entry {
+    let started = tables.components.iter().filter(|(_, spec)| !spec.spawned);
+    let components = started.map(|(name, spec)| Entry {
         name,
         under: spec.under.as_ref(),
         after: &spec.after,
@@ -140,29 +141,48 @@ impl<'a> Tree<'a> {
         components: &BTreeMap<&str, ChildSpec>,
     ) -> Vec<ChildSpec> {
         let children = self.children.get(&supervisor).into_iter().flatten();
-        let spec = |child: &usize| {
-            let entry = self.entries.get(*child)?;
-            let Some(table) = entry.supervisor else {
-                return components.get(entry.name()).cloned();
+        let mut specs = Vec::new();
+        for child in children {
+            let Some(entry) = self.entries.get(*child) else {
+                continue;
             };
-            // A name that is no address has a finding.
-            let address = application.join(entry.name()).ok()?;
-            let spec = SupervisorSpec {
-                strategy: table.strategy,
-                intensity: intensity(table.restarts.as_ref()),
-                auto_shutdown: table.auto_shutdown,
-                quarantine_after: table.quarantine_after,
-                children: self.specs(Some(*child), application, components),
-                ..SupervisorSpec::new(address)
-            };
-            let mut child = ChildSpec::supervisor(spec);
-            child.restart = entry.restart;
-            child.shutdown = table.shutdown.unwrap_or(child.shutdown);
-            child.significant = entry.significant.is_some_and(|flag| *flag.get_ref());
-            child.backoff = table.backoff.as_ref().map(|spec| backoff(spec.get_ref()));
-            Some(child)
+            if entry.supervisor.is_none() {
+                let component = components.get(entry.name());
+                // Before it: what it spawns in its first message has where to be.
+                let spawning = component.and_then(|child| child.spawns());
+                specs.extend(spawning.map(|spawning| family(spawning.supervisor())));
+                specs.extend(component.cloned());
+                continue;
+            }
+            specs.extend(self.supervisor_spec(*child, application, components));
+        }
+        specs
+    }
+
+    fn supervisor_spec(
+        &self,
+        child: usize,
+        application: &ActorAddress,
+        components: &BTreeMap<&str, ChildSpec>,
+    ) -> Option<ChildSpec> {
+        let entry = self.entries.get(child)?;
+        let table = entry.supervisor?;
+        // A name that is no address has a finding.
+        let address = application.join(entry.name()).ok()?;
+        let spec = SupervisorSpec {
+            strategy: table.strategy,
+            intensity: intensity(table.restarts.as_ref()),
+            auto_shutdown: table.auto_shutdown,
+            quarantine_after: table.quarantine_after,
+            children: self.specs(Some(child), application, components),
+            ..SupervisorSpec::new(address)
         };
-        children.filter_map(spec).collect()
+        let mut child = ChildSpec::supervisor(spec);
+        child.restart = entry.restart;
+        child.shutdown = table.shutdown.unwrap_or(child.shutdown);
+        child.significant = entry.significant.is_some_and(|flag| *flag.get_ref());
+        child.backoff = table.backoff.as_ref().map(|spec| backoff(spec.get_ref()));
+        Some(child)
     }
 
     fn place(&self, name: &str) -> Option<usize> {
@@ -387,6 +407,15 @@ impl<'a> Tree<'a> {
             None => resolving.find(FindingKind::CircularStart, what, help),
         }
     }
+}
+
+/// The supervisor of what a component spawns.
+fn family(address: &ActorAddress) -> ChildSpec {
+    ChildSpec::supervisor(SupervisorSpec {
+        strategy: Strategy::SimpleOneForOne,
+        intensity: RESTARTS_DEFAULT,
+        ..SupervisorSpec::new(address.clone())
+    })
 }
 
 fn intensity(restarts: Option<&RestartsSpec>) -> RestartIntensity {

@@ -61,6 +61,9 @@ pub struct ComponentSpec {
     /// What its instance may consume.
     #[serde(default)]
     pub limits: LimitsSpec,
+    /// It is not started with the application: others start it, as often as they need it.
+    #[serde(default)]
+    pub spawned: bool,
     /// What it may do.
     pub grants: Option<Spanned<CapabilityManifest>>,
     /// Given to its `init`.

@@ -22,6 +22,7 @@ use crate::link::LinkedOutbound;
 use crate::mailbox::BackpressureStrategy;
 use crate::native::cast;
 use crate::slot::Slot;
+use crate::spawning::{Asked, Nursery, Spawning};
 use crate::timers::{Due, TimerError, TimerId};
 use crate::topics::{SubscribeError, SubscribeOptions};
 
@@ -35,6 +36,10 @@ pub(crate) struct Plane {
     handler: Option<ExportId>,
     /// Longest wait for a reply, so that the guest is told before its own time is over.
     within_max: Duration,
+    /// What it has spawned, if it may.
+    nursery: Option<Nursery>,
+    /// It has had its first message, or is about to.
+    up: bool,
     state: State,
 }
 
@@ -42,6 +47,7 @@ enum State {
     Quiet,
     Told(Told),
     Calling(PendingCall),
+    Asking(Asked),
 }
 
 impl Plane {
@@ -56,6 +62,8 @@ impl Plane {
             ledger,
             handler,
             within_max: wall_per_call * 9 / 10,
+            nursery: None,
+            up: false,
             state: State::Quiet,
         })
     }
@@ -205,6 +213,18 @@ impl LinkedOutbound {
                 let timers = slot.shared().timers();
                 MessagingReply::Found(timers.cancel(TimerId(timer), Some(owner)))
             }
+            MessagingRequest::Spawn {
+                component,
+                name,
+                config,
+            } => {
+                let asked = plane.nursery()?.spawn(&component, &name, config)?;
+                return Ok(State::Asking(asked));
+            }
+            MessagingRequest::StopChild { name } => {
+                return Ok(State::Asking(plane.nursery()?.stop(&name)?));
+            }
+            MessagingRequest::Children => plane.nursery()?.names(),
             _ => {
                 return Err(MessagingError::Denied(
                     "this host cannot do that".to_owned(),
@@ -216,6 +236,28 @@ impl LinkedOutbound {
 }
 
 impl Plane {
+    /// What it may spawn.
+    pub(crate) fn spawns(&mut self, spawning: Option<Spawning>) {
+        let slot = &self.holdings.slot;
+        self.nursery = spawning.map(|spawning| Nursery::new(slot, spawning));
+    }
+
+    /// It has a message in hand.
+    pub(crate) fn is_up(&mut self) {
+        self.up = true;
+    }
+
+    fn nursery(&mut self) -> Result<&mut Nursery, MessagingError> {
+        if !self.up {
+            return Err(MessagingError::NotUp);
+        }
+        let none = || {
+            let why = "this actor was started without anything to spawn";
+            MessagingError::Rejected(why.to_owned())
+        };
+        self.nursery.as_mut().ok_or_else(none)
+    }
+
     fn own(&self, slot: &Arc<Slot>) -> Result<crate::ActorFunction, MessagingError> {
         let handler = self.handler.ok_or(MessagingError::NoHandler)?;
         Ok(crate::ActorFunction::new(Arc::clone(slot), handler))
@@ -303,6 +345,13 @@ impl Messaging for LinkedOutbound {
                     plane.state = State::Calling(call);
                     Poll::Pending
                 }
+            },
+            State::Asking(mut asked) => match asked.as_mut().poll(cx) {
+                Poll::Pending => {
+                    plane.state = State::Asking(asked);
+                    Poll::Pending
+                }
+                told => told,
             },
             State::Quiet => Poll::Ready(Err(MessagingError::NoReply)),
         }

@@ -25,6 +25,7 @@ use crate::mailbox::MailboxConfig;
 use crate::native::{Actor, NativeBehaviour};
 use crate::passivation::{ComponentBehaviour, Passivation};
 use crate::slot::Slot;
+use crate::spawning::Spawning;
 use crate::supervisor::spec::{Backoff, SupervisorSpec};
 use crate::supervisor::{ExitSink, Record, RestartPolicy};
 
@@ -121,6 +122,7 @@ impl ChildSpec {
             links: Vec::new(),
             monitors: Vec::new(),
             passivate: None,
+            spawn: None,
         };
         Self::new(address, Start::Component(start))
     }
@@ -292,6 +294,22 @@ impl ChildSpec {
             start.passivate = Some(passivation);
         }
         self
+    }
+
+    /// What a component may start itself; says nothing to a native actor.
+    #[must_use]
+    pub fn spawning(mut self, spawning: Spawning) -> Self {
+        if let Start::Component(start) = &mut self.start {
+            start.spawn = Some(spawning);
+        }
+        self
+    }
+
+    pub(crate) fn spawns(&self) -> Option<&Spawning> {
+        match &self.start {
+            Start::Component(start) => start.spawn.as_ref(),
+            Start::Native(_) | Start::Supervisor(_) => None,
+        }
     }
 
     pub(crate) fn passivation(&self) -> Option<Passivation> {

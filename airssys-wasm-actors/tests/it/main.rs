@@ -25,6 +25,7 @@ mod retry;
 mod sending;
 mod short_road;
 mod signals;
+mod spawning;
 mod storm;
 mod stress;
 mod supervision;

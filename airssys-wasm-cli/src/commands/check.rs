@@ -37,7 +37,9 @@ fn links(component: &ResolvedComponent) -> &[Link] {
 
 fn text(application: &Application) -> String {
     let mut text = format!("{} is ready to start, in this order:\n", application.name());
-    for component in application.components() {
+    let started = application.components().iter().map(|one| (one, ""));
+    let spawned = application.spawned().iter().map(|one| (one, "; spawned"));
+    for (component, how) in started.chain(spawned) {
         let grants = match component.grants.join(", ") {
             granted if granted.is_empty() => "nothing granted".to_owned(),
             granted => format!("granted: {granted}"),
@@ -48,7 +50,7 @@ fn text(application: &Application) -> String {
         };
         let bytes = size(component.component.size_bytes());
         text.push_str(&format!(
-            "  {} ({bytes}, {loaded}; {grants})\n",
+            "  {} ({bytes}, {loaded}; {grants}{how})\n",
             component.child.address
         ));
         for link in links(component) {
@@ -62,7 +64,9 @@ fn text(application: &Application) -> String {
 }
 
 fn json(application: &Application) -> Value {
-    let components = application.components().iter().map(|component| {
+    let started = application.components().iter().map(|one| (one, false));
+    let spawned = application.spawned().iter().map(|one| (one, true));
+    let components = started.chain(spawned).map(|(component, spawned)| {
         let links = links(component)
             .iter()
             .map(|link| json!({ "import": link.import, "to": link.to.to_string() }));
@@ -73,6 +77,7 @@ fn json(application: &Application) -> Value {
             "digest": component.component.digest().to_string(),
             "size_bytes": component.component.size_bytes(),
             "grants": component.grants,
+            "spawned": spawned,
             "links": links.collect::<Vec<_>>(),
         })
     });

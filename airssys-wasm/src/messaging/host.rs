@@ -1,4 +1,4 @@
-//! The functions of `airssys:messaging`, as a guest calls them.
+//! The functions of `airssys:messaging` and `airssys:actor/spawn`, as a guest calls them.
 //!
 //! Each lifts its arguments as a linked import does, asks the gate, and hands a [`MessagingRequest`] to the instance's
 //! plane; the guest's fiber waits until that answers, so that a call suspends the guest and nobody else. What the gate
@@ -10,8 +10,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use wasmtime::component::Linker;
 
-use super::request::{MessagingError, MessagingRequest, Overflow, results};
-use super::{INTERFACES, TopicPattern, check_topic};
+use super::request::{MessagingError, MessagingRequest, Overflow, results, spawn_results};
+use super::{INTERFACES, SPAWN, TopicPattern, check_topic};
 use crate::args::{Args, FromArgs};
 use crate::dynamic::define_import;
 use crate::gate::{Access, Decision};
@@ -35,9 +35,15 @@ enum Function {
     SendAfter,
     Interval,
     Cancel,
+    Spawn,
+    StopChild,
+    Children,
 }
 
-const FUNCTIONS: [(Function, &str); 10] = [
+/// The first of the functions of `airssys:actor/spawn`, whose errors are its own.
+const FIRST_OF_SPAWN: usize = 10;
+
+const FUNCTIONS: [(Function, &str); 13] = [
     (Function::OwnAddress, "self"),
     (Function::Cast, "cast"),
     (Function::Call, "call"),
@@ -48,11 +54,14 @@ const FUNCTIONS: [(Function, &str); 10] = [
     (Function::SendAfter, "send-after"),
     (Function::Interval, "interval"),
     (Function::Cancel, "cancel"),
+    (Function::Spawn, "spawn"),
+    (Function::StopChild, "stop"),
+    (Function::Children, "children"),
 ];
 
-/// Defines the importable interfaces; `surface` is the package's.
+/// Defines the importable interfaces; `surface` has both packages.
 pub(crate) fn define(linker: &mut Linker<HostState>, surface: &Surface) -> wasmtime::Result<()> {
-    for name in INTERFACES {
+    for name in INTERFACES.into_iter().chain([SPAWN]) {
         let Some(interface) = surface.exported_interface(name) else {
             wasmtime::bail!("the package has no `{name}`");
         };
@@ -99,7 +108,12 @@ pub(crate) fn start(host: &mut HostState, id: ImportId, args: Args) -> wasmtime:
 }
 
 /// The answer to the request started last.
-pub(crate) fn poll(host: &mut HostState, cx: &mut Context<'_>) -> Poll<Args> {
+pub(crate) fn poll(host: &mut HostState, id: ImportId, cx: &mut Context<'_>) -> Poll<Args> {
+    let results = if id.index().saturating_sub(FIRST) < FIRST_OF_SPAWN {
+        results
+    } else {
+        spawn_results
+    };
     if let Some(refused) = host.refused_message() {
         return Poll::Ready(results(Err(refused)));
     }
@@ -182,6 +196,23 @@ fn request(host: &mut HostState, function: Function, args: Args) -> Read<Messagi
             let (timer,): (u64,) = typed(args)?;
             allowed(host, Access::Timer).map(|()| MessagingRequest::Cancel { timer })
         }
+        Function::Spawn => {
+            let (component, name, config): (Box<str>, Box<str>, Vec<(String, String)>) =
+                typed(args)?;
+            let access = Access::Spawn {
+                component: &component,
+            };
+            allowed(host, access).map(|()| MessagingRequest::Spawn {
+                component,
+                name,
+                config,
+            })
+        }
+        Function::StopChild => {
+            let (name,): (Box<str>,) = typed(args)?;
+            allowed(host, Access::Children).map(|()| MessagingRequest::StopChild { name })
+        }
+        Function::Children => allowed(host, Access::Children).map(|()| MessagingRequest::Children),
     })
 }
 

@@ -109,16 +109,34 @@ pub enum MessagingRequest {
         /// Which.
         timer: u64,
     },
+    /// Start an actor of one's own.
+    Spawn {
+        /// The component, as the guest wrote it; granted.
+        component: Box<str>,
+        /// The child's name, as the guest wrote it.
+        name: Box<str>,
+        /// What its `init` is given beside what the manifest says.
+        config: Vec<(String, String)>,
+    },
+    /// Stop an actor that was spawned.
+    StopChild {
+        /// The child's name, as the guest wrote it.
+        name: Box<str>,
+    },
+    /// The names of what was spawned and is there.
+    Children,
 }
 
 /// The answer to a request; of the kind that the request has.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum MessagingReply {
-    /// Cast, reply, subscribe.
+    /// Cast, reply, subscribe; a child was stopped.
     Done,
-    /// The own address.
+    /// The own address, or that of a child.
     Address(Box<str>),
+    /// The names of children.
+    Names(Vec<Box<str>>),
     /// The answer to a call.
     Payload(Bytes),
     /// What became of a publication: subscriptions matched, sent, refused, dropped.
@@ -161,7 +179,19 @@ pub enum MessagingError {
     Rejected(String),
     NoSuchCall,
     Quota(String),
+    /// Of `airssys:actor/spawn` alone: this actor cannot have children now.
+    NotUp,
 }
+
+/// The cases of `airssys:actor/spawn#error`, in their order.
+const SPAWN_CASES: [&str; 6] = [
+    "denied",
+    "bad-name",
+    "no-such-child",
+    "quota",
+    "not-started",
+    "not-up",
+];
 
 impl MessagingError {
     /// Returns the case's name in WIT.
@@ -187,7 +217,33 @@ impl MessagingError {
             Self::Rejected(_) => (12, "rejected"),
             Self::NoSuchCall => (13, "no-such-call"),
             Self::Quota(_) => (14, "quota"),
+            // No function of the messaging plane has it.
+            Self::NotUp => (4, "stopped"),
         }
+    }
+
+    /// The same as a case of `airssys:actor/spawn#error`.
+    fn into_spawn_value(self) -> Value {
+        let named = |name| {
+            SPAWN_CASES
+                .iter()
+                .zip(0_u32..)
+                .find(|(case, _)| **case == name)
+        };
+        let (name, text) = match self {
+            Self::Denied(text) => ("denied", Some(text)),
+            Self::BadName(text) => ("bad-name", Some(text)),
+            Self::NoSuchActor => ("no-such-child", None),
+            Self::Quota(text) => ("quota", Some(text)),
+            Self::NotUp | Self::Stopped => ("not-up", None),
+            Self::Rejected(text) => ("not-started", Some(text)),
+            other => ("not-started", Some(other.as_str().to_owned())),
+        };
+        let text = text.map(|text| {
+            let text = printable(&text, TEXT_BYTES_MAX);
+            Box::new(Value::String(text.into()))
+        });
+        Value::Variant(named(name).map_or(0, |(_, case)| case), text)
     }
 
     fn into_value(self) -> Value {
@@ -212,6 +268,7 @@ impl MessagingReply {
         let value = match self {
             Self::Done => return None,
             Self::Address(text) => Value::String(text),
+            Self::Names(names) => Value::List(names.into_iter().map(Value::String).collect()),
             Self::Payload(bytes) => Value::Bytes(bytes),
             Self::Published {
                 matched,
@@ -228,9 +285,21 @@ impl MessagingReply {
 
 /// The results of a function of the plane, as its guest gets them.
 pub(crate) fn results(answer: Result<MessagingReply, MessagingError>) -> Args {
+    results_with(answer, MessagingError::into_value)
+}
+
+/// The same of a function of `airssys:actor/spawn`.
+pub(crate) fn spawn_results(answer: Result<MessagingReply, MessagingError>) -> Args {
+    results_with(answer, MessagingError::into_spawn_value)
+}
+
+fn results_with(
+    answer: Result<MessagingReply, MessagingError>,
+    into_value: fn(MessagingError) -> Value,
+) -> Args {
     let result = match answer {
         Ok(reply) => Ok(reply.into_payload()),
-        Err(error) => Err(Some(Box::new(error.into_value()))),
+        Err(error) => Err(Some(Box::new(into_value(error)))),
     };
     let mut results = Args::new();
     results.push(Value::Result(result));
@@ -278,6 +347,37 @@ mod tests {
             assert_eq!(&*case.name, error.as_str());
             assert!(ty.accepts_results(&results(Err(error))).is_ok());
         }
+    }
+
+    #[test]
+    fn the_cases_of_spawn_are_those_of_its_interface_in_order() {
+        let surface = Surface::from_wit(crate::messaging::SPAWN_WIT).unwrap();
+        let id = surface.export("spawn#spawn").unwrap();
+        let ty = &surface.export_function(id).unwrap().1.ty;
+        let Some(WitType::Result { err: Some(err), .. }) = &ty.result else {
+            panic!("{ty}")
+        };
+        let WitType::Variant(cases) = &**err else {
+            panic!("{ty}")
+        };
+        let names: Vec<_> = cases.iter().map(|case| &*case.name).collect();
+        assert_eq!(names, SPAWN_CASES);
+        for error in [
+            MessagingError::Denied(String::new()),
+            MessagingError::BadName(String::new()),
+            MessagingError::NoSuchActor,
+            MessagingError::Quota(String::new()),
+            MessagingError::Rejected(String::new()),
+            MessagingError::NotUp,
+            MessagingError::Stopped,
+            MessagingError::Deadline,
+        ] {
+            assert!(ty.accepts_results(&spawn_results(Err(error))).is_ok());
+        }
+        let names = surface.export("spawn#children").unwrap();
+        let ty = &surface.export_function(names).unwrap().1.ty;
+        let reply = MessagingReply::Names(vec!["a".into()]);
+        assert!(ty.accepts_results(&spawn_results(Ok(reply))).is_ok());
     }
 
     #[test]
