@@ -71,12 +71,8 @@ impl Default for Recent {
 }
 
 /// The lower half of a count of ticks: 49 days, where a tick is a millisecond.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the lower half is what is wanted"
-)]
 fn lower_half(ticks: u64) -> u32 {
-    ticks as u32
+    u32::try_from(ticks & u64::from(u32::MAX)).unwrap_or(u32::MAX)
 }
 
 impl Recent {
