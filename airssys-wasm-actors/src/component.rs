@@ -17,6 +17,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 
 use crate::address::ActorAddress;
+use crate::crashes::{Given, Recent};
 use crate::drain::MESSAGES_PER_YIELD;
 use crate::envelope::{CallContext, Envelope};
 use crate::error::CallError;
@@ -151,6 +152,13 @@ struct About {
     revival: Option<Arc<PreparedActor>>,
     /// The calls it owes answers to; dropped, and so answered, after the instance.
     ledger: Option<Arc<Ledger>>,
+    recent: Recent,
+}
+
+impl Drop for About {
+    fn drop(&mut self) {
+        self.slot.leave_recent(std::mem::take(&mut self.recent));
+    }
 }
 
 impl LiveComponent {
@@ -182,7 +190,7 @@ impl LiveComponent {
             let outbound = LinkedOutbound::new(Arc::clone(slot), Arc::clone(targets), plane);
             start.template.instantiate(identity, Box::new(outbound))
         };
-        let mut instance = made.await.map_err(not_made)?;
+        let mut instance = made.await.map_err(|fault| not_made(slot, fault))?;
         let owner = instance.resource_owner();
         if let Some(owner) = &owner {
             let lane = slot.lane_shared();
@@ -197,6 +205,7 @@ impl LiveComponent {
                 // Its timers, subscriptions and unanswered calls would end with the instance.
                 revival: (start.passivate.is_some() && !hooks.messages).then(|| Arc::clone(child)),
                 ledger,
+                recent: Recent::default(),
             }),
         };
         let snapshot = match origin {
@@ -237,7 +246,11 @@ impl LiveComponent {
         snapshot: Bytes,
     ) -> Result<Self, ExitReason> {
         let args = passivation::restore_args(version, snapshot);
-        self.instance = passivation::restored(self.instance.call(restore, args).await)?;
+        let outcome = self.instance.call(restore, args).await;
+        if let CallOutcome::Died(fault) = &outcome {
+            self.about.slot.leave_fault(Arc::new(fault.clone()));
+        }
+        self.instance = passivation::restored(outcome)?;
         Ok(self)
     }
 
@@ -261,8 +274,13 @@ impl LiveComponent {
                 let why = format!("`snapshot` has another signature: {why}");
                 Ok((self, Err(why)))
             }
-            CallOutcome::Died(fault) => Err(died(fault)),
+            CallOutcome::Died(fault) => Err(died(&self.about.slot, fault)),
         }
+    }
+
+    /// Its last messages are not worth a report.
+    pub(crate) fn forget(&mut self) {
+        self.about.recent = Recent::default();
     }
 
     /// What the guest calls from now on is nested in `context`.
@@ -312,7 +330,9 @@ impl LiveComponent {
                 "`init` has another signature: {why}"
             ))),
             CallOutcome::Died(fault) => {
-                Err(ExitReason::start_failed(&format!("`init` failed: {fault}")))
+                let reason = ExitReason::start_failed(&format!("`init` failed: {fault}"));
+                self.about.slot.leave_fault(Arc::new(fault));
+                Err(reason)
             }
         }
     }
@@ -322,6 +342,7 @@ impl LiveComponent {
     /// Gives a message of the messaging plane to the guest's handler.
     pub(crate) async fn handle(mut self, mut envelope: Box<Envelope>) -> Result<Self, ExitReason> {
         let export = envelope.export;
+        let given = envelope.given();
         let context = std::mem::take(&mut envelope.context);
         // Whoever waits may be told for as long as it waits, also after this handler has returned.
         envelope.context.reply_by = context.reply_by;
@@ -330,19 +351,23 @@ impl LiveComponent {
             return Ok(self);
         };
         self.begin(context);
+        let About { slot, recent, .. } = &mut *self.about;
+        recent.begin(slot, export, given);
         match self.instance.call(export, args).await {
             CallOutcome::Returned(instance, results) => {
+                self.about.recent.end(true);
                 handling.returned(&self.about.slot, &ledger, results);
                 self.instance = instance;
                 Ok(self)
             }
             CallOutcome::Refused(instance, why) => {
+                self.about.recent.end(false);
                 handling.failed(&ledger, CallError::Refused(why));
                 self.instance = instance;
                 Ok(self)
             }
             CallOutcome::Died(fault) => {
-                let reason = died(fault);
+                let reason = died(&self.about.slot, fault);
                 let address = self.about.slot.address().clone();
                 let why = CallError::CalleeDied {
                     address,
@@ -360,7 +385,7 @@ impl About {
     /// The instance has died in a call: what its caller is told, and how the actor ends.
     #[cold]
     fn died(&self, fault: Fault) -> (CallError, ExitReason) {
-        let reason = died(fault);
+        let reason = died(&self.slot, fault);
         settle(self.ledger.as_deref(), &reason);
         let why = CallError::CalleeDied {
             address: self.slot.address().clone(),
@@ -384,19 +409,27 @@ impl LiveComponent {
         export: ExportId,
         args: Args,
         context: CallContext,
+        given: Given,
         end: impl FnOnce(Answer, Result<Self, ExitReason>) -> R + Send,
     ) -> impl Future<Output = R> + Send {
         self.begin(context);
-        let Self { instance, about } = self;
+        let Self {
+            instance,
+            mut about,
+        } = self;
+        let About { slot, recent, .. } = &mut *about;
+        recent.begin(slot, export, given);
         // Mapped, not awaited: an async block would hold it twice, and it is allocated. Mapped once: every layer
         // moves the answer.
         instance
             .call(export, args)
             .map(move |outcome| match outcome {
                 CallOutcome::Returned(instance, results) => {
+                    about.recent.end(true);
                     end(Ok(results), Ok(Self { instance, about }))
                 }
                 CallOutcome::Refused(instance, why) => {
+                    about.recent.end(false);
                     end(Err(CallError::Refused(why)), Ok(Self { instance, about }))
                 }
                 CallOutcome::Died(fault) => {
@@ -418,12 +451,19 @@ impl LiveComponent {
         then: impl FnOnce(Self) -> B + Send,
     ) -> impl Future<Output = Result<B, ExitReason>> + Send {
         let args = envelope.begin();
+        let given = envelope.given();
         let context = std::mem::take(&mut envelope.context);
         // Dropped in the middle, what runs is dropped before the message is answered.
-        self.call(envelope.export, args, context, move |answer, after| {
-            envelope.finish(answer);
-            after.map(then)
-        })
+        self.call(
+            envelope.export,
+            args,
+            context,
+            given,
+            move |answer, after| {
+                envelope.finish(answer);
+                after.map(then)
+            },
+        )
     }
 
     pub(crate) async fn release(mut self) -> Result<Self, ExitReason> {
@@ -433,7 +473,8 @@ impl LiveComponent {
         let mut released = 0_u32;
         while owner.has_released() {
             self.begin(CallContext::default());
-            self.instance = self.instance.release().await.map_err(died)?;
+            let outcome = self.instance.release().await;
+            self.instance = outcome.map_err(|fault| died(&self.about.slot, fault))?;
             released += 1;
             if released.is_multiple_of(MESSAGES_PER_YIELD) {
                 tokio::task::yield_now().await;
@@ -477,7 +518,7 @@ impl LiveComponent {
                 let address = self.about.slot.address();
                 tracing::warn!(%address, %why, "a hook of `airssys:signals` has another signature");
             }
-            CallOutcome::Died(fault) => return Err(died(fault)),
+            CallOutcome::Died(fault) => return Err(died(&self.about.slot, fault)),
         }
         Ok(self)
     }
@@ -502,7 +543,7 @@ impl LiveComponent {
                     ChildHealth::Failed(format!("`health` has another signature: {why}")),
                 ))
             }
-            CallOutcome::Died(fault) => Err(died(fault)),
+            CallOutcome::Died(fault) => Err(died(&self.about.slot, fault)),
         }
     }
 
@@ -527,7 +568,7 @@ impl LiveComponent {
                         tracing::warn!(%address, %why, "the shutdown hook has another signature");
                         reason
                     }
-                    CallOutcome::Died(fault) => died(fault),
+                    CallOutcome::Died(fault) => died(&self.about.slot, fault),
                 }
             }
         };
@@ -538,16 +579,22 @@ impl LiveComponent {
 
 /// The exit reason for an instance that could not be made. That there is no room for it is not the
 /// component's fault, and whoever asked can tell by the class.
-fn not_made(fault: Fault) -> ExitReason {
+fn not_made(slot: &Slot, fault: Fault) -> ExitReason {
     match fault.class {
         FaultClass::NoCapacity(_) => ExitReason::Fault(Arc::new(fault)),
-        _ => ExitReason::start_failed(&fault.to_string()),
+        _ => {
+            let reason = ExitReason::start_failed(&fault.to_string());
+            slot.leave_fault(Arc::new(fault));
+            reason
+        }
     }
 }
 
 /// The exit reason for an instance that has died.
-fn died(fault: Fault) -> ExitReason {
+fn died(slot: &Slot, fault: Fault) -> ExitReason {
     if fault.class == FaultClass::Killed {
+        // Where it was: the reason does not say.
+        slot.leave_fault(Arc::new(fault));
         ExitReason::Killed
     } else {
         ExitReason::Fault(Arc::new(fault))

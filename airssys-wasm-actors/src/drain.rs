@@ -93,9 +93,11 @@ impl Drop for ExitGuard {
     fn drop(&mut self) {
         // Without a reason the future was dropped from outside: ractor's kill, or the runtime's
         // end.
+        let dropped = self.reason.is_none() && !self.slot.lane().killed();
         let reason = self.reason.take().unwrap_or(ExitReason::Killed);
         let reason = self.slot.ended(reason);
-        self.sink.exited(&self.slot, self.incarnation, reason);
+        self.sink
+            .exited(&self.slot, self.incarnation, reason, dropped);
     }
 }
 

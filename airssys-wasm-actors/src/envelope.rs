@@ -10,6 +10,7 @@ use std::sync::Arc;
 use airssys_wasm::{Args, ExportId};
 
 use crate::address::ActorId;
+use crate::crashes::Given;
 use crate::dead_letters::Replay;
 use crate::deadline::ReplyBy;
 use crate::error::CallError;
@@ -203,6 +204,15 @@ impl Envelope {
     /// Whoever handles it ends because of it.
     pub(crate) fn ends_callee(&mut self) {
         self.fatal = true;
+    }
+
+    /// What whoever keeps the headers of messages has to know.
+    pub(crate) fn given(&self) -> Given {
+        Given {
+            sender: self.sender,
+            cast: self.cast,
+            units: self.units,
+        }
     }
 
     pub(crate) fn is_cast(&self) -> bool {

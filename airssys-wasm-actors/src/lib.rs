@@ -18,6 +18,7 @@ mod batch;
 mod call;
 mod component;
 mod counters;
+mod crashes;
 mod dead_letters;
 mod deadline;
 mod drain;
@@ -62,6 +63,10 @@ pub use application::{
 };
 pub use component::ComponentStart;
 pub use counters::Counters;
+pub use crashes::{
+    CrashFilter, CrashLimits, CrashReport, Crashes, MessageOutcome, MessageSender, RECENT_MESSAGES,
+    RecentMessage,
+};
 pub use dead_letters::{
     AddressPattern, DeadLetter, DeadLetterFilter, DeadLetterLimits, DeadLetterSelection,
     DeadLetters, PatternError, PurgeReport, ReplayRefused, ReplayReport,

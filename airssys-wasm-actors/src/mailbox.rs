@@ -17,7 +17,7 @@ use std::sync::{Arc, OnceLock};
 
 use airssys_wasm::Args;
 
-pub(crate) use budget::{BYTES_LIMIT, Budget, DEPTH_LIMIT, NoRoom, units_of};
+pub(crate) use budget::{BYTES_LIMIT, Budget, DEPTH_LIMIT, NoRoom, UNIT_BYTES, units_of};
 pub(crate) use lane::{Control, Lane};
 
 use crate::envelope::{ENVELOPE_BYTES, Envelope};

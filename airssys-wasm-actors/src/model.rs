@@ -20,6 +20,7 @@ use loom::future::block_on;
 use loom::thread::JoinHandle;
 
 use crate::call::refused;
+use crate::crashes::Given;
 use crate::drain::{Behaviour, ExitGuard, Lease, drain, park};
 use crate::envelope::{CallContext, Envelope};
 use crate::error::CallError;
@@ -33,7 +34,6 @@ use crate::signal::Signal;
 use crate::slot::Slot;
 use crate::supervisor::{ExitSink, Record, SupervisorSpec};
 use crate::sync::Broken;
-use crate::{DeadLetterLimits, MessagingLimits};
 
 /// A message that is pending once before it is answered.
 const WAITS: u32 = 100;
@@ -83,6 +83,7 @@ impl AtRest for Tiny {
         _: ExportId,
         args: Args,
         _: CallContext,
+        _: Given,
     ) -> (Answer, Result<Self, ExitReason>) {
         self.touch();
         let n = match args.values() {
@@ -163,13 +164,7 @@ fn surface() -> &'static Arc<Surface> {
 }
 
 fn shared() -> Arc<Shared> {
-    Shared::new(
-        engine().clone(),
-        DeadLetterLimits::default(),
-        16,
-        true,
-        MessagingLimits::default(),
-    )
+    Shared::new(engine().clone(), crate::shared::Bounds::default(), true)
 }
 
 fn slot(shared: &Arc<Shared>, name: &str, rests: bool) -> Arc<Slot> {

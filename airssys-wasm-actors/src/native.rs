@@ -20,6 +20,7 @@ use futures_util::FutureExt;
 
 use crate::address::{ActorAddress, ActorId};
 use crate::call::{CallRequest, call};
+use crate::crashes::Recent;
 use crate::deadline::LazyTimer;
 use crate::drain::Behaviour;
 use crate::envelope::{CallContext, Envelope};
@@ -224,6 +225,13 @@ pub struct Context {
     timer: LazyTimer,
     stopping: Option<ExitReason>,
     declined: bool,
+    recent: Recent,
+}
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        self.slot.leave_recent(std::mem::take(&mut self.recent));
+    }
 }
 
 impl Context {
@@ -238,6 +246,7 @@ impl Context {
             timer: LazyTimer::default(),
             stopping: None,
             declined: false,
+            recent: Recent::default(),
         }
     }
 
@@ -363,10 +372,13 @@ impl<A: Actor> Behaviour for NativeBehaviour<A> {
     async fn deliver(mut self, envelope: Box<Envelope>) -> Result<Self, ExitReason> {
         self.context.context = envelope.context.clone();
         let home = Arc::clone(&self.context.home);
+        let Context { slot, recent, .. } = &mut self.context;
+        recent.begin(slot, envelope.export, envelope.given());
         let mut message = Message::open(envelope, &home);
         let handling = self.actor.handle_message(&mut message, &mut self.context);
         match AssertUnwindSafe(handling).catch_unwind().await {
             Ok(Ok(())) => {
+                self.context.recent.end(true);
                 message.close(None);
                 self.go_on().await
             }
@@ -379,6 +391,7 @@ impl<A: Actor> Behaviour for NativeBehaviour<A> {
                     envelope.ends_callee();
                 }
                 message.close(Some(&*error));
+                self.context.recent.end(false);
                 match action {
                     ErrorAction::Resume => self.go_on().await,
                     ErrorAction::Exit => self.exit(ExitReason::error(&*error)).await,

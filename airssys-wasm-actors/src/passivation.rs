@@ -19,6 +19,7 @@ use futures_util::future::Either;
 use tokio::time::Instant;
 
 use crate::component::{LiveComponent, Origin};
+use crate::crashes::Given;
 use crate::drain::Behaviour;
 use crate::envelope::{CallContext, Envelope};
 use crate::error::CallError;
@@ -135,17 +136,20 @@ impl AtRest for ComponentBehaviour {
         export: ExportId,
         args: Args,
         context: CallContext,
+        given: Given,
     ) -> impl Future<Output = (Answer, Result<Self, ExitReason>)> + Send {
         match self {
-            Self::Live(live) => Either::Left(live.call(export, args, context, |answer, after| {
-                (answer, after.map(Self::Live))
-            })),
+            Self::Live(live) => {
+                Either::Left(live.call(export, args, context, given, |answer, after| {
+                    (answer, after.map(Self::Live))
+                }))
+            }
             // It does not lie where callers look (`rests`); a message could not be put back from here.
             Self::Passive(passive) => Either::Right(Box::pin(async move {
                 let address = passive.child.slot.address().clone();
                 match passive.wake().await {
                     Ok(live) => {
-                        live.call(export, args, context, |answer, after| {
+                        live.call(export, args, context, given, |answer, after| {
                             (answer, after.map(Self::Live))
                         })
                         .await
@@ -257,7 +261,11 @@ async fn passivate(mut live: LiveComponent) -> Result<ComponentBehaviour, ExitRe
     let mut snapshot = None;
     if !passivation.stateless {
         match live.snapshot(passivation.snapshot_bytes_max).await? {
-            (_, Ok(bytes)) => snapshot = Some(bytes),
+            (mut gone, Ok(bytes)) => {
+                // It goes on, and what it does without an instance is not to be weighed down by this.
+                gone.forget();
+                snapshot = Some(bytes);
+            }
             (back, Err(why)) => {
                 let address = slot.address();
                 tracing::warn!(%address, %why, "the instance stays: there is no snapshot of it");
@@ -270,6 +278,7 @@ async fn passivate(mut live: LiveComponent) -> Result<ComponentBehaviour, ExitRe
             }
         }
     } else {
+        live.forget();
         drop(live);
     }
     slot.set_passive(true);

@@ -27,6 +27,7 @@ use airssys_wasm::{Args, ExportId};
 use tokio::task::coop;
 use tokio::time::Instant;
 
+use crate::crashes::Given;
 use crate::deadline::ReplyBy;
 use crate::drain::{Behaviour, ExitGuard};
 use crate::envelope::{CallContext, Envelope};
@@ -49,6 +50,7 @@ pub(crate) trait AtRest: Behaviour {
         export: ExportId,
         args: Args,
         context: CallContext,
+        given: Given,
     ) -> impl Future<Output = (Answer, Result<Self, ExitReason>)> + Send;
 }
 
@@ -344,7 +346,13 @@ fn run_by<B: AtRest>(
         caller.edge().point_at(runner.id());
     }
     let args = std::mem::take(args);
-    let mut running: Running<B> = Box::pin(behaviour.call(call.export, args, call.context.clone()));
+    let given = Given {
+        sender: call.caller.map(|slot| slot.id()),
+        cast: false,
+        units,
+    };
+    let context = call.context.clone();
+    let mut running: Running<B> = Box::pin(behaviour.call(call.export, args, context, given));
     let end = |back| {
         place.put_back(back, runner.lane());
         runner.lane().wake();

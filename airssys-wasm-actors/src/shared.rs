@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use airssys_wasm::Engine;
 use parking_lot::{Mutex, RwLock};
@@ -15,6 +16,7 @@ use tokio::sync::broadcast;
 
 use crate::address::{ActorAddress, ActorId};
 use crate::counters::Counters;
+use crate::crashes::{CrashLimits, CrashStore};
 use crate::dead_letters::{DeadLetterLimits, DeadLetterStore, Failed};
 use crate::events::{Event, Events};
 use crate::groups::Groups;
@@ -37,6 +39,9 @@ pub(crate) struct Shared {
     registry: RwLock<Registry>,
     groups: Groups,
     dead_letters: DeadLetterStore,
+    crashes: CrashStore,
+    /// When it began: what is measured from here fits one number.
+    began: Instant,
     /// Who may give up its instance.
     sweep: Sweep,
     messaging: MessagingLimits,
@@ -45,6 +50,16 @@ pub(crate) struct Shared {
     events: broadcast::Sender<Event>,
     /// Counts of the actors that are gone.
     retired: Mutex<Counters>,
+}
+
+/// How much of each is kept.
+#[derive(Default)]
+pub(crate) struct Bounds {
+    pub(crate) dead_letters: DeadLetterLimits,
+    pub(crate) crashes: CrashLimits,
+    /// Events for a subscriber that is behind.
+    pub(crate) events: usize,
+    pub(crate) messaging: MessagingLimits,
 }
 
 #[derive(Default)]
@@ -57,15 +72,9 @@ struct Registry {
 }
 
 impl Shared {
-    pub(crate) fn new(
-        engine: Engine,
-        dead_letters: DeadLetterLimits,
-        events_capacity: usize,
-        short_road: bool,
-        messaging: MessagingLimits,
-    ) -> Arc<Self> {
+    pub(crate) fn new(engine: Engine, bounds: Bounds, short_road: bool) -> Arc<Self> {
         let spawner = tokio::runtime::Handle::try_current().ok();
-        let (events, _) = broadcast::channel(events_capacity.max(1));
+        let (events, _) = broadcast::channel(bounds.events.max(1));
         Arc::new(Self {
             engine,
             short_road,
@@ -75,9 +84,11 @@ impl Shared {
             next_monitor: AtomicU64::new(1),
             registry: RwLock::default(),
             groups: Groups::default(),
-            dead_letters: DeadLetterStore::new(dead_letters),
+            dead_letters: DeadLetterStore::new(bounds.dead_letters),
+            crashes: CrashStore::new(bounds.crashes),
+            began: Instant::now(),
             sweep: Sweep::default(),
-            messaging,
+            messaging: bounds.messaging,
             topics: TopicTable::default(),
             timers: Arc::default(),
             events,
@@ -233,6 +244,15 @@ impl Shared {
 
     pub(crate) fn sweep(&self) -> &Sweep {
         &self.sweep
+    }
+
+    pub(crate) fn crashes(&self) -> &CrashStore {
+        &self.crashes
+    }
+
+    /// How long it has been there.
+    pub(crate) fn age(&self) -> Duration {
+        self.began.elapsed()
     }
 
     pub(crate) fn dead_letters(&self) -> &DeadLetterStore {

@@ -11,12 +11,13 @@ mod replicas;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use airssys_wasm::{ExportId, KillSwitch, ResourceOwner, Surface};
+use airssys_wasm::{ExportId, Fault, KillSwitch, ResourceOwner, Surface};
 
 use crate::address::{ActorAddress, ActorId};
 use crate::counters::SlotCounters;
+use crate::crashes::{Left, Recent};
 use crate::dead_letters::Failed;
 use crate::envelope::Undelivered;
 use crate::error::CallError;
@@ -76,6 +77,10 @@ struct Life {
     kill: Option<KillSwitch>,
     /// What others know of it, if it has resources.
     owner: Option<Arc<ResourceOwner>>,
+    /// When it began, in nanoseconds since the system did.
+    began: u64,
+    /// What it has left for a report of its end; made when there is something.
+    left: Option<Box<Left>>,
     /// Set when the registration has ended.
     gone: Option<ExitReason>,
     /// Monitors and links, made when the first is.
@@ -184,6 +189,8 @@ impl Slot {
     pub(crate) fn begin(&self) -> u64 {
         let mut life = self.life.lock();
         life.active = true;
+        life.began = nanos(self.shared.age());
+        life.left = None;
         if life.gone.take().is_some() {
             self.mailbox.reopen();
         }
@@ -273,6 +280,39 @@ impl Slot {
             self.tell(departed);
         }
         reason
+    }
+
+    /// The incarnation's instance has died of this.
+    #[cold]
+    pub(crate) fn leave_fault(&self, fault: Arc<Fault>) {
+        self.life.lock().left().fault = Some(fault);
+    }
+
+    /// The incarnation is about to be gone, and these were its last messages.
+    pub(crate) fn leave_recent(&self, recent: Recent) {
+        if !recent.is_empty() {
+            self.life.lock().left().recent = Some(recent);
+        }
+    }
+
+    /// Its supervisor ends the incarnation for this, whatever it ends with.
+    pub(crate) fn leave_verdict(&self, reason: ExitReason) {
+        self.life.lock().left().verdict = Some(reason);
+    }
+
+    /// Its supervisor stops the incarnation in order, and does so by a kill.
+    pub(crate) fn leave_in_order(&self) {
+        let mut life = self.life.lock();
+        if life.active {
+            life.left().expected = true;
+        }
+    }
+
+    /// How long the incarnation was there, and what it has left.
+    pub(crate) fn take_left(&self) -> (Duration, Option<Box<Left>>) {
+        let mut life = self.life.lock();
+        let began = Duration::from_nanos(life.began);
+        (self.shared.age().saturating_sub(began), life.left.take())
     }
 
     /// Whether an incarnation is being started or runs.
@@ -421,6 +461,16 @@ impl Slot {
     }
 }
 
+impl Life {
+    fn left(&mut self) -> &mut Left {
+        self.left.get_or_insert_default()
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
 impl Drop for Slot {
     fn drop(&mut self) {
         self.shared.retire(self.counters.read());
@@ -454,13 +504,7 @@ pub(crate) mod testing {
             ..EngineConfig::default()
         })
         .unwrap();
-        let shared = Shared::new(
-            engine,
-            crate::DeadLetterLimits::default(),
-            16,
-            true,
-            crate::MessagingLimits::default(),
-        );
+        let shared = Shared::new(engine, crate::shared::Bounds::default(), true);
         let wit = "package test:test; interface test { f: func(n: u32); }";
         let surface = Arc::new(Surface::from_wit(wit).unwrap());
         let slot = Slot::new(&shared, "test".parse().unwrap(), surface, config, false);

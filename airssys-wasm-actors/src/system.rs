@@ -12,13 +12,14 @@ use parking_lot::Mutex;
 
 use crate::address::{ActorAddress, AddressError};
 use crate::counters::Counters;
+use crate::crashes::{CrashLimits, Crashes};
 use crate::dead_letters::{DeadLetterLimits, DeadLetters};
 use crate::events::Events;
 use crate::exit::ExitReason;
 use crate::groups::{Group, GroupStatus};
 use crate::messaging::MessagingLimits;
 use crate::reference::ActorRef;
-use crate::shared::Shared;
+use crate::shared::{Bounds, Shared};
 use crate::supervisor::{
     ChildSpec, Mode, Record, RestartIntensity, RestartPolicy, StartError, Started, StopReport,
     Strategy, Supervisor, SupervisorSpec, clean_up, spawn,
@@ -38,6 +39,8 @@ pub struct SystemConfig {
     pub engine: Engine,
     /// How many dead letters are kept, and which are poison.
     pub dead_letters: DeadLetterLimits,
+    /// How many crash reports are kept.
+    pub crashes: CrashLimits,
     /// Events kept for a subscriber that is behind. Default 4,096.
     pub events_capacity: usize,
     /// Restarts of the actors started by [`System::spawn`]. Default: OTP's, 1 within 5 s.
@@ -59,6 +62,7 @@ impl SystemConfig {
         Self {
             engine,
             dead_letters: DeadLetterLimits::default(),
+            crashes: CrashLimits::default(),
             events_capacity: 4096,
             intensity,
             short_road: true,
@@ -106,13 +110,20 @@ impl System {
         let SystemConfig {
             engine,
             dead_letters,
+            crashes,
             events_capacity,
             intensity,
             short_road,
             messaging,
             root_intensity,
         } = config;
-        let shared = Shared::new(engine, dead_letters, events_capacity, short_road, messaging);
+        let bounds = Bounds {
+            dead_letters,
+            crashes,
+            events: events_capacity,
+            messaging,
+        };
+        let shared = Shared::new(engine, bounds, short_road);
         let root = start_root(&shared, root_intensity).await?;
         let spec = SupervisorSpec {
             intensity,
@@ -245,6 +256,12 @@ impl System {
     #[must_use]
     pub fn dead_letters(&self) -> DeadLetters {
         DeadLetters::new(Arc::clone(&self.inner.shared))
+    }
+
+    /// What is known of the actors that crashed: to list, show and forget.
+    #[must_use]
+    pub fn crashes(&self) -> Crashes {
+        Crashes::new(Arc::clone(&self.inner.shared))
     }
 
     /// Publish and subscribe.

@@ -17,8 +17,9 @@ use airssys_wasm_actors::{
 use clap::{Arg, ArgAction, ArgMatches, Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 pub(crate) use control::{
-    Chosen, DeadLetters, LetterFilter, LettersCommand, ListLetters, OneActor, PurgeLetters,
-    ReplayLetters, ShowLetter, Status, Target, Tree,
+    Chosen, Crashes, CrashesCommand, DeadLetters, LetterFilter, LettersCommand, ListCrashes,
+    ListLetters, OneActor, PurgeLetters, ReplayLetters, ShowCrash, ShowLetter, Status, Target,
+    Tree,
 };
 
 const EXIT_CODES: &str = "\
@@ -88,6 +89,8 @@ pub(crate) enum Command {
     Tree(Tree),
     /// Lists, shows, sends again or throws away what nobody handled in a running application
     DeadLetters(Box<DeadLetters>),
+    /// Lists or shows what is known of the actors that crashed in a running application
+    Crashes(Crashes),
     /// Ends an actor's incarnation now, in the middle of what it does; its supervisor decides what follows
     Kill(OneActor),
     /// Lets an actor finish what it does, and starts it again on the same mailbox
@@ -139,6 +142,10 @@ impl Command {
             Self::DeadLetters(letters) => Some(match &letters.command {
                 Some(command) => command.target(),
                 None => &letters.list.target,
+            }),
+            Self::Crashes(crashes) => Some(match &crashes.command {
+                Some(CrashesCommand::Show(show)) => &show.target,
+                None => &crashes.list.target,
             }),
             Self::Kill(actor) | Self::Restart(actor) | Self::Stop(actor) => Some(&actor.target),
             _ => None,

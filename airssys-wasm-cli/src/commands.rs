@@ -7,6 +7,7 @@ mod bench;
 mod call;
 mod check;
 mod control;
+mod crashes;
 mod dead_letters;
 mod doctor;
 mod hosting;
@@ -78,6 +79,7 @@ pub(crate) fn run(argv: Vec<OsString>) -> Result<ExitCode, Failure> {
         Command::Status(status) => status::run(&globals, &status),
         Command::Tree(tree) => tree::run(&globals, &tree),
         Command::DeadLetters(letters) => dead_letters::run(&globals, &letters),
+        Command::Crashes(crashes) => crashes::run(&globals, &crashes),
         Command::Kill(actor) => one_actor::kill(&globals, &actor),
         Command::Restart(actor) => one_actor::restart(&globals, &actor),
         Command::Stop(actor) => one_actor::stop(&globals, &actor),

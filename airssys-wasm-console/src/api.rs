@@ -6,6 +6,7 @@
 //! say more. Times are milliseconds, and say so in their names.
 
 mod actors;
+mod crashes;
 mod dead_letters;
 mod status;
 mod tree;
@@ -13,6 +14,9 @@ mod tree;
 use serde::{Deserialize, Serialize};
 
 pub use actors::{ActorRequest, KillAnswer, RestartAnswer, StopAnswer};
+pub use crashes::{
+    CrashDetail, CrashList, CrashQuery, CrashView, FrameView, MessageView, SpentView,
+};
 pub use dead_letters::{
     DeadLetterDetail, DeadLetterList, DeadLetterQuery, DeadLetterView, PurgeAnswer, PurgeRequest,
     RefusedLetter, ReplayAnswer, ReplayRequest, Selection,
@@ -24,9 +28,9 @@ pub use tree::{ChildNode, SupervisorNode, Tree};
 pub const API_MAJOR: u32 = 1;
 
 /// Grows when something is added.
-pub const API_MINOR: u32 = 0;
+pub const API_MINOR: u32 = 1;
 
-/// The header of every answer, with the version of the API: `1.0`.
+/// The header of every answer, with the version of the API: `1.1`.
 pub const VERSION_HEADER: &str = "airssys-api";
 
 /// The version as the header has it.
@@ -50,6 +54,9 @@ pub mod path {
     pub const REPLAY: &str = "/v1/dead-letters/replay";
     /// `POST` [`PurgeRequest`](super::PurgeRequest): [`PurgeAnswer`](super::PurgeAnswer).
     pub const PURGE: &str = "/v1/dead-letters/purge";
+    /// `GET` with [`CrashQuery`](super::CrashQuery): [`CrashList`](super::CrashList). With `/N` behind it:
+    /// [`CrashDetail`](super::CrashDetail).
+    pub const CRASHES: &str = "/v1/crashes";
     /// `POST` [`ActorRequest`](super::ActorRequest): [`KillAnswer`](super::KillAnswer).
     pub const KILL: &str = "/v1/actors/kill";
     /// `POST` [`ActorRequest`](super::ActorRequest): [`RestartAnswer`](super::RestartAnswer).

@@ -20,9 +20,9 @@ use tokio::net::UnixStream;
 pub use error::ControlError;
 
 use crate::api::{
-    API_MAJOR, ActorRequest, DeadLetterDetail, DeadLetterList, DeadLetterQuery, ErrorBody,
-    KillAnswer, PurgeAnswer, PurgeRequest, ReplayAnswer, ReplayRequest, RestartAnswer, Status,
-    StatusQuery, StopAnswer, Tree, VERSION_HEADER, Version, path,
+    API_MAJOR, ActorRequest, CrashDetail, CrashList, CrashQuery, DeadLetterDetail, DeadLetterList,
+    DeadLetterQuery, ErrorBody, KillAnswer, PurgeAnswer, PurgeRequest, ReplayAnswer, ReplayRequest,
+    RestartAnswer, Status, StatusQuery, StopAnswer, Tree, VERSION_HEADER, Version, path,
 };
 use crate::socket::{FoundSocket, SocketDirectory};
 
@@ -121,6 +121,23 @@ impl ControlClient {
     /// [`ControlError`].
     pub async fn dead_letter(&self, sequence: u64) -> Result<DeadLetterDetail, ControlError> {
         self.get(&format!("{}/{sequence}", path::DEAD_LETTERS), &())
+            .await
+    }
+
+    /// The crash reports that pass.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn crashes(&self, query: &CrashQuery) -> Result<CrashList, ControlError> {
+        self.get(path::CRASHES, query).await
+    }
+
+    /// One crash report, whole.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn crash(&self, sequence: u64) -> Result<CrashDetail, ControlError> {
+        self.get(&format!("{}/{sequence}", path::CRASHES), &())
             .await
     }
 

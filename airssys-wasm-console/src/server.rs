@@ -7,6 +7,7 @@
 mod actors;
 mod answer;
 mod connection;
+mod crashes;
 mod letters;
 mod routes;
 

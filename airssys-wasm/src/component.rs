@@ -20,9 +20,11 @@ use crate::engine::Engine;
 use crate::limits::ArtifactLimits;
 use crate::surface::Surface;
 
+mod lines;
 mod refuse;
 mod walk;
 
+pub(crate) use lines::SourceLines;
 pub use refuse::{Finding, LoadError, LoadErrorKind};
 
 /// Where a component comes from.
@@ -109,6 +111,7 @@ struct Shared {
     raw: wasmtime::component::Component,
     engine: Engine,
     surface: Arc<Surface>,
+    lines: Arc<SourceLines>,
     digest: Digest,
     size_bytes: u64,
     loaded: Loaded,
@@ -142,6 +145,7 @@ impl Component {
             ),
         };
         let surface = Arc::new(Surface::of(&raw));
+        let lines = Arc::new(SourceLines::of(&bytes));
         let took = started.elapsed();
         let loaded = if cached {
             Loaded::Cached { took }
@@ -153,6 +157,7 @@ impl Component {
             raw,
             engine: engine.clone(),
             surface,
+            lines,
             digest,
             size_bytes,
             loaded,
@@ -190,6 +195,10 @@ impl Component {
     #[must_use]
     pub fn engine(&self) -> &Engine {
         &self.shared.engine
+    }
+
+    pub(crate) fn lines(&self) -> &Arc<SourceLines> {
+        &self.shared.lines
     }
 
     pub(crate) fn raw(&self) -> &wasmtime::component::Component {

@@ -195,6 +195,19 @@ impl Engine {
         self.shared.admission.instances()
     }
 
+    /// Returns how many ticks there have been: a clock that costs one load. It goes slower than time where the machine
+    /// is too busy for the ticker.
+    #[must_use]
+    pub fn ticks_now(&self) -> u64 {
+        self.ticks().now()
+    }
+
+    /// Returns the length of a tick.
+    #[must_use]
+    pub fn tick(&self) -> Duration {
+        self.shared.tick
+    }
+
     pub(crate) fn admission(&self) -> &Arc<Admission> {
         &self.shared.admission
     }
@@ -205,10 +218,6 @@ impl Engine {
 
     pub(crate) fn ticks(&self) -> &TickCount {
         self.shared.ticker.count()
-    }
-
-    pub(crate) fn tick(&self) -> Duration {
-        self.shared.tick
     }
 
     pub(crate) fn provided(&self) -> &Provided {

@@ -1,12 +1,14 @@
-//! Why an instance died: one class, one message, a short backtrace.
+//! Why an instance died: one class, one message, a short backtrace, what it had used.
 //!
 //! A [`Fault`] is what is left of an instance after its Store was dropped. It owns its text (escaped, at most
-//! 4 KiB) and at most 20 function names; no host address and no guest memory is in it. The class is what
+//! 4 KiB) and at most 20 frames; no host address and no guest memory is in it. The class is what
 //! policies, counters and the audit trail go by; `fault/classify.rs` is the one place that decides it.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::capacity::Resource;
+use crate::instance::Usage;
 
 pub(crate) mod classify;
 mod ended;
@@ -20,7 +22,7 @@ pub(crate) const MESSAGE_BYTES_MAX: usize = 4 * 1024;
 /// Frames of a fault's backtrace: enough to see the cause, few enough to log.
 pub(crate) const BACKTRACE_FRAMES_MAX: usize = 20;
 
-/// Bytes of one function name in a backtrace: C++ and Rust generics produce names of many kilobytes.
+/// Bytes of one name in a backtrace, of a function or of a file: C++ and Rust generics produce names of many kilobytes.
 pub(crate) const FRAME_BYTES_MAX: usize = 256;
 
 /// Why an instance ended. The instance is gone; a new one can be made from its template.
@@ -31,8 +33,68 @@ pub struct Fault {
     pub class: FaultClass,
     /// What happened, on one line of at most about 4 KiB, with control characters escaped.
     pub message: String,
-    /// Names of the guest's functions, innermost first, at most 20. Empty if no guest code was running.
-    pub backtrace: Vec<String>,
+    /// The guest's functions, innermost first, at most 20. Empty if no guest code was running.
+    pub backtrace: Vec<Frame>,
+    /// What it had used, and might have; `None` if it was never there.
+    pub spent: Option<Box<Spent>>,
+}
+
+/// One function of a backtrace.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Frame {
+    /// Its name, escaped, or its number where it has none.
+    pub function: String,
+    /// Where its code comes from, if the component has debug information.
+    pub source: Option<SourceLine>,
+}
+
+/// A place in the source of a guest, as its debug information has it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SourceLine {
+    /// The file, escaped.
+    pub file: String,
+    /// The line, from 1; 0 for code of no line.
+    pub line: u32,
+    /// The column, from 1; 0 if it is not known.
+    pub column: u32,
+}
+
+/// What an instance had used when it died, beside the limits of the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Spent {
+    /// What it held.
+    pub held: Usage,
+    /// Its limit `memory-bytes-max`.
+    pub memory_bytes_max: u64,
+    /// Its limit `table-elements-max`.
+    pub table_elements_max: u64,
+    /// CPU of the call in which it died, in whole ticks.
+    pub cpu: Duration,
+    /// Its limit `cpu-per-call`.
+    pub cpu_per_call: Duration,
+    /// Its limit `wall-per-call`.
+    pub wall_per_call: Duration,
+}
+
+impl fmt::Display for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.function)?;
+        match &self.source {
+            Some(source) => write!(f, " at {source}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for SourceLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)?;
+        match self.column {
+            0 => Ok(()),
+            column => write!(f, ":{column}"),
+        }
+    }
 }
 
 impl Fault {
@@ -41,6 +103,7 @@ impl Fault {
             class,
             message: crate::printable::printable(message.as_ref(), MESSAGE_BYTES_MAX),
             backtrace: Vec::new(),
+            spent: None,
         }
     }
 }

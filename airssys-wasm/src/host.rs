@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use wasmtime::UpdateDeadline;
 use wasmtime::component::ResourceTable;
@@ -13,13 +14,15 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::args::Args;
 use crate::audit::AuditAction;
+use crate::component::SourceLines;
 use crate::dynamic::{HandleHost, ImportHost};
 use crate::engine::ticker::TickCount;
-use crate::fault::{EndedByHost, Fault, FaultClass};
+use crate::fault::{EndedByHost, Fault, FaultClass, Spent};
 use crate::gate::{Access, Decision, Gate};
 use crate::grants::Grants;
 use crate::guest_log::GuestLog;
 use crate::handles::Handles;
+use crate::instance::Usage;
 use crate::limiter::SummingLimiter;
 use crate::limits::Limits;
 use crate::messaging::{self, Messaging, MessagingError};
@@ -51,6 +54,18 @@ pub(crate) struct Terms {
     pub(crate) proxied: Arc<[Arc<ResourceName>]>,
     /// The component has resources that others can get handles to.
     pub(crate) owns_resources: bool,
+    /// Where its code comes from.
+    pub(crate) lines: Arc<SourceLines>,
+}
+
+impl Terms {
+    /// Ticks of CPU as a time.
+    fn cpu_of(&self, ticks: u64) -> Duration {
+        let limit = self.limits.cpu_per_call.as_nanos();
+        let ticks_max = u128::from(self.cpu_ticks_max).max(1);
+        let nanos = u128::from(ticks).saturating_mul(limit) / ticks_max;
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
 }
 
 /// The data of one Store.
@@ -108,6 +123,26 @@ impl HostState {
     /// The call ended and the instance lives.
     pub(crate) fn end_call(&mut self) {
         self.busy = false;
+    }
+
+    /// What was used, for the last time it is asked.
+    pub(crate) fn spent(&self) -> Spent {
+        let limits = &self.terms.limits;
+        Spent {
+            held: self.usage(),
+            memory_bytes_max: limits.memory_bytes_max,
+            table_elements_max: limits.table_elements_max.into(),
+            cpu: self.terms.cpu_of(self.cpu.used()),
+            cpu_per_call: limits.cpu_per_call,
+            wall_per_call: limits.wall_per_call,
+        }
+    }
+
+    pub(crate) fn usage(&self) -> Usage {
+        Usage {
+            memory_bytes: self.limiter.memory_bytes(),
+            table_elements: self.limiter.table_elements(),
+        }
     }
 
     /// Writes down why the instance died; called once, by whoever is about to drop the Store.
@@ -174,8 +209,7 @@ impl HostState {
         };
         if used > self.terms.cpu_ticks_max {
             let limit_ms = self.terms.limits.cpu_per_call.as_millis();
-            let ticks_max = u128::from(self.terms.cpu_ticks_max).max(1);
-            let used_ms = u128::from(used).saturating_mul(limit_ms) / ticks_max;
+            let used_ms = self.terms.cpu_of(used).as_millis();
             return Err(EndedByHost::CpuDeadline { used_ms, limit_ms }.into());
         }
         Ok(UpdateDeadline::Yield(1))

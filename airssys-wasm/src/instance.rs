@@ -267,11 +267,7 @@ impl Instance {
     /// Returns what it holds.
     #[must_use]
     pub fn usage(&self) -> Usage {
-        let limiter = &self.0.store.data().limiter;
-        Usage {
-            memory_bytes: limiter.memory_bytes(),
-            table_elements: limiter.table_elements(),
-        }
+        self.0.store.data().usage()
     }
 
     /// Returns who it is.
@@ -291,8 +287,10 @@ fn no_room(why: &NoCapacity) -> Fault {
 #[cold]
 fn bury<T>(mut store: Store<HostState>, ended: Ended<wasmtime::Result<T>>) -> Fault {
     let state = store.data_mut();
-    let fault = match ended {
-        Ended::Returned(Err(error)) => classify(&error, state.limiter.refused()),
+    let mut fault = match ended {
+        Ended::Returned(Err(error)) => {
+            classify(&error, state.limiter.refused(), &state.terms.lines)
+        }
         // Only callers that take the success themselves come here.
         Ended::Returned(Ok(_)) => Fault::new(FaultClass::Other, "the call returned after all"),
         Ended::Timeout => {
@@ -306,6 +304,7 @@ fn bury<T>(mut store: Store<HostState>, ended: Ended<wasmtime::Result<T>>) -> Fa
             format!("a host function panicked: {message}"),
         ),
     };
+    fault.spent = Some(Box::new(state.spent()));
     state.record_death(&fault);
     drop(store);
     fault

@@ -48,7 +48,7 @@ pub use cache::CacheError;
 pub use capacity::{CapacityConfig, Needs, Resource};
 pub use component::{Component, ComponentRef, Digest, Finding, LoadError, LoadErrorKind, Loaded};
 pub use engine::{Allocation, CacheLocation, Engine, EngineConfig, EngineError, Profile};
-pub use fault::{Blame, Fault, FaultClass};
+pub use fault::{Blame, Fault, FaultClass, Frame, SourceLine, Spent};
 pub use gate::{Access, AccessKind, Decision, Gate, InstanceIdentity};
 pub use grants::{CapabilityManifest, EnvPolicy, GrantRefused, Grants, Policy, Refusal, grant};
 pub use host::carry::ErrorCarry;

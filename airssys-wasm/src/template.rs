@@ -130,6 +130,7 @@ impl InstanceTemplate {
             limits: spec.limits,
             carries: linked.carries,
             proxied: linked.proxied,
+            lines: Arc::clone(component.lines()),
         };
         let cost = cost(component, &terms.limits);
         let shared = Shared {
@@ -161,6 +162,12 @@ impl InstanceTemplate {
     #[must_use]
     pub fn digest(&self) -> Digest {
         self.shared.digest
+    }
+
+    /// Returns the values of the environment variables that its instances see: for whoever must not repeat them.
+    pub fn env_values(&self) -> impl Iterator<Item = &str> {
+        let env = self.shared.terms.grants.env();
+        env.iter().map(|(_, value)| value.as_str())
     }
 
     /// Returns the component's name.

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use crate::sync::{AtomicU64, Ordering, spin_loop, yield_now};
 
 /// Bytes are counted in units of this many, rounded up.
-const UNIT_BYTES: u64 = 64;
+pub(crate) const UNIT_BYTES: u64 = 64;
 
 // The word, from the top: closed (1 bit), blocked senders (1), pushes under way (14), messages
 // (20), units of bytes (28).

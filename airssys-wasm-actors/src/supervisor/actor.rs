@@ -378,7 +378,14 @@ impl State {
                 child,
                 incarnation,
                 reason,
-            } => self.tell(Input::Unhealthy(child, incarnation, reason)),
+            } => {
+                if self.machine.is_running(child, incarnation)
+                    && let Some(PreparedChild::Actor(actor)) = self.child(child)
+                {
+                    actor.slot.leave_verdict(reason.clone());
+                }
+                self.tell(Input::Unhealthy(child, incarnation, reason));
+            }
             SupervisorMessage::Stop { keep, reply } => {
                 let token = reply.map(|reply| self.token(Reply::End(reply)));
                 let reason = ExitReason::Shutdown;

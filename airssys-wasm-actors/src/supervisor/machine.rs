@@ -529,8 +529,13 @@ impl Machine {
         self.end(ExitReason::CrashLoop, self.flags.returns, None);
     }
 
+    /// Whether this incarnation is up, and nobody has asked it to end.
+    pub(super) fn is_running(&self, id: ActorId, n: u64) -> bool {
+        !self.ending && self.children.is(id, n, &Phase::Running)
+    }
+
     fn unhealthy(&mut self, id: ActorId, n: u64, reason: ExitReason) {
-        if self.ending || !self.children.is(id, n, &Phase::Running) {
+        if !self.is_running(id, n) {
             return;
         }
         self.children.give_verdict(id, reason);

@@ -17,6 +17,7 @@ use super::child::{ChildSpec, PreparedChild, Standing};
 use super::decide::{RestartIntensity, RestartPolicy};
 use super::spec::{AutoShutdown, Strategy, SupervisorSpec};
 use crate::address::{ActorAddress, ActorId};
+use crate::crashes::{self, Ended};
 use crate::events::Event;
 use crate::exit::ExitReason;
 use crate::shared::Shared;
@@ -376,6 +377,14 @@ impl ExitSink {
     }
 
     pub(crate) fn start_failed(&self, slot: &Slot, incarnation: u64, reason: ExitReason) {
+        let ended = Ended {
+            slot,
+            incarnation,
+            reason: &reason,
+            starting: true,
+            dropped: false,
+        };
+        crashes::record(&self.0, &ended);
         let address = slot.address().clone();
         self.0.shared.emit(Event::StartFailed {
             address,
@@ -389,7 +398,16 @@ impl ExitSink {
         });
     }
 
-    pub(crate) fn exited(&self, slot: &Slot, incarnation: u64, reason: ExitReason) {
+    pub(crate) fn exited(&self, slot: &Slot, incarnation: u64, reason: ExitReason, dropped: bool) {
+        // Before anybody hears of it: whoever does finds the report.
+        let ended = Ended {
+            slot,
+            incarnation,
+            reason: &reason,
+            starting: false,
+            dropped,
+        };
+        crashes::record(&self.0, &ended);
         let address = slot.address().clone();
         self.0.shared.emit(Event::Exited {
             address,

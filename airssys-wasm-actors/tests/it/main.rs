@@ -6,6 +6,7 @@ mod calls;
 mod capacity;
 mod containment;
 mod corners;
+mod crashes;
 mod cycles;
 mod dead_letters;
 mod declared_trees;

@@ -141,6 +141,45 @@ pub(crate) struct PurgeLetters {
     pub(crate) target: Target,
 }
 
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Crashes {
+    #[command(subcommand)]
+    pub(crate) command: Option<CrashesCommand>,
+    #[command(flatten)]
+    pub(crate) list: ListCrashes,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CrashesCommand {
+    /// Shows one, with its backtrace and the headers of the last messages
+    Show(ShowCrash),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListCrashes {
+    /// Who crashed: a pattern of addresses
+    #[arg(value_name = "PATTERN")]
+    pub(crate) pattern: Option<String>,
+    /// Only reports of a higher number than N
+    #[arg(long, value_name = "N")]
+    pub(crate) after: Option<u64>,
+    /// The oldest N of them
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<usize>,
+    #[command(flatten)]
+    pub(crate) target: Target,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShowCrash {
+    /// Its number
+    #[arg(value_name = "N")]
+    pub(crate) sequence: u64,
+    #[command(flatten)]
+    pub(crate) target: Target,
+}
+
 impl LettersCommand {
     /// Which host is meant.
     pub(crate) fn target(&self) -> &Target {

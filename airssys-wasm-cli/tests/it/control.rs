@@ -491,3 +491,34 @@ fn a_signal_while_components_are_loaded_ends_it_and_its_socket() {
     assert_eq!(up.end().0, Some(143));
     assert!(up.sockets().is_empty());
 }
+
+#[test]
+fn a_crash_is_logged_with_the_number_of_its_report() {
+    let (app, runtime) = (adder(), runtime_directory());
+    let mut up = start(&app, &runtime, &[], "running");
+    let none = "0 of 0 kept (0 B); 0 ever, 0 dropped\n";
+    assert_eq!(up.ask(&["crashes"]).stdout, none);
+    up.ask(&["kill", "app/adder"]);
+    let mut line = String::new();
+    while !line.contains("an actor has crashed") {
+        line.clear();
+        assert_ne!(up.stderr.read_line(&mut line).unwrap(), 0);
+    }
+    for part in ["WARN", "crash=0", "address=app/adder", "killed"] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    let json = up.ask(&["crashes", "app/*", "--json"]).json();
+    assert_eq!(json["crashes"][0]["kind"], "killed");
+    assert_eq!(json["crashes"][0]["supervisor"], "app");
+    let none = up.ask(&["crashes", "other", "--after", "0", "--json"]);
+    assert_eq!(none.json()["crashes"], serde_json::json!([]));
+    let shown = up.ask(&["crashes", "show", "0"]).stdout;
+    assert!(
+        shown.starts_with("crash 0\n  actor            app/adder\n  incarnation      1\n"),
+        "{shown}"
+    );
+    let json = up.ask(&["crashes", "show", "0", "--json"]).json();
+    assert_eq!(json["crash"]["sequence"], 0);
+    up.ask(&["crashes", "show", "9"])
+        .fails(7, &["there is no crash report 9"]);
+}

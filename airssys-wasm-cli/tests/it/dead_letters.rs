@@ -156,3 +156,27 @@ fn saying_nothing_is_not_saying_all() {
     run(&["dead-letters", "--older-than", "soon"]).fails(2, &["soon"]);
     run(&["dead-letters", "shwo"]).fails(2, &["shwo", "show"]);
 }
+
+#[test]
+fn crashes_are_listed_and_shown() {
+    let mut host = Host::start();
+    host.adder.cast("trap", ()).unwrap();
+    host.died();
+    let path = host.path.to_str().unwrap();
+    let ask = |args: &[&str]| run(&[&["crashes"], args, &["--control", path]].concat());
+    let text = ask(&[]).stdout;
+    assert!(text.contains("app/adder"), "{text}");
+    assert!(text.contains("unreachable  <wasm function "), "{text}");
+    assert!(text.ends_with("; 1 ever, 0 dropped\n"), "{text}");
+    let text = ask(&["show", "0"]).stdout;
+    for part in [
+        "  reason           unreachable\n",
+        "  fault            unreachable\n",
+        "  supervisor       system\n",
+        "  backtrace\n     0  <wasm function ",
+        "  last messages\n",
+        " before: cast of test:app/add#trap from the host, 0 B: in-hand\n",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}

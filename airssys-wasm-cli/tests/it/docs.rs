@@ -147,6 +147,8 @@ fn every_command_option_and_exit_code_is_documented() {
         "dead-letters show",
         "dead-letters replay",
         "dead-letters purge",
+        "crashes",
+        "crashes show",
         "kill",
         "restart",
         "stop",

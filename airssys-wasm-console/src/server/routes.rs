@@ -12,7 +12,7 @@ use axum::{Json, Router, middleware};
 
 use super::answer::{Queried, Refusal};
 use super::connection::BODY_BYTES_MAX;
-use super::{HostState, actors, letters};
+use super::{HostState, actors, crashes, letters};
 use crate::api::{
     ActorView, Status, StatusQuery, SupervisorNode, Tree, VERSION_HEADER, Version, api_version,
     path,
@@ -35,6 +35,8 @@ pub(super) fn router(state: Arc<HostState>) -> Router {
         .route("/v1/dead-letters/{sequence}", get(letters::show))
         .route(path::REPLAY, post(letters::replay))
         .route(path::PURGE, post(letters::purge))
+        .route(path::CRASHES, get(crashes::list))
+        .route("/v1/crashes/{sequence}", get(crashes::show))
         .route(path::KILL, post(actors::kill))
         .route(path::RESTART, post(actors::restart))
         .route(path::STOP, post(actors::stop))

@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod actors;
+mod crashes;
 mod fixture;
 mod hostile;
 mod letters;

@@ -7,8 +7,9 @@
 use wasmtime::component::ResourceTableError;
 use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 
-use super::{BACKTRACE_FRAMES_MAX, EndedByHost, FRAME_BYTES_MAX, Fault, FaultClass};
+use super::{BACKTRACE_FRAMES_MAX, EndedByHost, FRAME_BYTES_MAX, Fault, FaultClass, Frame};
 use crate::capacity::Resource;
+use crate::component::SourceLines;
 use crate::dynamic::AbiViolation;
 use crate::limiter::Refused;
 use crate::printable::printable;
@@ -56,10 +57,14 @@ const ABI_TEXTS: &[&str] = &[
 ///
 /// `refused` is what the limiter refused in the same call: a guest answers a refused growth with
 /// `unreachable`, and its real cause is the limit.
-pub(crate) fn classify(error: &wasmtime::Error, refused: Option<Refused>) -> Fault {
+pub(crate) fn classify(
+    error: &wasmtime::Error,
+    refused: Option<Refused>,
+    lines: &SourceLines,
+) -> Fault {
     let (class, message) = cause(error, refused);
     let mut fault = Fault::new(class, message);
-    fault.backtrace = backtrace(error);
+    fault.backtrace = backtrace(error, lines);
     fault
 }
 
@@ -200,7 +205,7 @@ fn trap_text(trap: Trap) -> String {
         .map_or(text.clone(), str::to_owned)
 }
 
-fn backtrace(error: &wasmtime::Error) -> Vec<String> {
+fn backtrace(error: &wasmtime::Error, lines: &SourceLines) -> Vec<Frame> {
     let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else {
         return Vec::new();
     };
@@ -208,12 +213,16 @@ fn backtrace(error: &wasmtime::Error) -> Vec<String> {
         .frames()
         .iter()
         .take(BACKTRACE_FRAMES_MAX)
-        .map(|frame| match frame.func_name() {
-            Some(name) => printable(
-                &format!("{:#}", rustc_demangle::demangle(name)),
-                FRAME_BYTES_MAX,
-            ),
-            None => format!("<wasm function {}>", frame.func_index()),
+        .map(|frame| Frame {
+            function: match frame.func_name() {
+                Some(name) => printable(
+                    &format!("{:#}", rustc_demangle::demangle(name)),
+                    FRAME_BYTES_MAX,
+                ),
+                None => format!("<wasm function {}>", frame.func_index()),
+            },
+            // Counted from the beginning of the component, also in a module within it.
+            source: frame.module_offset().and_then(|place| lines.find(place)),
         })
         .collect()
 }

@@ -25,6 +25,11 @@ impl CpuMeter {
         }
     }
 
+    /// The ticks charged since the call began.
+    pub(super) fn used(&self) -> u64 {
+        self.used
+    }
+
     pub(super) fn begin_call(&mut self) {
         self.charged_at = self.ticks.now();
         self.used = 0;

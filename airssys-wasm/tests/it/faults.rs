@@ -1,8 +1,8 @@
 //! One guest for each fault class: the texts and types of wasmtime's that the classifier relies on.
 
-use airssys_wasm::{FaultClass, Limits, TemplateSpec};
+use airssys_wasm::{ComponentRef, Fault, FaultClass, InstanceTemplate, Limits, TemplateSpec};
 
-use crate::guest::{core, death, linked, run, small, spec, start, template};
+use crate::guest::{call, core, death, died, engine, linked, run, small, spec, start, template};
 
 #[test]
 fn each_trap_is_its_own_class() {
@@ -75,9 +75,15 @@ fn a_backtrace_names_functions_escaped_and_no_addresses() {
         ),
         spec(),
     );
-    assert_eq!(fault.backtrace[0], "inner::boom");
-    assert_eq!(fault.backtrace[1], "evil\\u{1b}[31m\\nframe");
-    assert_eq!(fault.backtrace[2], "<wasm function 2>");
+    let frames: Vec<_> = fault.backtrace.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        frames,
+        [
+            "inner::boom",
+            "evil\\u{1b}[31m\\nframe",
+            "<wasm function 2>"
+        ]
+    );
     assert!(!format!("{fault:?}").contains("0x"), "{fault:?}");
 }
 
@@ -295,4 +301,123 @@ fn classes_are_shown_in_kebab_case() {
     assert_eq!(FaultClass::Exited(3).to_string(), "exited(3)");
     assert_eq!(FaultClass::CpuDeadline.to_string(), "cpu-deadline");
     assert_eq!(FaultClass::HostcallBytes.to_string(), "hostcall-bytes");
+}
+
+/// A component in the text format whose debug information leads back to the text, as a file of that name.
+fn with_debug_information(file: &str, wat: &str, style: wat::GenerateDwarf) -> Vec<u8> {
+    wat::Parser::new()
+        .generate_dwarf(style)
+        .parse_str(Some(std::path::Path::new(file)), wat)
+        .unwrap()
+}
+
+async fn fault_of(engine: &airssys_wasm::Engine, bytes: Vec<u8>, function: &str) -> Fault {
+    let from = ComponentRef::Bytes(bytes.into());
+    let component = engine.load(&from).unwrap();
+    let template = InstanceTemplate::link(&component, spec()).unwrap();
+    died(call(&template, start(&template).await, function, ()).await)
+}
+
+const TWO_MODULES: &str = r#"(component
+  (core module $other
+    (func $never (export "never") (nop) (nop) (nop)))
+  (core module $m
+    (func $inner
+      unreachable)
+    (func $outer (export "go")
+      (call $inner)))
+  (core instance (instantiate $other))
+  (core instance $i (instantiate $m))
+  (func (export "go") (canon lift (core func $i "go"))))"#;
+
+#[tokio::test]
+async fn a_component_with_debug_information_has_source_lines() {
+    let engine = engine();
+    for style in [wat::GenerateDwarf::Lines, wat::GenerateDwarf::Full] {
+        let bytes = with_debug_information("src/deep/gu\u{202e}est.wat", TWO_MODULES, style);
+        let fault = fault_of(&engine, bytes, "go").await;
+        let frames: Vec<_> = fault.backtrace.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            frames,
+            [
+                "inner at src/deep/gu\\u{202e}est.wat:6:7",
+                "outer at src/deep/gu\\u{202e}est.wat:8:8",
+            ]
+        );
+    }
+    // Without it there are names, and no lines.
+    let fault = fault_of(&engine, wat::parse_str(TWO_MODULES).unwrap(), "go").await;
+    let frames: Vec<_> = fault.backtrace.iter().map(ToString::to_string).collect();
+    assert_eq!(frames, ["inner", "outer"]);
+}
+
+#[tokio::test]
+async fn broken_debug_information_costs_the_lines_and_nothing_else() {
+    let engine = engine();
+    let whole = with_debug_information("a.wat", TWO_MODULES, wat::GenerateDwarf::Lines);
+    let name = b".debug_line";
+    let at = whole
+        .windows(name.len())
+        .rposition(|bytes| bytes == name)
+        .unwrap()
+        + name.len();
+    let end = (at + 120).min(whole.len());
+    for place in at..end {
+        for value in [0x00, 0x7f, 0xff] {
+            let mut broken = whole.clone();
+            broken[place] = value;
+            // What follows the section may be broken too, and the component is none then.
+            let Ok(component) = engine.load(&ComponentRef::Bytes(broken.into())) else {
+                continue;
+            };
+            let template = InstanceTemplate::link(&component, spec()).unwrap();
+            let fault = died(call(&template, start(&template).await, "go", ()).await);
+            assert_eq!(fault.class, FaultClass::Unreachable);
+            assert_eq!(fault.backtrace[0].function, "inner");
+        }
+    }
+}
+
+#[tokio::test]
+async fn line_tables_beyond_their_bounds_are_not_read() {
+    let engine = engine();
+    let section = |bytes: usize| {
+        // A unit of DWARF 5 whose header is all that there is, and claims a file name for each byte.
+        let length = u32::try_from(bytes).unwrap();
+        let mut unit = length.to_le_bytes().to_vec();
+        unit.extend([5, 0, 4, 0]);
+        unit.extend((length - 8).to_le_bytes());
+        unit.resize(bytes + 4, 1);
+        unit.iter()
+            .map(|byte| format!("\\{byte:02x}"))
+            .collect::<String>()
+    };
+    for bytes in [1_000, 200_000, 5_000_000] {
+        let wat = format!(
+            r#"(component
+              (core module $m
+                (func $go (export "go") unreachable)
+                (@custom ".debug_line" "{}"))
+              (core instance $i (instantiate $m))
+              (func (export "go") (canon lift (core func $i "go"))))"#,
+            section(bytes)
+        );
+        let fault = fault_of(&engine, wat::parse_str(&wat).unwrap(), "go").await;
+        assert_eq!(fault.backtrace[0].to_string(), "go", "{bytes}");
+    }
+}
+
+#[tokio::test]
+async fn a_fault_says_what_was_used_and_what_the_limits_were() {
+    let engine = engine();
+    let wat = core("(memory 3) (func (export \"go\") (loop (br 0)))");
+    let template = template(&engine, &wat, spec());
+    let fault = died(call(&template, start(&template).await, "go", ()).await);
+    assert_eq!(fault.class, FaultClass::CpuDeadline);
+    let spent = fault.spent.unwrap();
+    assert_eq!(spent.held.memory_bytes, 3 * 65_536);
+    assert_eq!(spent.memory_bytes_max, 16 * 65_536);
+    assert!(spent.cpu > spent.cpu_per_call, "{spent:?}");
+    assert_eq!(spent.cpu_per_call, small().cpu_per_call);
+    assert_eq!(spent.wall_per_call, small().wall_per_call);
 }

@@ -9,12 +9,14 @@ use super::{Mode, Reply, State, SupervisorMessage, Timer, clean_up, spawn};
 use crate::address::{ActorAddress, ActorId};
 use crate::exit::{ExitReason, bounded};
 use crate::mailbox::Control;
-use crate::reference::ActorRef;
+use crate::reference::{ActorRef, ActorState};
 use crate::supervisor::child::{self, PreparedActor, PreparedChild};
 use crate::supervisor::health;
 use crate::supervisor::machine::{Action, Outcome, Token};
 use crate::supervisor::record::{ExitSink, Record};
-use crate::supervisor::{Start, StartError, Started, StopError, StopReport, Supervisor};
+use crate::supervisor::{
+    ShutdownPolicy, Start, StartError, Started, StopError, StopReport, Supervisor,
+};
 
 impl State {
     pub(super) fn act(&mut self) {
@@ -184,7 +186,14 @@ impl State {
 
     pub(super) fn kill(&self, id: ActorId) {
         match self.child(id) {
-            Some(PreparedChild::Actor(actor)) => actor.slot.kill(),
+            Some(PreparedChild::Actor(actor)) => {
+                let brutal = actor.spec.shutdown == ShutdownPolicy::Brutal;
+                // Not of one whose time is up: that is worth a report.
+                if brutal || actor.slot.state() == ActorState::Starting {
+                    actor.slot.leave_in_order();
+                }
+                actor.slot.kill();
+            }
             Some(PreparedChild::Supervisor(one)) => {
                 self.clean_up_after(&one.record, ExitReason::Killed);
             }

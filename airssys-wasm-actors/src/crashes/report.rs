@@ -1,0 +1,204 @@
+//! How a report is made: at the one place where every end of an incarnation is told to its supervisor.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use airssys_wasm::{Fault, printable};
+
+use super::{CrashReport, Recent};
+use crate::exit::{ExitReason, REASON_BYTES_MAX};
+use crate::slot::Slot;
+use crate::supervisor::{PreparedChild, Record, Start};
+
+/// What an incarnation leaves with its slot for the report of its end, if it has something to leave.
+#[derive(Default)]
+pub(crate) struct Left {
+    /// The instance's fault, where the reason does not hold it.
+    pub(crate) fault: Option<Arc<Fault>>,
+    pub(crate) recent: Option<Recent>,
+    /// What its supervisor ends it for.
+    pub(crate) verdict: Option<ExitReason>,
+    /// Its supervisor ends it by a kill in the course of an orderly stop.
+    pub(crate) expected: bool,
+}
+
+/// An end that was told.
+pub(crate) struct Ended<'a> {
+    pub(crate) slot: &'a Slot,
+    pub(crate) incarnation: u64,
+    pub(crate) reason: &'a ExitReason,
+    /// It was not up yet.
+    pub(crate) starting: bool,
+    /// Nobody ended it: the runtime it ran in is being dropped, and all actors with it.
+    pub(crate) dropped: bool,
+}
+
+/// Keeps and logs a report, if the end was abnormal.
+pub(crate) fn record(supervisor: &Record, ended: &Ended<'_>) {
+    let (up, left) = ended.slot.take_left();
+    let left = left.unwrap_or_default();
+    let reason = match &left.verdict {
+        Some(verdict) if is_by_request(ended.reason) => verdict,
+        _ => ended.reason,
+    };
+    let expected = left.expected && matches!(reason, ExitReason::Killed);
+    if reason.is_normal() || expected || ended.dropped {
+        return;
+    }
+    let report = report(supervisor, ended, reason, up, &left);
+    let report = supervisor.shared.crashes().keep(report);
+    tracing::warn!(
+        crash = report.sequence,
+        address = %report.address,
+        incarnation = report.incarnation,
+        kind = report.kind,
+        fault = report.fault.map(tracing::field::display),
+        up_ms = u64::try_from(report.up.as_millis()).unwrap_or(u64::MAX),
+        restarts = report.restarts,
+        supervisor = %report.supervisor,
+        at = report.backtrace.first().map(tracing::field::display),
+        reason = report.reason,
+        "an actor has crashed"
+    );
+}
+
+/// Whether this is how an actor ends that is told to.
+fn is_by_request(reason: &ExitReason) -> bool {
+    matches!(reason, ExitReason::Killed | ExitReason::Shutdown)
+}
+
+#[cold]
+fn report(
+    supervisor: &Record,
+    ended: &Ended<'_>,
+    reason: &ExitReason,
+    up: Duration,
+    left: &Left,
+) -> CrashReport {
+    let slot = ended.slot;
+    let fault = match reason {
+        ExitReason::Fault(fault) => Some(fault),
+        ExitReason::Killed | ExitReason::StartFailed(_) => left.fault.as_ref(),
+        _ => None,
+    };
+    let mut report = CrashReport {
+        sequence: 0,
+        address: slot.address().clone(),
+        incarnation: ended.incarnation,
+        at: SystemTime::now(),
+        up,
+        starting: ended.starting,
+        kind: reason.kind(),
+        reason: text(supervisor, slot, reason),
+        fault: fault.map(|fault| fault.class),
+        backtrace: fault.map_or_else(Vec::new, |fault| fault.backtrace.clone()),
+        spent: fault.and_then(|fault| fault.spent.as_deref().copied()),
+        recent: left
+            .recent
+            .as_ref()
+            .map_or_else(Vec::new, |recent| recent.messages(slot)),
+        restarts: slot.counters().read().restarts,
+        supervisor: supervisor.address().clone(),
+        bytes: 0,
+    };
+    report.bytes = size(&report);
+    report
+}
+
+/// What a report takes, so that the store's bound is one of memory.
+fn size(report: &CrashReport) -> usize {
+    let frames = report.backtrace.iter().map(|frame| {
+        let source = frame.source.as_ref().map_or(0, |source| source.file.len());
+        size_of_val(frame) + frame.function.len() + source
+    });
+    let messages = report
+        .recent
+        .iter()
+        .map(|message| size_of_val(message) + message.function.len());
+    let text = report.reason.len() + report.address.as_str().len();
+    size_of::<CrashReport>() + text + frames.sum::<usize>() + messages.sum::<usize>()
+}
+
+/// The reason in words, without what is nobody's business.
+fn text(supervisor: &Record, slot: &Slot, reason: &ExitReason) -> String {
+    if let ExitReason::Linked(exit) = reason {
+        // The words are another actor's, whose secrets are not known here.
+        return format!(
+            "linked to `{}`, which ended: {}",
+            exit.from,
+            exit.reason.kind()
+        );
+    }
+    let text = reason.to_string();
+    match supervisor.child(slot.id()) {
+        Some(PreparedChild::Actor(actor)) => match &actor.spec.start {
+            Start::Component(start) => {
+                let config = start.config.iter().map(|(_, value)| value.as_str());
+                without(text, config.chain(start.template.env_values()))
+            }
+            Start::Native(_) | Start::Supervisor(_) => text,
+        },
+        // Forgotten meanwhile: what it was made of is not known any more, and a guest may have had the word.
+        _ if matches!(reason, ExitReason::StartFailed(_)) => "start failed".to_owned(),
+        _ => text,
+    }
+}
+
+/// What stands where a value was.
+const LEFT_OUT: &str = "[left out]";
+
+/// Shorter values are words such as `on`, and in every text.
+const SECRET_BYTES_MIN: usize = 4;
+
+/// `text` without these values, and without the beginning of one at a cut.
+fn without<'a>(mut text: String, values: impl Iterator<Item = &'a str>) -> String {
+    let mut values: Vec<_> = values
+        .filter(|value| value.len() >= SECRET_BYTES_MIN)
+        .map(|value| printable(value, usize::MAX))
+        .collect();
+    // The longest first: one may be a part of another.
+    values.sort_by_key(|value| std::cmp::Reverse(value.len()));
+    for value in &values {
+        if text.contains(value.as_str()) {
+            text = text.replace(value.as_str(), LEFT_OUT);
+        }
+    }
+    if text.len() < REASON_BYTES_MAX {
+        return text;
+    }
+    // It was cut, maybe within a value, whose beginning is there then.
+    let end = text.trim_end_matches("… (cut)").len();
+    let shown = text.get(..end).unwrap_or_default();
+    let begun = values.iter().filter_map(|value| {
+        let beginnings = value.char_indices().map(|(at, _)| at).rev();
+        beginnings
+            .filter(|at| *at > 0)
+            .find(|at| value.get(..*at).is_some_and(|part| shown.ends_with(part)))
+    });
+    match begun.max() {
+        Some(bytes) => format!("{}{LEFT_OUT}", shown.get(..end - bytes).unwrap_or_default()),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_left_out_also_where_the_text_was_cut_within_one() {
+        let values = ["hunter2-long", "hunter2", "on", "two\nlines"];
+        let without = |text: &str| without(text.to_owned(), values.into_iter());
+        assert_eq!(
+            without("on: hunter2-long, then hunter2, and two\\nlines"),
+            "on: [left out], then [left out], and [left out]"
+        );
+        let secret = "s3cret-".repeat(20);
+        for padding in REASON_BYTES_MAX - 150..REASON_BYTES_MAX + 10 {
+            let whole = format!("{}{secret}", "x".repeat(padding));
+            let cut = printable(&whole, REASON_BYTES_MAX);
+            let shown = super::without(cut, [secret.as_str()].into_iter());
+            assert!(!shown.contains("s3c"), "{padding}: {shown}");
+        }
+    }
+}
