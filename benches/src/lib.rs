@@ -82,12 +82,6 @@ pub fn run(options: &Options, told: &mut dyn FnMut(Progress)) -> Result<Report, 
         });
     }
     let machine = Machine::here();
-    let usual = if options.quick { ROUNDS_QUICK } else { ROUNDS };
-    let effort = Effort {
-        rounds: options.rounds.unwrap_or(usual).max(1),
-        quick: options.quick,
-        stop: options.stop.clone(),
-    };
     let bench = Workbench::new(options.child.clone(), options.quick)?;
     let mut measured_rows = Vec::new();
     let mut complete = true;
@@ -101,6 +95,11 @@ pub fn run(options: &Options, told: &mut dyn FnMut(Progress)) -> Result<Report, 
                 complete = false;
                 break;
             }
+            let effort = Effort {
+                rounds: rounds(options, &specs),
+                quick: options.quick,
+                stop: options.stop.clone(),
+            };
             let runtime = runtime(threads)?;
             let prepared = runtime.block_on(prepare(&specs, &bench))?;
             let mut told = |round| {
@@ -122,6 +121,17 @@ pub fn run(options: &Options, told: &mut dyn FnMut(Progress)) -> Result<Report, 
         complete,
         rows: measured_rows,
     })
+}
+
+/// Rounds of these rows: as many as are asked for, or else as many as each of them needs.
+fn rounds(options: &Options, specs: &[&RowSpec]) -> u32 {
+    let needed = specs.iter().map(|spec| spec.rounds_least);
+    let usual = if options.quick {
+        ROUNDS_QUICK
+    } else {
+        needed.fold(ROUNDS, u32::max)
+    };
+    options.rounds.unwrap_or(usual).max(1)
 }
 
 /// The rows of a group that are asked for, and those that they need.
@@ -179,6 +189,24 @@ mod tests {
         );
         assert_eq!(names("tokio"), ["tokio.ping"]);
         assert!(wanted(Group::new("call"), 2, "raw.call-val").is_empty());
+    }
+
+    #[test]
+    fn a_row_has_the_rounds_it_needs_unless_they_are_chosen() {
+        let of = |which, rounds, quick| {
+            let options = Options {
+                which: String::new(),
+                rounds,
+                quick,
+                child: None,
+                stop: Stop::default(),
+            };
+            super::rounds(&options, &[row(which).unwrap()])
+        };
+        assert_eq!(of("supervised.overhead", None, false), 31);
+        assert_eq!(of("restart.floor", None, false), ROUNDS);
+        assert_eq!(of("supervised.overhead", Some(7), false), 7);
+        assert_eq!(of("supervised.overhead", None, true), ROUNDS_QUICK);
     }
 
     #[test]

@@ -59,7 +59,7 @@ pub struct Row {
     pub ratio_interval: Option<(f64, f64)>,
     /// The most, or the least, that is allowed.
     pub bar: Option<f64>,
-    /// What the bar is for: `ratio` or `median`.
+    /// What the bar is for: `ratio`, `interval` (of the ratio) or `median`.
     pub bar_on: Option<String>,
     /// Whether the bar is the least that is allowed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -115,9 +115,18 @@ fn summarize(spec: &RowSpec, row: &Measured, baseline: &[&Measured]) -> Row {
     let ratio = some(median(&ratios));
     let middle = rounded(median(&row.rounds), 2);
     let has_figures = !row.rounds.is_empty();
+    let interval = interval95(&ratios);
     let (bar, bar_on, met) = match spec.bar {
         Some(Bar::Ratio(bar)) => (Some(bar), Some("ratio"), ratio.map(|ratio| ratio <= bar)),
         Some(Bar::RatioAtLeast(bar)) => (Some(bar), Some("ratio"), ratio.map(|ratio| ratio >= bar)),
+        Some(Bar::RatioInterval(bar)) => {
+            // Of too few rounds there is no interval, and the ratio has to do.
+            let met = match interval {
+                Some((low, high)) => Some(low <= 1.0 || high <= bar),
+                None => ratio.map(|ratio| ratio <= bar),
+            };
+            (Some(bar), Some("interval"), met)
+        }
         Some(Bar::Median(bar)) => (
             Some(bar),
             Some("median"),
@@ -139,7 +148,7 @@ fn summarize(spec: &RowSpec, row: &Measured, baseline: &[&Measured]) -> Row {
         ratio,
         ratio_min: some(ratios.iter().copied().fold(f64::INFINITY, f64::min)),
         ratio_max: some(ratios.iter().copied().fold(0.0, f64::max)),
-        ratio_interval: interval95(&ratios).map(|(low, high)| (rounded(low, 3), rounded(high, 3))),
+        ratio_interval: interval.map(|(low, high)| (rounded(low, 3), rounded(high, 3))),
         bar,
         bar_on: bar_on.map(str::to_owned),
         bar_is_least: matches!(spec.bar, Some(Bar::RatioAtLeast(_))),
@@ -147,6 +156,13 @@ fn summarize(spec: &RowSpec, row: &Measured, baseline: &[&Measured]) -> Row {
         page_tables_kib: (!row.page_tables_kib.is_empty())
             .then(|| rounded(median(&row.page_tables_kib), 2)),
         skipped: row.skipped.clone(),
+    }
+}
+
+impl Row {
+    /// Whether its bar is for its ratio, or for where that is.
+    pub(crate) fn is_judged_by_ratio(&self) -> bool {
+        matches!(self.bar_on.as_deref(), Some("ratio" | "interval"))
     }
 }
 

@@ -54,6 +54,9 @@ pub enum Bar {
     Ratio(f64),
     /// The least that its ratio to its baseline may be.
     RatioAtLeast(f64),
+    /// The interval that its ratio to its baseline is in has to reach down to 1, or to end at most here: it costs
+    /// nothing that can be seen, or little.
+    RatioInterval(f64),
     /// The most that its median may be, in its unit.
     Median(f64),
 }
@@ -107,6 +110,8 @@ pub struct RowSpec {
     pub bar: Option<Bar>,
     /// Operations in one round.
     pub per_round: u64,
+    /// The least rounds that say something, where whoever runs it does not say how many.
+    pub rounds_least: u32,
     /// The numbers of worker threads it is measured on.
     pub threads: &'static [usize],
     /// Where its figures come from.
@@ -151,6 +156,7 @@ pub(crate) const fn latency(
         baseline: &[],
         bar: None,
         per_round,
+        rounds_least: 1,
         threads: BOTH,
         measure: Measure::Scenario(make),
     }
@@ -215,6 +221,13 @@ impl RowSpec {
         self
     }
 
+    /// Measures at least so many rounds.
+    #[must_use]
+    pub const fn at_least_rounds(mut self, rounds: u32) -> Self {
+        self.rounds_least = rounds;
+        self
+    }
+
     /// Compares what another row has measured, in place of a scenario of its own.
     pub(crate) const fn compares(mut self, row: &'static str) -> Self {
         self.measure = Measure::As(row);
@@ -252,6 +265,9 @@ const TABLES: &[&[RowSpec]] = &[
     scenarios::payload::ROWS,
     scenarios::spawn::ROWS,
     scenarios::restart::ROWS,
+    scenarios::children::ROWS,
+    scenarios::storm::ROWS,
+    scenarios::supervised::ROWS,
     scenarios::kill::ROWS,
     scenarios::topic::ROWS,
     scenarios::rss::ROWS,
@@ -318,7 +334,7 @@ mod tests {
     #[test]
     fn a_ratio_has_a_bar_only_where_there_is_a_baseline() {
         for spec in rows() {
-            if let Some(Bar::Ratio(_) | Bar::RatioAtLeast(_)) = spec.bar {
+            if let Some(Bar::Ratio(_) | Bar::RatioAtLeast(_) | Bar::RatioInterval(_)) = spec.bar {
                 assert!(!spec.baseline.is_empty(), "{}", spec.name);
             }
         }

@@ -7,6 +7,7 @@
 pub(crate) mod ask;
 pub(crate) mod call;
 pub(crate) mod cast;
+pub(crate) mod children;
 pub(crate) mod closure;
 pub(crate) mod composed;
 pub(crate) mod density;
@@ -21,6 +22,8 @@ pub(crate) mod raw;
 pub(crate) mod restart;
 pub(crate) mod rss;
 pub(crate) mod spawn;
+pub(crate) mod storm;
+pub(crate) mod supervised;
 pub(crate) mod topic;
 
 use crate::error::BenchError;
@@ -42,7 +45,7 @@ pub async fn scenario(name: &str, bench: &Workbench) -> Result<Box<dyn Scenario>
 }
 
 /// What a guest returned is looked at: a wrong answer measured fast is worth nothing.
-fn expect<T: PartialEq + std::fmt::Debug>(
+pub(crate) fn expect<T: PartialEq + std::fmt::Debug>(
     what: &'static str,
     found: T,
     expected: T,

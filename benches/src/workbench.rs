@@ -3,6 +3,7 @@
 //! Both sides run the same two components in pools of the same size. Ours is the engine as its users get it;
 //! the raw one is configured as our strict profile is, without anything of ours around it.
 
+pub(crate) mod echo;
 pub(crate) mod raw;
 
 use std::ffi::OsString;
@@ -102,6 +103,11 @@ impl Workbench {
             child,
             quick,
         })
+    }
+
+    /// So many, or a hundredth of them in a quick run.
+    pub(crate) fn fewer(&self, many: u64) -> u64 {
+        if self.quick { many.div_ceil(100) } else { many }
     }
 
     /// A system of our actors on the current runtime.

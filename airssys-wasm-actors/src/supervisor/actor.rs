@@ -5,6 +5,7 @@
 //! cleans up after one that was killed: then it ends whatever is left of the tree and reports its end.
 
 mod acting;
+mod alarms;
 mod asking;
 
 use std::collections::HashMap;
@@ -15,6 +16,8 @@ use ractor::SupervisionEvent;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
+
+use alarms::Alarms;
 
 use super::child::PreparedChild;
 use super::machine::{ChildPolicy, Flags, Input, Machine, Token};
@@ -79,6 +82,8 @@ pub(crate) enum SupervisorMessage {
         incarnation: u64,
         reason: ExitReason,
     },
+    /// What it waits for is due.
+    Alarm,
     /// The time these had to end is up.
     StopTimeout(Vec<(ActorId, u64)>),
     /// The time to wait before the next try is over.
@@ -127,9 +132,7 @@ pub(crate) struct State {
     replies: HashMap<Token, Reply>,
     next_token: u64,
     /// Of the children that were asked to stop or wait for a try.
-    timers: HashMap<ActorId, Timer>,
-    /// Of many at once, when all end.
-    end_timers: Vec<Timer>,
+    alarms: Alarms,
     /// Of the children that are asked how they are.
     health: HashMap<ActorId, Timer>,
     /// The first child that did not start.
@@ -237,8 +240,7 @@ impl State {
             machine,
             replies: HashMap::new(),
             next_token: 0,
-            timers: HashMap::new(),
-            end_timers: Vec::new(),
+            alarms: Alarms::default(),
             health: HashMap::new(),
             not_booted: None,
             gone: HashMap::new(),
@@ -350,7 +352,7 @@ impl State {
                 incarnation,
                 reason,
             } => {
-                self.timers.remove(&child);
+                self.alarms.cancel(child);
                 self.tell(Input::StartFailed(child, incarnation, reason));
             }
             SupervisorMessage::Exited {
@@ -358,9 +360,14 @@ impl State {
                 incarnation,
                 reason,
             } => {
-                self.timers.remove(&child);
+                self.alarms.cancel(child);
                 self.health.remove(&child);
                 self.tell(Input::Exited(child, incarnation, reason));
+            }
+            SupervisorMessage::Alarm => {
+                for message in self.alarms.take_due(&self.myself) {
+                    self.handle(message);
+                }
             }
             SupervisorMessage::StopTimeout(children) => {
                 for (child, incarnation) in children {

@@ -6,6 +6,8 @@
 //! every cast was handled or is a dead letter, no message came twice or before an earlier one, and every
 //! budget is back to zero.
 
+#[path = "../../../examples/chaos/random.rs"]
+mod random;
 mod world;
 
 use std::sync::Arc;
@@ -15,32 +17,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use airssys_wasm::IntoArgs;
 use airssys_wasm_actors::{CallError, CallOptions, Event, Events, ExitReason};
 
+pub(crate) use random::Random;
 use world::World;
 
 const SENDERS: u32 = 48;
 const KILLERS: u32 = 3;
-
-/// xorshift64*: the same numbers for the same seed.
-pub(crate) struct Random(u64);
-
-impl Random {
-    pub(crate) fn new(seed: u64, stream: u32) -> Self {
-        let mixed = seed ^ (u64::from(stream) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        Self(mixed.max(1))
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    /// Less than `bound`.
-    pub(crate) fn below(&mut self, bound: usize) -> usize {
-        ((self.next() >> 33) as usize) % bound
-    }
-}
 
 /// How what was sent has ended, as its senders saw it.
 #[derive(Default)]

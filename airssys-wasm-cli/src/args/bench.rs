@@ -36,6 +36,8 @@ pub(crate) enum BenchWhat {
     All(RowsOptions),
     /// Some rows, by the beginning of the name of a group or a row: `rows ask`, `rows payload.64k`
     Rows(Rows),
+    /// Every row about supervision: restarts, many children, exits beside a service, what a message pays for it
+    Supervision(RowsOptions),
     /// The host calls a component and has its reply
     #[command(after_help = LOAD_HELP)]
     Call(Load),

@@ -36,6 +36,7 @@ pub(super) fn run(globals: &Globals, bench: &Bench) -> Result<ExitCode, Failure>
     let (scenario, options) = match &bench.what {
         None => return measure(globals, "all", &bench.rows),
         Some(BenchWhat::All(options)) => return measure(globals, "all", options),
+        Some(BenchWhat::Supervision(options)) => return measure(globals, "supervision", options),
         Some(BenchWhat::Rows(rows)) => return measure(globals, &rows.which, &rows.options),
         Some(BenchWhat::Compare(files)) => return compared(globals, files),
         Some(BenchWhat::Other(words)) => {
@@ -80,7 +81,7 @@ fn unknown(word: &str) -> Failure {
         ))
     } else {
         failure.hint(format!(
-            "the scenarios are {names}; `all` and `rows NAME` measure rows, `compare` compares two reports"
+            "the scenarios are {names}; `all`, `supervision` and `rows NAME` measure rows, `compare` compares two reports"
         ))
     }
 }

@@ -62,6 +62,29 @@ fn the_table_says_what_a_row_is_compared_with() {
 }
 
 #[test]
+fn the_rows_about_supervision_are_one_run() {
+    let words = ["bench", "supervision", "--quick", "--rounds", "1"];
+    let printed = run(&[&words[..], &["--format", "json"]].concat()).json();
+    let rows = printed["rows"].as_array().unwrap();
+    let names: Vec<_> = rows
+        .iter()
+        .map(|row| row["name"].as_str().unwrap())
+        .collect();
+    for name in [
+        "restart.floor",
+        "restart.group.linear",
+        "children.100k.stop",
+        "decide.10k",
+        "exits.storm",
+        "supervised.overhead",
+    ] {
+        assert!(names.contains(&name), "{name}: {names:?}");
+    }
+    assert!(!names.contains(&"call.actor"), "{names:?}");
+    run(&["bench", "supervision", "--rounds", "0"]).fails(2, &["--rounds"]);
+}
+
+#[test]
 fn an_unknown_row_is_met_with_those_there_are() {
     run(&["bench", "rows", "fast"]).fails(2, &["`fast`", "ask.idle", "payload"]);
     run(&["bench", "rows"]).fails(2, &["WHICH"]);

@@ -32,7 +32,7 @@ pub(super) fn body(report: &Report) -> String {
     let barred: Vec<&Row> = report
         .rows
         .iter()
-        .filter(|row| row.bar_on.as_deref() == Some("ratio") && row.ratio.is_some())
+        .filter(|row| row.is_judged_by_ratio() && row.ratio.is_some())
         .collect();
     html.push_str(&ratios(&barred));
     html.push_str("<h2>All rows</h2>\n");

@@ -72,7 +72,8 @@ fn cells(row: &Row) -> [String; 8] {
 /// the opposite.
 pub(crate) fn bar(row: &Row) -> Option<String> {
     let (bar, met) = (row.bar?, row.met?);
-    let on_ratio = row.bar_on.as_deref() == Some("ratio");
+    let on_ratio = row.is_judged_by_ratio();
+    let on_interval = row.bar_on.as_deref() == Some("interval");
     let text = match row.unit {
         Unit::Nanoseconds if !on_ratio && bar >= 1e6 => format!("{} ms", bar / 1e6),
         Unit::Nanoseconds if !on_ratio => format!("{bar} ns"),
@@ -84,7 +85,10 @@ pub(crate) fn bar(row: &Row) -> Option<String> {
     let sign = if row.bar_is_least { '≥' } else { '≤' };
     let verdict = if met { "met" } else { "MISSED" };
     let close = match row.ratio_interval {
-        Some((low, high)) if on_ratio && low <= bar && bar <= high => ", within noise",
+        Some((low, _)) if on_interval && met && low <= 1.0 => ", 1 is in the interval",
+        Some((low, high)) if on_ratio && !on_interval && low <= bar && bar <= high => {
+            ", within noise"
+        }
         _ => "",
     };
     Some(format!("{sign} {text} {verdict}{close}"))

@@ -78,6 +78,37 @@ fn a_missed_bar_is_seen_in_the_table_and_in_the_verdict() {
 }
 
 #[test]
+fn a_bar_on_the_interval_is_met_where_one_is_in_it_or_it_ends_below() {
+    let judged = |ratios: &[f64]| {
+        let rounds: Vec<_> = ratios.iter().map(|ratio| ratio * 100.0).collect();
+        let rows = rows_of(&[
+            measured("supervised.plain", &vec![100.0; rounds.len()]),
+            measured("supervised.overhead", &rounds),
+        ]);
+        let report = Report {
+            machine: machine(),
+            complete: true,
+            rows: rows.clone(),
+        };
+        (rows[1].met, report.to_string())
+    };
+    // Six rounds: the interval is from the lowest to the highest.
+    let (met, table) = judged(&[0.99, 1.2, 1.2, 1.2, 1.2, 1.3]);
+    assert_eq!(met, Some(true));
+    assert!(
+        table.contains("≤ 1.05 met, 1 is in the interval"),
+        "{table}"
+    );
+    assert_eq!(judged(&[1.02, 1.03, 1.03, 1.03, 1.03, 1.05]).0, Some(true));
+    let (met, table) = judged(&[1.02, 1.03, 1.03, 1.03, 1.03, 1.06]);
+    assert_eq!(met, Some(false));
+    assert!(table.contains("≤ 1.05 MISSED\n"), "{table}");
+    // Of two there is none.
+    assert_eq!(judged(&[1.0, 1.04]).0, Some(true));
+    assert_eq!(judged(&[1.0, 1.2]).0, Some(false));
+}
+
+#[test]
 fn a_debug_build_says_so() {
     let machine = Machine {
         debug_assertions: true,

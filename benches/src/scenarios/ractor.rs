@@ -9,7 +9,7 @@ use wasmtime::component::{Linker, TypedFunc};
 
 use super::ask::record_readings;
 use super::expect;
-use super::raw::CALL;
+use super::raw::{CALL, RESTART};
 use crate::error::{BenchError, OrFailed};
 use crate::harness::{Samples, Scenario, Work};
 use crate::rows::{Group, RowSpec, latency, made};
@@ -36,6 +36,12 @@ pub(crate) const ROWS: &[RowSpec] = &[
         made(GuestTimed::new(bench))
     })
     .p99(),
+    latency("ractor.spawn", RESTART, 2_000, |_| {
+        made(async { Ok(Life { stops: false }) })
+    }),
+    latency("ractor.stop", RESTART, 2_000, |_| {
+        made(async { Ok(Life { stops: true }) })
+    }),
 ];
 
 /// An actor that adds.
@@ -155,6 +161,34 @@ impl Scenario for TokioPing {
                 let sum = self.ping().await?;
                 samples.record(began.elapsed(), 1);
                 expect("tokio.ping", sum, 5)?;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// `ractor.spawn`: a bare actor, until it is there; `ractor.stop`: asked to stop, until it has.
+struct Life {
+    stops: bool,
+}
+
+impl Scenario for Life {
+    fn round<'a>(&'a mut self, operations: u64, samples: &'a mut Samples) -> Work<'a> {
+        Box::pin(async move {
+            for _ in 0..operations {
+                let began = Instant::now();
+                let actor = spawn_adder().await?;
+                let spawned_after = began.elapsed();
+                expect("ractor.spawn", add(&actor, 2, 3).await?, 5)?;
+                let began = Instant::now();
+                stop(actor).await?;
+                let stopped_after = began.elapsed();
+                let took = if self.stops {
+                    stopped_after
+                } else {
+                    spawned_after
+                };
+                samples.record(took, 1);
             }
             Ok(())
         })

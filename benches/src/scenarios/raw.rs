@@ -23,7 +23,7 @@ pub(crate) const PAYLOAD: Group = Group::new("payload");
 /// Making an actor.
 pub(crate) const SPAWN: Group = Group::new("spawn");
 /// Trap, and again.
-pub(crate) const RESTART: Group = Group::new("restart");
+pub(crate) const RESTART: Group = Group::new("supervision.restart");
 
 /// What ours is compared with.
 pub(crate) const ROWS: &[RowSpec] = &[
@@ -48,6 +48,12 @@ pub(crate) const ROWS: &[RowSpec] = &[
     }),
     latency("raw.trap", RESTART, 1_000, |bench| {
         made(async { Ok(Trap::new(bench)) })
+    }),
+    latency("raw.instance", RESTART, 2_000, |bench| {
+        made(async { Ok(Half::new(bench, false)) })
+    }),
+    latency("raw.drop", RESTART, 2_000, |bench| {
+        made(async { Ok(Half::new(bench, true)) })
     }),
 ];
 
@@ -206,6 +212,44 @@ impl Scenario for Cycle {
                 let made = RawInstance::of(&self.pre).await;
                 drop(made.or_failed("raw.cycle")?);
                 samples.record(began.elapsed(), 1);
+            }
+            Ok(())
+        })
+    }
+}
+
+/// `raw.instance`: a Store with a WASI context and an instance of the adder in it; `raw.drop`: both dropped again.
+pub(super) struct Half {
+    pre: InstancePre<RawState>,
+    drops: bool,
+}
+
+impl Half {
+    pub(super) fn new(bench: &Workbench, drops: bool) -> Self {
+        Self {
+            pre: bench.raw.adder_pre(),
+            drops,
+        }
+    }
+}
+
+impl Scenario for Half {
+    fn round<'a>(&'a mut self, operations: u64, samples: &'a mut Samples) -> Work<'a> {
+        Box::pin(async move {
+            for _ in 0..operations {
+                let began = Instant::now();
+                let made = RawInstance::of(&self.pre).await;
+                let made_after = began.elapsed();
+                let made = made.or_failed("raw.instance")?;
+                let began = Instant::now();
+                drop(made);
+                let dropped_after = began.elapsed();
+                let took = if self.drops {
+                    dropped_after
+                } else {
+                    made_after
+                };
+                samples.record(took, 1);
             }
             Ok(())
         })

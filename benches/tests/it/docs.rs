@@ -29,7 +29,7 @@ fn every_row_is_documented_with_what_it_is_compared_with() {
             None => continue,
             // As the table writes it: a twentieth is easier to read than 0.05.
             Some(Bar::Ratio(0.05)) => "≤ 1/20".to_owned(),
-            Some(Bar::Ratio(most)) => format!("≤ {most}"),
+            Some(Bar::Ratio(most) | Bar::RatioInterval(most)) => format!("≤ {most}"),
             Some(Bar::RatioAtLeast(least)) if (least * 3.0 - 1.0).abs() < f64::EPSILON => {
                 "≥ 1/3".to_owned()
             }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Waker};
 
+use super::alarms::Alarms;
 use super::{Mode, Reply, State, SupervisorMessage, Timer, clean_up, spawn};
 use crate::address::{ActorAddress, ActorId};
 use crate::exit::{ExitReason, bounded};
@@ -38,11 +39,8 @@ impl State {
                     [(id, _)] => Some(*id),
                     _ => None,
                 };
-                let timer = self.after(time, SupervisorMessage::StopTimeout(children));
-                match only {
-                    Some(id) => drop(self.timers.insert(id, timer)),
-                    None => self.end_timers.push(timer),
-                }
+                let message = SupervisorMessage::StopTimeout(children);
+                self.alarms.set(only, time, message, &self.myself);
             }
             Action::RetryAfter(time, child, incarnation) => {
                 let retry = SupervisorMessage::Retry { child, incarnation };
@@ -51,12 +49,11 @@ impl State {
                     // Fails only if this actor ends, and then nobody tries again.
                     let _ = self.myself.send_message(retry);
                 } else {
-                    let timer = self.after(time, retry);
-                    self.timers.insert(child, timer);
+                    self.alarms.set(Some(child), time, retry, &self.myself);
                 }
             }
             Action::Suspend(id, reason) => {
-                self.timers.remove(&id);
+                self.alarms.cancel(id);
                 self.mark_restarting(id, false);
                 match self.child(id) {
                     Some(child) if child.standing().is_first || !self.machine.is_ending() => {
@@ -79,16 +76,6 @@ impl State {
             Action::Answer(token, outcome) => self.answer(token, outcome),
             Action::Ended(reason) => self.ended(reason),
         }
-    }
-
-    pub(super) fn after(&self, time: std::time::Duration, message: SupervisorMessage) -> Timer {
-        let myself = self.myself.clone();
-        let timer = tokio::spawn(async move {
-            tokio::time::sleep(time).await;
-            // An error means that the supervisor is gone, and the child with it.
-            let _ = myself.send_message(message);
-        });
-        Timer(timer.abort_handle())
     }
 
     /// Asks an incarnation how it is, for as long as it is there.
@@ -124,7 +111,7 @@ impl State {
 
     /// Begins an incarnation in a task of its own.
     pub(super) fn begin(&mut self, id: ActorId) {
-        self.timers.remove(&id);
+        self.alarms.cancel(id);
         match self.child(id) {
             Some(PreparedChild::Actor(actor)) => {
                 actor.standing.restarting.store(false, Ordering::Relaxed);
@@ -225,7 +212,7 @@ impl State {
     }
 
     pub(super) fn remove(&mut self, id: ActorId, reason: &ExitReason) {
-        self.timers.remove(&id);
+        self.alarms.cancel(id);
         let child = self.record.children.lock().remove(&id);
         if let Some(child) = child {
             self.gone.insert(id, child.spec().address.clone());
@@ -314,8 +301,7 @@ impl State {
         for id in added.into_iter().rev() {
             self.remove(id, &reason);
         }
-        self.timers.clear();
-        self.end_timers.clear();
+        self.alarms = Alarms::default();
         self.health.clear();
         self.record.exited(reason);
         self.myself.stop(None);
