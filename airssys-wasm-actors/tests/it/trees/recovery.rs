@@ -202,6 +202,7 @@ async fn s17_another_child_ends_during_a_group_restart() {
         // The group waits for `c`, and `b` for the group.
         has_decided(&app).await;
         assert_eq!(state_of(&app, "b"), Some(ChildState::Restarting));
+        assert_eq!(state_of(&app, "c"), Some(ChildState::Starting));
         slow.gate.notify_one();
         assert_eq!(happened(&mut events, 2).await, ["+c", "+d"]);
         assert_eq!(happened(&mut events, again.len()).await, again);
