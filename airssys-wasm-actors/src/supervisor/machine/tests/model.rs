@@ -243,10 +243,12 @@ impl Model {
     fn allowed(&mut self, id: u64) -> bool {
         let since = self.now.saturating_sub(self.config.within);
         self.restarts.retain(|at| *at >= since);
-        if self.restarts.len() as u64 + 1 <= u64::from(self.config.max) {
-            self.restarts.push(self.now);
+        self.restarts.push(self.now);
+        if self.restarts.len() as u64 <= u64::from(self.config.max) {
             return true;
         }
+        // It does not come to this one.
+        self.restarts.pop();
         if self.config.isolates {
             self.forget(id);
         } else {

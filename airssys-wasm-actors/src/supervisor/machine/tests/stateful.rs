@@ -126,7 +126,8 @@ impl ReferenceStateMachine for Model {
             }
             ways.push((1, Just(What::Stop).boxed()));
         }
-        let asked: [(fn(u64) -> What, _); 5] = [
+        type Asked = fn(u64) -> What;
+        let asked: [(Asked, _); 5] = [
             (What::Terminate, ids(|_| true)),
             (What::Forget, ids(|_| true)),
             (What::Delete, ids(|_| true)),
