@@ -196,7 +196,7 @@ impl LiveComponent {
             let lane = slot.lane_shared();
             owner.on_release(move || lane.ask(Control::Release));
         }
-        slot.running(Some(instance.kill_switch()), owner);
+        slot.armed(Some(instance.kill_switch()), owner);
         let started = Self {
             instance,
             about: Box::new(About {

@@ -201,7 +201,7 @@ impl Scene {
     /// An incarnation, as `host.rs` makes it.
     fn incarnation(&self) -> impl Future<Output = ()> + Send + 'static {
         let number = self.slot.begin();
-        self.slot.running(None, None);
+        self.slot.running();
         let guard = ExitGuard::new(Arc::clone(&self.slot), number, self.sink.clone());
         let lease = Lease::<Tiny>::new(guard);
         let tiny = Tiny {

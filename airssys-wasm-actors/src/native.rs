@@ -343,7 +343,6 @@ impl<A: Actor> NativeBehaviour<A> {
             actor: factory(),
             context: Context::new(Arc::clone(slot)),
         };
-        slot.running(None, None);
         match started.actor.pre_start(&mut started.context).await {
             Ok(()) if started.context.declined => Err(ExitReason::Declined),
             Ok(()) => Ok(started),

@@ -271,6 +271,13 @@ impl Shared {
         self.emit(Event::DeadLetter { address, kind });
     }
 
+    /// Lets go of everything that is registered, and would keep it: the runtime it lived in is gone.
+    pub(crate) fn forget_all(&self) {
+        let registry = std::mem::take(&mut *self.registry.write());
+        // Not under the lock: what is dropped may look others up.
+        drop(registry);
+    }
+
     /// Tells whoever listens; never waits.
     pub(crate) fn emit(&self, event: Event) {
         // An error means that nobody listens.

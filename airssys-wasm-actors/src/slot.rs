@@ -204,10 +204,14 @@ impl Slot {
         incarnation
     }
 
-    /// The incarnation runs; `kill` interrupts its guest.
-    pub(crate) fn running(&self, kill: Option<KillSwitch>, owner: Option<Arc<ResourceOwner>>) {
+    /// The incarnation is started, and takes messages.
+    pub(crate) fn running(&self) {
+        self.life.lock().running = true;
+    }
+
+    /// The incarnation has an instance, which `kill` interrupts: in its `init`, too.
+    pub(crate) fn armed(&self, kill: Option<KillSwitch>, owner: Option<Arc<ResourceOwner>>) {
         let mut life = self.life.lock();
-        life.running = true;
         // Killed while it was being started: the switch was not there to be thrown.
         if self.lane.killed()
             && let Some(kill) = &kill

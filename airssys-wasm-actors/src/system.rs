@@ -319,7 +319,9 @@ async fn start_root(
         .await
         .map_err(|error| SystemError::Root(error.to_string()))?;
     let watched = Arc::clone(&record);
+    let abandoned = Abandoned(Arc::clone(shared));
     shared.spawn(async move {
+        let _abandoned = abandoned;
         while let Some(actor) = watched.actor() {
             let _ = actor.get_cell().wait(None).await;
             if watched.is_active() {
@@ -330,6 +332,15 @@ async fn start_root(
     Ok(Supervisor::new(record))
 }
 
+/// Dropped with the runtime, if not before: a system that nobody has shut down is let go of with it.
+struct Abandoned(Arc<Shared>);
+
+impl Drop for Abandoned {
+    fn drop(&mut self) {
+        self.0.forget_all();
+    }
+}
+
 /// Has the root supervise another supervisor: made again if it was killed, forgotten when it has ended.
 async fn supervise(root: &Supervisor, spec: SupervisorSpec) -> Result<Supervisor, StartError> {
     let address = spec.address.clone();
@@ -338,4 +349,107 @@ async fn supervise(root: &Supervisor, spec: SupervisorSpec) -> Result<Supervisor
     started
         .supervisor()
         .ok_or(StartError::SupervisorEnded(address))
+}
+
+#[cfg(test)]
+mod tests {
+    use airssys_wasm::{
+        ComponentRef, EngineConfig, InstanceTemplate, Surface, TemplateSpec, WitError,
+    };
+
+    use super::*;
+    use crate::native::{Actor, Context, Message};
+
+    struct Quiet;
+
+    impl Actor for Quiet {
+        type Error = std::io::Error;
+
+        fn surface() -> Result<Surface, WitError> {
+            Surface::from_wit("package a:b; interface c { d: func(); }")
+        }
+
+        async fn handle_message(
+            &mut self,
+            message: &mut Message,
+            _: &mut Context,
+        ) -> Result<(), Self::Error> {
+            message.reply(());
+            Ok(())
+        }
+    }
+
+    const WAT: &str = r#"(component
+      (core module $m (func (export "d")) (func (export "t") unreachable))
+      (core instance $i (instantiate $m))
+      (func $d (canon lift (core func $i "d")))
+      (func $t (canon lift (core func $i "t")))
+      (instance (export "a:b/c") (export "d" (func $d)) (export "t" (func $t))))"#;
+
+    fn address(text: &str) -> ActorAddress {
+        text.parse().unwrap()
+    }
+
+    /// What `use_it` does is done to a system, which is then shut down, or not, and let go with its runtime.
+    fn left_of<F: Future<Output = ()>>(use_it: impl FnOnce(System) -> F, in_order: bool) -> usize {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        let shared = runtime.block_on(async {
+            let engine = Engine::new(EngineConfig {
+                pool_instances_max: 10,
+                cache: airssys_wasm::CacheLocation::Off,
+                ..EngineConfig::default()
+            })
+            .unwrap();
+            let system = System::start(SystemConfig::new(engine)).await.unwrap();
+            use_it(system.clone()).await;
+            if in_order {
+                system.shutdown().await;
+            }
+            Arc::downgrade(&system.inner.shared)
+        });
+        drop(runtime);
+        shared.strong_count()
+    }
+
+    #[test]
+    fn nothing_is_left_of_a_system_whether_or_not_it_was_shut_down() {
+        for in_order in [true, false] {
+            assert_eq!(left_of(async |_| {}, in_order), 0, "nothing in it");
+            let native = async |system: System| {
+                let quiet = ChildSpec::native(address("quiet"), || Quiet);
+                let actor = system.spawn(quiet).await.unwrap();
+                actor.call("d", ()).await.unwrap();
+            };
+            assert_eq!(left_of(native, in_order), 0, "a native actor");
+            let component = async |system: System| {
+                let wasm = wat::parse_str(WAT).unwrap();
+                let component = system
+                    .engine()
+                    .load(&ComponentRef::Bytes(wasm.into()))
+                    .unwrap();
+                let template =
+                    InstanceTemplate::link(&component, TemplateSpec::new("test")).unwrap();
+                let child = ChildSpec::component(address("quiet"), template);
+                let actor = system.spawn(child).await.unwrap();
+                actor.call("d", ()).await.unwrap();
+                actor.call("t", ()).await.unwrap_err();
+            };
+            assert_eq!(
+                left_of(component, in_order),
+                0,
+                "a component that was restarted"
+            );
+            let tree = async |system: System| {
+                let below = SupervisorSpec::new(address("top/below"))
+                    .with(ChildSpec::native(address("top/below/quiet"), || Quiet));
+                let top = SupervisorSpec::new(address("top")).with(ChildSpec::supervisor(below));
+                system.supervise(top).await.unwrap();
+            };
+            assert_eq!(left_of(tree, in_order), 0, "a tree");
+        }
+    }
 }

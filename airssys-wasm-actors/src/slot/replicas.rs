@@ -68,7 +68,7 @@ impl Slot {
         }
         // Nothing runs in it; whoever monitors it watches the registration.
         front.begin();
-        front.running(None, None);
+        front.running();
         (front, replicas)
     }
 

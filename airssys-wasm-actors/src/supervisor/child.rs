@@ -371,6 +371,8 @@ pub(crate) struct StartContext {
 impl StartContext {
     /// Hands the started behaviour to an actor of its own.
     async fn run<B: Behaviour>(self, behaviour: B) -> Result<(), ExitReason> {
+        // Callers may find the behaviour before its actor has run for the first time.
+        self.slot.running();
         let guard = ExitGuard::new(Arc::clone(&self.slot), self.incarnation, self.sink.clone());
         // The supervisor hears of the start before the actor can end: the exit event comes later.
         let sink = self.sink;

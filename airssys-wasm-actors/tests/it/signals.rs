@@ -238,7 +238,7 @@ async fn next_signal(probed: &mut Probed) -> Seen {
 }
 
 #[tokio::test]
-async fn m1_messages_and_signals_of_a_pair_arrive_in_the_order_they_were_sent() {
+async fn m01_messages_and_signals_of_a_pair_arrive_in_the_order_they_were_sent() {
     let system = system(&engine()).await;
     let mut watcher = probe(&system, "watcher", RestartPolicy::Permanent).await;
     let sender = probe(&system, "sender", RestartPolicy::Temporary).await;
@@ -274,7 +274,7 @@ async fn m1_messages_and_signals_of_a_pair_arrive_in_the_order_they_were_sent() 
 }
 
 #[tokio::test]
-async fn m2_a_cast_to_an_actor_that_dies_is_a_dead_letter_and_a_call_fails_at_once() {
+async fn m02_a_cast_to_an_actor_that_dies_is_a_dead_letter_and_a_call_fails_at_once() {
     let system = system(&engine()).await;
     let dead = probe(&system, "dead", RestartPolicy::Temporary).await;
     dead.hold().await;
@@ -297,7 +297,7 @@ async fn m2_a_cast_to_an_actor_that_dies_is_a_dead_letter_and_a_call_fails_at_on
 }
 
 #[tokio::test]
-async fn m3_each_monitor_is_told_once_also_of_the_dead_and_never_after_demonitor() {
+async fn m03_each_monitor_is_told_once_also_of_the_dead_and_never_after_demonitor() {
     let system = system(&engine()).await;
     let mut watcher = probe(&system, "watcher", RestartPolicy::Permanent).await;
     let victim = probe(&system, "victim", RestartPolicy::Temporary).await;
@@ -343,7 +343,7 @@ async fn m3_each_monitor_is_told_once_also_of_the_dead_and_never_after_demonitor
 }
 
 #[tokio::test]
-async fn m4_a_down_comes_after_everything_the_dead_one_sent_however_full_the_mailbox_is() {
+async fn m04_a_down_comes_after_everything_the_dead_one_sent_however_full_the_mailbox_is() {
     for strategy in [
         BackpressureStrategy::Error,
         BackpressureStrategy::DropNewest,
@@ -403,7 +403,7 @@ async fn m4_a_down_comes_after_everything_the_dead_one_sent_however_full_the_mai
 }
 
 #[tokio::test]
-async fn m5_links_are_symmetric_and_idempotent_and_silent_once_taken_back() {
+async fn m05_links_are_symmetric_and_idempotent_and_silent_once_taken_back() {
     let system = system(&engine()).await;
     let mut one = probe(&system, "one", RestartPolicy::Temporary).await;
     let two = probe(&system, "two", RestartPolicy::Temporary).await;
@@ -460,7 +460,7 @@ async fn m5_links_are_symmetric_and_idempotent_and_silent_once_taken_back() {
 }
 
 #[tokio::test]
-async fn m6_a_name_is_free_before_the_down_is_seen_or_leads_to_the_next_incarnation() {
+async fn m06_a_name_is_free_before_the_down_is_seen_or_leads_to_the_next_incarnation() {
     let system = system(&engine()).await;
     let mut watcher = probe(&system, "watcher", RestartPolicy::Permanent).await;
     for round in 1..=50_u64 {
@@ -487,7 +487,7 @@ async fn m6_a_name_is_free_before_the_down_is_seen_or_leads_to_the_next_incarnat
 }
 
 #[tokio::test(start_paused = true)]
-async fn m7_a_reply_after_the_deadline_is_discarded() {
+async fn m07_a_reply_after_the_deadline_is_discarded() {
     let system = system(&engine()).await;
     let callee = probe(&system, "callee", RestartPolicy::Permanent).await;
     let caller = probe(&system, "caller", RestartPolicy::Permanent).await;
@@ -511,7 +511,7 @@ async fn m7_a_reply_after_the_deadline_is_discarded() {
 }
 
 #[tokio::test]
-async fn m8_a_caller_hears_of_its_callees_death_exactly_once() {
+async fn m08_a_caller_hears_of_its_callees_death_exactly_once() {
     let system = system(&engine()).await;
     let mut caller = probe(&system, "caller", RestartPolicy::Permanent).await;
     let callee = probe(&system, "callee", RestartPolicy::Temporary).await;
@@ -536,7 +536,7 @@ async fn m8_a_caller_hears_of_its_callees_death_exactly_once() {
 
 /// Polls of the caller's own task, not time: nothing is looked through.
 #[tokio::test]
-async fn m9_a_call_is_as_cheap_with_a_hundred_thousand_messages_queued() {
+async fn m09_a_call_is_as_cheap_with_a_hundred_thousand_messages_queued() {
     let system = system(&engine()).await;
     let deep = MailboxConfig {
         depth_max: 200_000,

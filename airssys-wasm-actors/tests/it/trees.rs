@@ -1,15 +1,23 @@
 //! Trees of native actors: the scenarios of OTP's supervisor by number, each where a random one would not say why.
+//!
+//! The table in `docs/supervision.md` says what each number stands for, and which tests there are of it.
+
+mod races;
+mod recovery;
+mod scale;
+mod stops;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use airssys_wasm::{Surface, WitError};
+use airssys_wasm::{Engine, Surface, WitError};
 use airssys_wasm_actors::{
     Actor, AutoShutdown, CallError, ChildHealth, ChildSpec, ChildState, Context, Event, Events,
     ExitReason, HealthCheck, Message, SpecError, StartError, Started, StopError, Strategy,
     Supervisor, SupervisorSpec, System, SystemConfig,
 };
+use tokio::sync::Notify;
 
 use crate::guests::{address, engine, exited, started};
 
@@ -20,8 +28,33 @@ struct Script {
     fails: AtomicU32,
     /// Whether a start is declined.
     declines: AtomicU32,
+    /// Whether a start panics.
+    panics: AtomicU32,
+    /// How many starts stop at the gate from now on.
+    slow: AtomicU32,
+    /// How many incarnations from now on are killed right after their start, by a task that has given way so often.
+    cursed: AtomicU32,
+    fuse: AtomicU32,
     /// Whether it says that it has failed.
     ill: AtomicU32,
+    /// How many there are.
+    alive: AtomicU32,
+    /// Somebody stands at the gate.
+    held: Notify,
+    gate: Notify,
+}
+
+impl Script {
+    async fn at_the_gate(&self) {
+        self.held.notify_one();
+        self.gate.notified().await;
+    }
+}
+
+/// Takes one off, if there is one.
+fn take_one(of: &AtomicU32) -> bool {
+    let left = of.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
+    left.is_ok()
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -34,18 +67,40 @@ impl Actor for Kid {
     type Error = Scripted;
 
     fn surface() -> Result<Surface, WitError> {
-        Surface::from_wit("package test:kid; interface kid { fail: func(); leave: func(); }")
+        Surface::from_wit(
+            "package test:kid;
+             interface kid {
+                 fail: func(); leave: func(); shut: func(); panic: func(); hold: func(); echo: func();
+             }",
+        )
     }
 
     async fn pre_start(&mut self, ctx: &mut Context) -> Result<(), Scripted> {
         if self.0.declines.load(Ordering::Relaxed) > 0 {
             ctx.decline();
         }
-        let fails = &self.0.fails;
-        let left = fails.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
-        match left {
-            Ok(_) => Err(Scripted),
-            Err(_) => Ok(()),
+        assert!(
+            self.0.panics.load(Ordering::Relaxed) == 0,
+            "a panic at the start"
+        );
+        if take_one(&self.0.slow) {
+            self.0.at_the_gate().await;
+        }
+        if take_one(&self.0.cursed) {
+            let (fuse, own) = (
+                self.0.fuse.load(Ordering::Relaxed),
+                ctx.whereis(ctx.address()),
+            );
+            tokio::spawn(async move {
+                for _ in 0..fuse {
+                    tokio::task::yield_now().await;
+                }
+                own.unwrap().kill();
+            });
+        }
+        match take_one(&self.0.fails) {
+            true => Err(Scripted),
+            false => Ok(()),
         }
     }
 
@@ -56,7 +111,11 @@ impl Actor for Kid {
     ) -> Result<(), Scripted> {
         match message.function() {
             "fail" => return Err(Scripted),
-            _ => ctx.stop(),
+            "leave" => ctx.stop(),
+            "shut" => ctx.exit(ExitReason::Shutdown),
+            "panic" => panic!("on purpose"),
+            "hold" => self.0.at_the_gate().await,
+            _ => {}
         }
         message.reply(());
         Ok(())
@@ -72,6 +131,7 @@ impl Actor for Kid {
 
 impl Drop for Kid {
     fn drop(&mut self) {
+        self.0.alive.fetch_sub(1, Ordering::Relaxed);
         assert!(
             self.0.ill.load(Ordering::Relaxed) != 7,
             "a panic in the drop of a state"
@@ -81,7 +141,10 @@ impl Drop for Kid {
 
 fn kid(name: &str, script: &Arc<Script>) -> ChildSpec {
     let script = Arc::clone(script);
-    ChildSpec::native(address(name), move || Kid(Arc::clone(&script)))
+    ChildSpec::native(address(name), move || {
+        script.alive.fetch_add(1, Ordering::Relaxed);
+        Kid(Arc::clone(&script))
+    })
 }
 
 fn calm() -> Arc<Script> {
@@ -89,7 +152,14 @@ fn calm() -> Arc<Script> {
 }
 
 async fn system() -> System {
-    System::start(SystemConfig::new(engine())).await.unwrap()
+    system_on(&engine()).await
+}
+
+/// One of many systems in a test, which share what is dear to make.
+async fn system_on(engine: &Engine) -> System {
+    System::start(SystemConfig::new(engine.clone()))
+        .await
+        .unwrap()
 }
 
 fn often(name: &str) -> SupervisorSpec {
@@ -118,7 +188,7 @@ async fn happened(events: &mut Events, count: usize) -> Vec<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn s2_a_child_that_declines_is_kept_if_it_is_not_temporary() {
+async fn s02_a_child_that_declines_is_kept_if_it_is_not_temporary() {
     let system = system().await;
     let app = system.supervise(often("app")).await.unwrap();
     let script = calm();
@@ -137,7 +207,7 @@ async fn s2_a_child_that_declines_is_kept_if_it_is_not_temporary() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn s3_s4_a_start_that_fails_reaches_the_starter_and_nobody_else() {
+async fn s04_a_start_that_fails_reaches_the_starter_and_a_spec_is_kept_only_if_it_was_known() {
     let system = system().await;
     let app = system.supervise(often("app")).await.unwrap();
     let script = calm();
@@ -156,7 +226,7 @@ async fn s3_s4_a_start_that_fails_reaches_the_starter_and_nobody_else() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn s5_a_faulty_spec_is_refused_whole() {
+async fn s05_a_faulty_spec_is_refused_whole() {
     let system = system().await;
     let script = calm();
     let refused = |spec: SupervisorSpec| {
@@ -197,7 +267,7 @@ async fn s5_a_faulty_spec_is_refused_whole() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn s6_the_admin_matrix() {
+async fn s06_the_admin_matrix() {
     let system = system().await;
     let app = system.supervise(often("app")).await.unwrap();
     let (a, script) = (address("a"), calm());
@@ -243,10 +313,18 @@ async fn s6_the_admin_matrix() {
         app.start_child(kid("a", &script)).await,
         Err(StartError::SupervisorEnded(_))
     ));
+    let ended = |answer| matches!(answer, Err(StopError::SupervisorEnded(_)));
+    assert!(ended(app.delete_child(&a).await));
+    assert!(ended(app.start_stopped_child(&a).await));
+    assert!(ended(app.restart_child(&a).await.map(|_| ())));
+    assert!(matches!(
+        app.change(often("app")).await,
+        Err(StartError::SupervisorEnded(_))
+    ));
 }
 
 #[tokio::test(start_paused = true)]
-async fn s7_dynamic_children_are_terminated_by_their_handle() {
+async fn s07_dynamic_children_are_terminated_by_their_handle() {
     let system = system().await;
     let simple = |name| often(name).strategy(Strategy::SimpleOneForOne);
     let app = system.supervise(simple("app")).await.unwrap();
@@ -264,7 +342,7 @@ async fn s7_dynamic_children_are_terminated_by_their_handle() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn s12_s14_s17_groups_are_stopped_in_reverse_and_started_in_order() {
+async fn s12_s14_groups_are_stopped_in_reverse_and_started_in_order() {
     for (strategy, after) in [
         (Strategy::OneForOne, vec!["-b", "+b"]),
         (

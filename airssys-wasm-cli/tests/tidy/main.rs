@@ -7,8 +7,8 @@
 
 mod code;
 mod dependencies;
-mod hostile;
 mod links;
+mod named;
 mod rules;
 mod tree;
 
@@ -68,7 +68,12 @@ fn every_link_between_pages_leads_somewhere() {
 
 #[test]
 fn every_hostile_case_has_the_tests_that_its_page_names() {
-    assert_none(&hostile::check(&tree::read(&root())));
+    assert_none(&named::check(&named::HOSTILE, &tree::read(&root())));
+}
+
+#[test]
+fn every_scenario_of_supervision_has_a_test_of_its_number() {
+    assert_none(&named::check(&named::SUPERVISION, &tree::read(&root())));
 }
 
 #[test]

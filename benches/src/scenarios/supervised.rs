@@ -43,6 +43,7 @@ const CHECK: HealthCheck = HealthCheck {
     interval: Duration::from_millis(10),
     timeout: Duration::from_secs(1),
     threshold: 3,
+    out_of_rotation_after: None,
 };
 
 /// `supervised.plain` and `supervised.overhead`.

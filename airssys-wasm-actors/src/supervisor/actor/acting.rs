@@ -136,7 +136,7 @@ impl State {
             && front.exit_reason().is_some()
         {
             front.begin();
-            front.running(None, None);
+            front.running();
         }
         let incarnation = actor.slot.begin();
         let sink = ExitSink::new(Arc::clone(&self.record));

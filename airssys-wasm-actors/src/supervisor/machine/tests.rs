@@ -1,5 +1,8 @@
 //! The machine by itself: what it says is to be done, for what it is told.
 
+mod model;
+mod stateful;
+
 use super::*;
 
 fn policy(restart: RestartPolicy) -> ChildPolicy {
@@ -132,6 +135,52 @@ fn an_exit_costs_what_it_concerns() {
         let policies = vec![PERMANENT; 10_000];
         let (mut machine, now) = up(strategy, u32::MAX, &policies);
         assert_eq!(dies(&mut machine, 10_000, 1, now), ["begin 10000"]);
+    }
+}
+
+/// A child costs as many actions among a hundred thousand as among a thousand; an action that looked at all children
+/// would take this test past all patience.
+#[test]
+fn s22_a_start_a_group_restart_and_a_stop_cost_the_same_for_each_child_of_many() {
+    for strategy in [Strategy::OneForOne, Strategy::OneForAll] {
+        for count in [1_000, 100_000_u64] {
+            let policies = vec![PERMANENT; usize::try_from(count).unwrap()];
+            let (mut machine, now) = up(strategy, u32::MAX, &policies);
+            let mut actions = 0;
+            let mut drive = |machine: &mut Machine, input| {
+                let mut inputs = VecDeque::from([input]);
+                while let Some(input) = inputs.pop_front() {
+                    machine.handle(input, now);
+                    for action in machine.take_actions() {
+                        actions += 1;
+                        inputs.extend(match action {
+                            Action::Begin(id) => Some(Input::Started(id, 2)),
+                            Action::Ask(id) => {
+                                let n = machine.children.incarnation(id);
+                                Some(Input::Exited(id, n, ExitReason::Shutdown))
+                            }
+                            _ => None,
+                        });
+                    }
+                }
+                std::mem::take(&mut actions)
+            };
+            let died = Input::Exited(ActorId(1), 1, ExitReason::Killed);
+            // The others are asked to end, and all begin.
+            let concerned = if strategy == Strategy::OneForAll {
+                count
+            } else {
+                1
+            };
+            assert_eq!(drive(&mut machine, died), 2 * concerned - 1);
+            let end = Input::End {
+                reason: ExitReason::Shutdown,
+                keep: false,
+                token: None,
+            };
+            // Each is asked and suspended; the supervisor begins to end, and has ended.
+            assert_eq!(drive(&mut machine, end), 2 * count + 2);
+        }
     }
 }
 
