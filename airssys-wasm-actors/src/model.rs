@@ -116,7 +116,12 @@ impl Behaviour for Tiny {
     async fn deliver(self, mut envelope: Box<Envelope>) -> Result<Self, ExitReason> {
         let args = envelope.begin();
         let context = std::mem::take(&mut envelope.context);
-        let (answer, after) = self.call(envelope.export, args, context).await;
+        let given = Given {
+            sender: envelope.sender,
+            cast: false,
+            units: 0,
+        };
+        let (answer, after) = self.call(envelope.export, args, context, given).await;
         envelope.finish(answer);
         after
     }

@@ -213,23 +213,7 @@ impl LinkedOutbound {
                 let timers = slot.shared().timers();
                 MessagingReply::Found(timers.cancel(TimerId(timer), Some(owner)))
             }
-            MessagingRequest::Spawn {
-                component,
-                name,
-                config,
-            } => {
-                let asked = plane.nursery()?.spawn(&component, &name, config)?;
-                return Ok(State::Asking(asked));
-            }
-            MessagingRequest::StopChild { name } => {
-                return Ok(State::Asking(plane.nursery()?.stop(&name)?));
-            }
-            MessagingRequest::Children => plane.nursery()?.names(),
-            _ => {
-                return Err(MessagingError::Denied(
-                    "this host cannot do that".to_owned(),
-                ));
-            }
+            about_children => return plane.about_children(about_children),
         };
         Ok(State::Told(Ok(reply)))
     }
@@ -245,6 +229,24 @@ impl Plane {
     /// It has a message in hand.
     pub(crate) fn is_up(&mut self) {
         self.up = true;
+    }
+
+    /// What is asked by `airssys:actor/spawn`.
+    fn about_children(&mut self, request: MessagingRequest) -> Result<State, MessagingError> {
+        let nursery = self.nursery()?;
+        Ok(match request {
+            MessagingRequest::Spawn {
+                component,
+                name,
+                config,
+            } => State::Asking(nursery.spawn(&component, &name, config)?),
+            MessagingRequest::StopChild { name } => State::Asking(nursery.stop(&name)?),
+            MessagingRequest::Children => State::Told(Ok(nursery.names())),
+            _ => {
+                let why = "this host cannot do that".to_owned();
+                return Err(MessagingError::Denied(why));
+            }
+        })
     }
 
     fn nursery(&mut self) -> Result<&mut Nursery, MessagingError> {

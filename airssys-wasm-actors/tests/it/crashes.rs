@@ -559,7 +559,7 @@ async fn a_report_has_source_lines_where_the_component_has_debug_information() {
     let mut events = system.events();
     let bytes = wat::Parser::new()
         .generate_dwarf(wat::GenerateDwarf::Lines)
-        .parse_str(Some(Path::new("src/worker.wat")), &named())
+        .parse_str(Some(Path::new("src/worker.wat")), named())
         .unwrap();
     let component = engine.load(&ComponentRef::Bytes(bytes.into())).unwrap();
     let template = InstanceTemplate::link(&component, TemplateSpec::new("worker")).unwrap();
