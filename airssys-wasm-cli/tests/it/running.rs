@@ -98,7 +98,13 @@ fn the_log_says_as_much_as_is_asked_for() {
         assert_eq!(ran.code, 0, "{ran:?}");
         ran.stderr
     };
-    assert_eq!(log("warn"), "");
+    assert_eq!(log("error"), "");
+    let warn = log("warn");
+    assert_eq!(warn.lines().count(), 1, "{warn}");
+    assert!(
+        warn.contains("an actor has crashed crash=0 address=app/sink"),
+        "{warn}"
+    );
     let info = log("info");
     assert!(info.contains("an actor ended address=app/sink"), "{info}");
     assert!(!info.contains("DEBUG"), "{info}");
