@@ -94,6 +94,12 @@ struct Membership {
 }
 
 impl Groups {
+    /// Lets go of every member.
+    pub(crate) fn forget_all(&self) {
+        let members = std::mem::take(&mut *self.0.write());
+        drop(members);
+    }
+
     fn members(&self, group: &ActorAddress) -> Members {
         let found = self.0.read().groups.get(group).cloned();
         found.unwrap_or_else(|| Members::from([]))

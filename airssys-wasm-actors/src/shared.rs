@@ -276,6 +276,9 @@ impl Shared {
         let registry = std::mem::take(&mut *self.registry.write());
         // Not under the lock: what is dropped may look others up.
         drop(registry);
+        self.groups.forget_all();
+        self.topics.forget_all();
+        self.timers.forget_all();
     }
 
     /// Tells whoever listens; never waits.

@@ -143,6 +143,12 @@ impl State {
 }
 
 impl TimerQueue {
+    /// Lets go of every timer. The task that serves them is gone already.
+    pub(crate) fn forget_all(&self) {
+        let state = std::mem::take(&mut *self.state.lock());
+        drop(state);
+    }
+
     /// Sets a timer of `owner`.
     pub(crate) fn set(
         self: &Arc<Self>,

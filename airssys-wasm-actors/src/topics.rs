@@ -151,6 +151,12 @@ impl Table {
 }
 
 impl TopicTable {
+    /// Lets go of every subscription.
+    pub(crate) fn forget_all(&self) {
+        let table = std::mem::take(&mut *self.0.write());
+        drop(table);
+    }
+
     /// Subscribes `function`; with `owner` the subscription ends with it, else with the function's actor.
     pub(crate) fn subscribe(
         &self,
