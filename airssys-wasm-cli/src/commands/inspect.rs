@@ -105,6 +105,13 @@ impl Provider {
 /// functions only use what another one gave asks for nothing.
 const GRANTS: &[(&str, &str)] = &[
     ("airssys:actor/log", "log = true"),
+    ("airssys:actor/spawn", "spawn = { components = […] }"),
+    ("airssys:messaging/messages", "messaging = { send = […] }"),
+    ("airssys:messaging/timers", "messaging = { timers = true }"),
+    (
+        "airssys:messaging/topics",
+        "messaging = { publish = […], subscribe = […] }",
+    ),
     ("wasi:cli/environment", "args = […]` or `env = {…}"),
     ("wasi:cli/stderr", "stdio = true"),
     ("wasi:cli/stdout", "stdio = true"),

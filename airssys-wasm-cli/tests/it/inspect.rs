@@ -113,3 +113,34 @@ fn every_row_that_a_manifest_can_set_is_shown_for_every_class() {
     assert_eq!(json["limits"]["standard"]["memory"], 64 << 20);
     assert_eq!(json["limits"]["standard"]["cpu-per-call-ms"], 1_000);
 }
+
+/// Everything of our own that a host provides has to be granted.
+#[test]
+fn what_the_host_provides_of_its_own_is_shown_with_its_grant() {
+    let guests = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../airssys-wasm-actors/tests/guests/components"
+    );
+    for (file, wanted) in [
+        (
+            "spawner.wasm",
+            &[
+                "airssys:actor/spawn@0.1.0  — from the host, if `grants` has `spawn = { components = […] }`",
+            ][..],
+        ),
+        (
+            "probe.wasm",
+            &[
+                "airssys:messaging/messages@0.1.0  — from the host, if `grants` has `messaging = { send = […] }`",
+                "airssys:messaging/topics@0.1.0  — from the host, if `grants` has `messaging = { publish",
+                "airssys:messaging/timers@0.1.0  — from the host, if `grants` has `messaging = { timers = true }`",
+            ],
+        ),
+    ] {
+        let shown = run(&["inspect", &format!("{guests}/{file}")]).stdout;
+        for line in wanted {
+            assert!(shown.contains(line), "no `{line}` in {shown}");
+        }
+        assert!(!shown.contains("nothing to grant"), "{shown}");
+    }
+}
