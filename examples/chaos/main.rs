@@ -1,6 +1,6 @@
 //! Chaos: a tree of a thousand component actors under load, something of it killed every 5 ms, and then the accounts.
 //!
-//! Run it with `cargo run --release -p airssys-wasm-actors --example chaos -- 60 1`: seconds, and the seed of every
+//! Run it with `cargo run --release --example chaos -- 60 1`: seconds, and the seed of every
 //! choice. It fails if a check does: every call has one end, every cast was handled or is a dead letter, the tree is
 //! whole again, nobody is left without a supervisor, and no two incarnations of one child were there at once.
 

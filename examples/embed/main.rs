@@ -1,7 +1,7 @@
 //! Embeds a system of actors in a program: one component and one native actor that call each other,
 //! and a restart.
 //!
-//! Run it with `cargo run -p airssys-wasm-actors --example embed`.
+//! Run it with `cargo run --example embed`.
 
 use std::error::Error;
 
