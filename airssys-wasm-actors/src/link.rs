@@ -141,7 +141,7 @@ impl LinkTargets {
                 import: link.import.clone(),
                 to: link.to.clone(),
             })?;
-            let table = check_link(surface, &link.import, slot.surface()).map_err(|why| {
+            let table = check_link(surface, &link.import, &slot.surface()).map_err(|why| {
                 LinkRefused::Mismatch {
                     from: from.clone(),
                     import: link.import.clone(),
@@ -200,7 +200,8 @@ fn refuse_strangers(
     links: &[(&Link, &Interface, Arc<Slot>)],
 ) -> Result<(), LinkRefused> {
     for (link, interface, slot) in links {
-        let exports = &slot.surface().exports;
+        let surface = slot.surface();
+        let exports = &surface.exports;
         let stranger = |resource: &ResourceName| {
             let its_own = exports
                 .iter()

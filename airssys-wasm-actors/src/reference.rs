@@ -119,9 +119,9 @@ impl ActorRef {
         self.slot.address()
     }
 
-    /// The functions it has.
+    /// The functions it has now; another revision of its component may have others.
     #[must_use]
-    pub fn surface(&self) -> &Arc<Surface> {
+    pub fn surface(&self) -> Arc<Surface> {
         self.slot.surface()
     }
 
@@ -335,13 +335,13 @@ impl ActorFunction {
         ActorRef::new(Arc::clone(&self.slot))
     }
 
-    /// Its WIT type.
+    /// Its WIT type; `None` if the revision that runs now has no such function.
     #[must_use]
-    pub fn ty(&self) -> Option<&FunctionType> {
+    pub fn ty(&self) -> Option<FunctionType> {
         self.slot
             .surface()
             .export_function(self.export)
-            .map(|(_, function)| &function.ty)
+            .map(|(_, function)| function.ty.clone())
     }
 
     /// Calls it and waits for the reply, at most 5 s.

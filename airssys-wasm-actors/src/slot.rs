@@ -6,6 +6,7 @@
 //! slots, never actors.
 
 mod bonds;
+mod published;
 mod replicas;
 
 use std::collections::HashMap;
@@ -24,13 +25,13 @@ use crate::error::CallError;
 use crate::events::Event;
 use crate::exit::ExitReason;
 use crate::mailbox::{Lane, Mailbox, MailboxConfig};
-use crate::messaging::HANDLE_MESSAGE;
 use crate::passivation::ComponentBehaviour;
 use crate::reference::ActorState;
 use crate::resting::Resting;
 use crate::shared::Shared;
 use crate::signal::SignalBudget;
 use crate::slot::bonds::Bonds;
+use crate::slot::published::Published;
 use crate::slot::replicas::Team;
 use crate::sync::Mutex;
 use crate::topics::Owner;
@@ -43,7 +44,7 @@ pub(crate) use replicas::TeamSpec;
 pub(crate) struct Slot {
     id: ActorId,
     address: ActorAddress,
-    surface: Arc<Surface>,
+    published: Published,
     mailbox: Mailbox,
     lane: Arc<Lane>,
     shared: Arc<Shared>,
@@ -53,8 +54,6 @@ pub(crate) struct Slot {
     edge: Edge,
     /// Whether its behaviour lies in `resting` while it is idle.
     rests: bool,
-    /// Where messages of the messaging plane go: they are more than a call, and take no short road.
-    handler: Option<ExportId>,
     resting: Resting<ComponentBehaviour>,
     /// The same for the behaviour of a model.
     #[cfg(all(test, feature = "model"))]
@@ -106,18 +105,16 @@ impl Slot {
         rests: bool,
     ) -> Self {
         let lane = Arc::new(Lane::default());
-        let handler = HANDLE_MESSAGE.find(&surface);
         Self {
             id: shared.next_id(),
             address,
-            surface,
+            published: Published::new(surface),
             mailbox: Mailbox::new(mailbox, Box::new([Arc::clone(&lane)])),
             lane,
             shared: Arc::clone(shared),
             counters: SlotCounters::default(),
             incarnation: AtomicU64::new(0),
             edge: Edge::default(),
-            handler,
             rests: rests && shared.short_road(),
             resting: Resting::default(),
             #[cfg(all(test, feature = "model"))]
@@ -138,11 +135,22 @@ impl Slot {
     }
 
     pub(crate) fn handler(&self) -> Option<ExportId> {
-        self.handler
+        self.published.handler()
     }
 
-    pub(crate) fn surface(&self) -> &Arc<Surface> {
-        &self.surface
+    /// What it offers now.
+    pub(crate) fn surface(&self) -> Arc<Surface> {
+        self.published.now()
+    }
+
+    /// What it offered when it was registered; an actor that is not a component offers nothing else.
+    pub(crate) fn first_surface(&self) -> &Arc<Surface> {
+        self.published.first()
+    }
+
+    /// It offers this from now on, which is numbered after what it offered before; and so do the replicas, of a team.
+    pub(crate) fn publish(&self, surface: &Arc<Surface>) {
+        self.published.publish(surface);
     }
 
     pub(crate) fn mailbox(&self) -> &Mailbox {
@@ -431,7 +439,7 @@ impl Slot {
         } = undelivered;
         self.counters.dead_letter();
         let function = self
-            .surface
+            .surface()
             .export_function(export)
             .map_or_else(String::new, |(interface, function)| {
                 crate::reference::function_path(interface, &function.name)

@@ -73,7 +73,7 @@ impl ActorRef {
     ) -> Result<Call<Req, Res>, TypedError> {
         let function = self.function(path)?;
         let fits = |ty| Req::are_params_of(ty) && Res::are_results_of(ty);
-        if function.ty().is_some_and(fits) {
+        if function.ty().as_ref().is_some_and(fits) {
             return Ok(Call {
                 function,
                 types: PhantomData,
@@ -81,7 +81,7 @@ impl ActorRef {
         }
         Err(TypedError::Types {
             function: path.to_owned(),
-            signature: function.ty().map(ToString::to_string).unwrap_or_default(),
+            signature: function.ty().as_ref().map(ToString::to_string).unwrap_or_default(),
             given: std::any::type_name::<Req>(),
             returned: std::any::type_name::<Res>(),
         })

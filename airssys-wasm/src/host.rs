@@ -40,7 +40,7 @@ use control::Control;
 use cpu::CpuMeter;
 
 /// What all instances of one template have in common.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Terms {
     pub(crate) component: Arc<str>,
     pub(crate) surface: Arc<Surface>,

@@ -194,7 +194,7 @@ pub fn check_link(
                 }
                 Some((place, _)) => pairs.push((
                     ImportId::from_index(first_import.saturating_add(at)),
-                    ExportId::from_index(first_export.saturating_add(place)),
+                    exporter.export_at(first_export.saturating_add(place)),
                 )),
             }
         }

@@ -15,10 +15,12 @@ use crate::wit::{FunctionType, ParsedTypes, ReflectedTypes, ResourceName, Resour
 
 mod lookup;
 mod name;
+mod numbers;
 
 pub use lookup::NoSuchFunction;
 pub(crate) use lookup::nearest;
 pub use name::InterfaceName;
+use numbers::Numbers;
 
 /// The imports and exports of one component, in the order it declares them.
 ///
@@ -29,6 +31,7 @@ pub struct Surface {
     pub imports: Vec<Interface>,
     /// What the component offers.
     pub exports: Vec<Interface>,
+    numbers: Numbers,
 }
 
 /// A named set of functions.
@@ -60,7 +63,8 @@ pub struct Function {
     pub ty: FunctionType,
 }
 
-/// The number of an exported function: its place among all functions of all exports of one [`Surface`].
+/// The number of an exported function: its place among all functions of all exports of one [`Surface`], or the one that
+/// the function had in the surface before it ([`Surface::numbered_after`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ExportId(u32);
 
@@ -121,6 +125,7 @@ impl Surface {
                 ResourceSide::Exported,
                 &mut types,
             ),
+            numbers: Numbers::default(),
         }
     }
 
@@ -185,6 +190,7 @@ impl Surface {
         Ok(Surface {
             imports: Vec::new(),
             exports,
+            numbers: Numbers::default(),
         })
     }
 
@@ -194,7 +200,7 @@ impl Surface {
     ) -> impl Iterator<Item = (ExportId, &InterfaceName, &Function)> + '_ {
         functions(&self.exports)
             .enumerate()
-            .map(|(at, (name, function))| (ExportId::from_index(at), name, function))
+            .map(|(at, (name, function))| (self.export_at(at), name, function))
     }
 
     /// Returns every imported function with its number, in order.
@@ -209,7 +215,7 @@ impl Surface {
     /// Returns the exported function of that number.
     #[must_use]
     pub fn export_function(&self, id: ExportId) -> Option<(&InterfaceName, &Function)> {
-        function_at(&self.exports, id.index())
+        function_at(&self.exports, self.numbers.place_of(id)?)
     }
 
     /// Returns the imported function of that number.

@@ -152,6 +152,41 @@ impl InstanceTemplate {
         &self.shared.terms.surface
     }
 
+    /// Returns the same template with its functions numbered after `before`, as [`Surface::numbered_after`] says:
+    /// whoever holds a number that was given for `before` may call its instances by it.
+    #[must_use]
+    pub fn numbered_after(&self, before: &Surface) -> Self {
+        let surface = self.surface().numbered_after(before);
+        let unknown = |at: usize| {
+            let number = u32::try_from(at).unwrap_or(u32::MAX);
+            Err(CallRefused::NoSuchFunction(number))
+        };
+        let mut targets: Vec<_> = (0..surface.numbers_given()).map(unknown).collect();
+        let renumbered = surface.export_functions().zip(self.surface().export_functions());
+        for ((to, ..), (from, ..)) in renumbered {
+            if let (Some(place), Some(target)) = (
+                targets.get_mut(to.index()),
+                self.shared.targets.get(from.index()),
+            ) {
+                place.clone_from(target);
+            }
+        }
+        let terms = Terms {
+            surface: Arc::new(surface),
+            ..(*self.shared.terms).clone()
+        };
+        Self {
+            shared: Arc::new(Shared {
+                engine: self.shared.engine.clone(),
+                terms: Arc::new(terms),
+                pre: self.shared.pre.clone(),
+                digest: self.shared.digest,
+                cost: self.shared.cost,
+                targets: targets.into(),
+            }),
+        }
+    }
+
     /// Returns what each instance may consume.
     #[must_use]
     pub fn limits(&self) -> &Limits {

@@ -156,7 +156,8 @@ impl Header {
 
     fn function(&self, slot: &Slot) -> String {
         let number = usize::from(self.export);
-        let mut functions = slot.surface().export_functions();
+        let surface = slot.surface();
+        let mut functions = surface.export_functions();
         functions
             .find(|(id, _, _)| id.index() == number)
             .map_or_else(String::new, |(_, interface, function)| {

@@ -67,9 +67,9 @@ pub(crate) fn prepare(
 pub(crate) fn respec(actor: &PreparedActor, spec: ChildSpec) -> Result<PreparedActor, StartError> {
     let slot = Arc::clone(&actor.slot);
     let find = |address: &ActorAddress| slot.shared().whereis(address);
-    let targets = LinkTargets::resolve(slot.address(), slot.surface(), spec.links(), find)?;
+    let targets = LinkTargets::resolve(slot.address(), &slot.surface(), spec.links(), find)?;
     Ok(PreparedActor {
-        hooks: Hooks::of(slot.surface()),
+        hooks: Hooks::of(&slot.surface()),
         targets,
         spec: ChildSpec {
             address: slot.address().clone(),
@@ -203,7 +203,7 @@ fn link_all(
                 for slot in slots {
                     let find = |address: &ActorAddress| shared.whereis(address);
                     let targets =
-                        LinkTargets::resolve(slot.address(), slot.surface(), spec.links(), find)?;
+                        LinkTargets::resolve(slot.address(), &slot.surface(), spec.links(), find)?;
                     let spec = ChildSpec {
                         address: slot.address().clone(),
                         ..spec.clone()
@@ -212,7 +212,7 @@ fn link_all(
                         Sweep::watch(&slot, passivation.after);
                     }
                     prepared.push(PreparedChild::Actor(Arc::new(PreparedActor {
-                        hooks: Hooks::of(slot.surface()),
+                        hooks: Hooks::of(&slot.surface()),
                         slot,
                         targets,
                         spec,

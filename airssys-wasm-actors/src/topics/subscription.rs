@@ -81,7 +81,7 @@ impl Subscription {
             .is_some_and(|ty| matches!(&*ty.params, [(_, only)] if is_bytes(only)));
         if plain && !takes_bytes {
             return Err(SubscribeError::Signature {
-                signature: function.ty().map(ToString::to_string).unwrap_or_default(),
+                signature: function.ty().as_ref().map(ToString::to_string).unwrap_or_default(),
             });
         }
         Ok(Self {

@@ -20,7 +20,7 @@ use crate::wit::{CallRefused, FunctionType, ResourceName, ResourceSide};
 /// An export of one component, checked and ready to be called in any of its instances.
 ///
 /// Made once a component; a call then costs an index lookup, and no comparison of types.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct CallTarget {
     index: ComponentExportIndex,
     ty: FunctionType,

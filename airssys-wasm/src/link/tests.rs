@@ -5,10 +5,9 @@ use super::*;
 /// A surface that imports what the WIT text exports.
 fn importing(wit: &str) -> Surface {
     let exporting = Surface::from_wit(wit).unwrap();
-    Surface {
-        imports: exporting.exports,
-        exports: Vec::new(),
-    }
+    let mut importing = Surface::default();
+    importing.imports = exporting.exports;
+    importing
 }
 
 const IMPORT: &str = "package q:app@0.2.0;

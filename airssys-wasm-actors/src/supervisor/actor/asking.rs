@@ -279,7 +279,7 @@ impl State {
                 let same_kind = std::mem::discriminant(&spec.start)
                     == std::mem::discriminant(&actor.spec.start)
                     && u32::try_from(replicas) == Ok(spec.replicas);
-                if !same_kind || **surface != **actor.slot.surface() {
+                if !same_kind || **surface != *actor.slot.surface() {
                     return Err(other().into());
                 }
                 let again = respec(&actor, spec.clone())?;
