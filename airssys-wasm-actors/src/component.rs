@@ -50,6 +50,7 @@ const SPAWN: &str = "airssys:actor/spawn";
 
 /// `airssys:actor/shutdown`'s `enum reason { normal, shutdown, upgrade }`.
 const REASON_SHUTDOWN: u32 = 1;
+const REASON_UPGRADE: u32 = 2;
 
 /// What a component actor is made of.
 #[derive(Clone)]
@@ -95,6 +96,26 @@ impl Hooks {
         self.down.is_some() || self.exit.is_some()
     }
 
+    /// Whether it says what it holds in memory.
+    pub(crate) fn snapshots(&self) -> bool {
+        self.snapshot.is_some()
+    }
+
+    /// Whether it can begin with what another instance held.
+    pub(crate) fn restores(&self) -> bool {
+        self.restore.is_some()
+    }
+
+    /// Whether it takes part in the messaging plane.
+    pub(crate) fn messages(&self) -> bool {
+        self.messages
+    }
+
+    /// Whether it may call others before its first message.
+    pub(crate) fn may_call(&self) -> bool {
+        self.init.is_some() || self.health.is_some()
+    }
+
     /// Whether its state can be taken along.
     pub(crate) fn has_state(&self) -> bool {
         self.snapshot.is_some() && self.restore.is_some()
@@ -135,7 +156,17 @@ pub(crate) enum Origin {
     /// A new incarnation.
     New,
     /// One that had given up its instance, with its snapshot if there is one.
-    Again(Option<Bytes>),
+    Again(Option<Snapshot>),
+    /// To take the place of one that is there, perhaps with its state.
+    Aside(Option<Snapshot>),
+}
+
+/// What an instance said it held.
+#[derive(Clone)]
+pub(crate) struct Snapshot {
+    pub(crate) bytes: Bytes,
+    /// The SHA-256 of its component, in hexadecimal digits.
+    pub(crate) version: Arc<str>,
 }
 
 /// A component with an instance.
@@ -148,16 +179,30 @@ pub(crate) struct LiveComponent {
 struct About {
     slot: Arc<Slot>,
     hooks: Hooks,
-    /// What it is made of, if it gives up its instance at times.
-    revival: Option<Arc<PreparedActor>>,
+    /// What it is made of.
+    child: Arc<PreparedActor>,
     /// The calls it owes answers to; dropped, and so answered, after the instance.
     ledger: Option<Arc<Ledger>>,
     recent: Recent,
+    /// It is not the one that serves: what becomes of it is not the incarnation's.
+    aside: bool,
 }
 
 impl Drop for About {
     fn drop(&mut self) {
-        self.slot.leave_recent(std::mem::take(&mut self.recent));
+        if !self.aside {
+            self.slot.leave_recent(std::mem::take(&mut self.recent));
+        }
+    }
+}
+
+impl About {
+    /// It has died of this.
+    #[cold]
+    fn leave_fault(&self, fault: Fault) {
+        if !self.aside {
+            self.slot.leave_fault(Arc::new(fault));
+        }
     }
 }
 
@@ -172,6 +217,7 @@ impl LiveComponent {
             return Err(ExitReason::start_failed("it is not a component"));
         };
         let (slot, targets, hooks) = (&child.slot, &child.targets, child.hooks);
+        let aside = matches!(origin, Origin::Aside(_));
         let identity = InstanceIdentity {
             address: slot.address().to_shared(),
             generation: incarnation,
@@ -181,6 +227,7 @@ impl LiveComponent {
             let wall = start.template.limits().wall_per_call;
             let mut plane = Plane::new(slot, Arc::clone(ledger), hooks.handler, wall);
             plane.spawns(start.spawn.clone());
+            plane.is_aside(aside);
             plane
         });
         let made = if targets.is_empty() && plane.is_none() {
@@ -190,22 +237,24 @@ impl LiveComponent {
             let outbound = LinkedOutbound::new(Arc::clone(slot), Arc::clone(targets), plane);
             start.template.instantiate(identity, Box::new(outbound))
         };
-        let mut instance = made.await.map_err(|fault| not_made(slot, fault))?;
+        let mut instance = made.await.map_err(|fault| not_made(slot, fault, aside))?;
         let owner = instance.resource_owner();
         if let Some(owner) = &owner {
             let lane = slot.lane_shared();
             owner.on_release(move || lane.ask(Control::Release));
         }
-        slot.armed(Some(instance.kill_switch()), owner);
+        if !aside {
+            slot.armed(Some(instance.kill_switch()), owner);
+        }
         let started = Self {
             instance,
             about: Box::new(About {
                 slot: Arc::clone(slot),
                 hooks,
-                // Its timers, subscriptions and unanswered calls would end with the instance.
-                revival: (start.passivate.is_some() && !hooks.messages).then(|| Arc::clone(child)),
+                child: Arc::clone(child),
                 ledger,
                 recent: Recent::default(),
+                aside,
             }),
         };
         let snapshot = match origin {
@@ -213,42 +262,118 @@ impl LiveComponent {
                 if hooks.exit.is_some() {
                     slot.trap_exits(true);
                 }
-                if hooks.down.is_some() {
-                    for address in &start.monitors {
-                        started.watch(address);
-                    }
-                }
+                started.watch_all(&[]);
                 None
             }
             // Its incarnation goes on, and so do its monitors.
-            Origin::Again(snapshot) => snapshot,
+            Origin::Again(snapshot) | Origin::Aside(snapshot) => snapshot,
         };
         match (snapshot, hooks.restore) {
-            (Some(snapshot), Some(restore)) => {
-                started
-                    .restore(restore, &start.template.digest().hex(), snapshot)
-                    .await
-            }
+            (Some(snapshot), Some(restore)) => started.restore(restore, snapshot).await,
             _ => started.init(&start.config).await,
         }
     }
 
-    /// What makes an instance like this one, and the number of its incarnation.
-    pub(crate) fn revival(&self) -> Option<(Arc<PreparedActor>, u64)> {
-        let child = self.about.revival.as_ref()?;
-        Some((Arc::clone(child), self.instance.identity().generation))
+    /// Is told what the incarnation is to be told of the ends of others, beside those in `watched` already.
+    fn watch_all(&self, watched: &[ActorAddress]) {
+        if self.about.hooks.down.is_some() {
+            let monitors = self.about.child.spec.monitors().iter();
+            for address in monitors.filter(|address| !watched.contains(address)) {
+                self.watch(address);
+            }
+        }
     }
 
-    async fn restore(
-        mut self,
-        restore: ExportId,
-        version: &str,
-        snapshot: Bytes,
-    ) -> Result<Self, ExitReason> {
-        let args = passivation::restore_args(version, snapshot);
+    /// It serves from now on, in the place of `before`, whose last messages it has in mind.
+    pub(crate) fn serve(&mut self, before: Option<&mut Self>) {
+        self.about.aside = false;
+        let owner = self.instance.resource_owner();
+        let slot = &self.about.slot;
+        slot.armed(Some(self.instance.kill_switch()), owner);
+        if slot.is_passive() {
+            slot.set_passive(false);
+        }
+        let Some(before) = before else {
+            self.watch_all(&[]);
+            return;
+        };
+        before.about.aside = true;
+        self.about.recent = std::mem::take(&mut before.about.recent);
+        let traps = self.about.hooks.exit.is_some();
+        if traps != before.about.hooks.exit.is_some() {
+            slot.trap_exits(traps);
+        }
+        // The monitors are the incarnation's, and stay.
+        let was = &before.about;
+        let watched = match was.hooks.down {
+            Some(_) => was.child.spec.monitors(),
+            None => &[],
+        };
+        self.watch_all(watched);
+    }
+
+    /// Serves no longer; whatever becomes of it is not the incarnation's.
+    pub(crate) fn step_aside(&mut self) {
+        self.about.aside = true;
+    }
+
+    /// The plane of the incarnation, and the calls it owes answers to.
+    pub(crate) fn plane_mut(&mut self) -> Option<&mut Plane> {
+        let outbound: &mut dyn Any = self.instance.outbound_mut()?;
+        let outbound = outbound.downcast_mut::<LinkedOutbound>()?;
+        outbound.plane.as_deref_mut()
+    }
+
+    /// Takes over what `before` holds of the messaging plane, as if it had been its own from the beginning.
+    pub(crate) fn inherit(&mut self, before: &mut Self) {
+        if let Some(ledger) = &before.about.ledger {
+            self.about.ledger = Some(Arc::clone(ledger));
+        }
+        if let (Some(plane), Some(before)) = (self.plane_mut(), before.plane_mut()) {
+            plane.inherit(before);
+        }
+    }
+
+    /// Lets go of what it holds of the messaging plane; `successor` has what it wants of it in the same breath.
+    pub(crate) fn hand_over_plane(&mut self, successor: &mut Self) {
+        if let Some(plane) = successor.plane_mut() {
+            plane.take_over(self.plane_mut());
+        } else if let Some(plane) = self.plane_mut() {
+            plane.let_go();
+        }
+    }
+
+    /// How many calls it owes answers to that somebody still waits for.
+    pub(crate) fn owes(&self) -> usize {
+        self.about.ledger.as_ref().map_or(0, |ledger| ledger.owed())
+    }
+
+    /// Runs its shutdown hook, for one that is aside: another revision has its place. Whatever comes of it.
+    pub(crate) async fn retire(mut self) {
+        let Some(shutdown) = self.about.hooks.shutdown else {
+            return;
+        };
+        self.about.aside = true;
+        self.begin(CallContext::default());
+        let args = (Value::Enum(REASON_UPGRADE),).into_args();
+        drop(self.instance.call(shutdown, args).await);
+    }
+
+    /// What makes an instance like this one, and the number of its incarnation.
+    pub(crate) fn revival(&self) -> Option<(Arc<PreparedActor>, u64)> {
+        let About {
+            child, hooks, slot, ..
+        } = &*self.about;
+        // Its timers, subscriptions and unanswered calls would end with the instance.
+        let may = child.spec.passivation().is_some() && !hooks.messages;
+        may.then(|| (Arc::clone(child), slot.incarnation()))
+    }
+
+    async fn restore(mut self, restore: ExportId, snapshot: Snapshot) -> Result<Self, ExitReason> {
+        let args = passivation::restore_args(&snapshot.version, snapshot.bytes);
         let outcome = self.instance.call(restore, args).await;
         if let CallOutcome::Died(fault) = &outcome {
-            self.about.slot.leave_fault(Arc::new(fault.clone()));
+            self.about.leave_fault(fault.clone());
         }
         self.instance = passivation::restored(outcome)?;
         Ok(self)
@@ -258,7 +383,7 @@ impl LiveComponent {
     pub(crate) async fn snapshot(
         mut self,
         bytes_max: u64,
-    ) -> Result<(Self, Result<Bytes, String>), ExitReason> {
+    ) -> Result<(Self, Result<Snapshot, String>), ExitReason> {
         let Some(snapshot) = self.about.hooks.snapshot else {
             return Ok((self, Err("it has no `snapshot`".to_owned())));
         };
@@ -267,7 +392,9 @@ impl LiveComponent {
             CallOutcome::Returned(instance, results) => {
                 self.instance = instance;
                 let answer = results.into_values().next();
-                Ok((self, passivation::snapshot_of(answer, bytes_max)))
+                let bytes = passivation::snapshot_of(answer, bytes_max);
+                let version = self.instance.digest().hex().into();
+                Ok((self, bytes.map(|bytes| Snapshot { bytes, version })))
             }
             CallOutcome::Refused(instance, why) => {
                 self.instance = instance;
@@ -331,7 +458,7 @@ impl LiveComponent {
             ))),
             CallOutcome::Died(fault) => {
                 let reason = ExitReason::start_failed(&format!("`init` failed: {fault}"));
-                self.about.slot.leave_fault(Arc::new(fault));
+                self.about.leave_fault(fault);
                 Err(reason)
             }
         }
@@ -579,12 +706,14 @@ impl LiveComponent {
 
 /// The exit reason for an instance that could not be made. That there is no room for it is not the
 /// component's fault, and whoever asked can tell by the class.
-fn not_made(slot: &Slot, fault: Fault) -> ExitReason {
+fn not_made(slot: &Slot, fault: Fault, aside: bool) -> ExitReason {
     match fault.class {
         FaultClass::NoCapacity(_) => ExitReason::Fault(Arc::new(fault)),
         _ => {
             let reason = ExitReason::start_failed(&fault.to_string());
-            slot.leave_fault(Arc::new(fault));
+            if !aside {
+                slot.leave_fault(Arc::new(fault));
+            }
             reason
         }
     }

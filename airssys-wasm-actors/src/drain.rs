@@ -23,6 +23,7 @@ use crate::resting::{Reclaimed, Resting, Step};
 use crate::signal::Signal;
 use crate::slot::Slot;
 use crate::supervisor::ExitSink;
+use crate::upgrade::{NotReplaced, Replacement};
 
 /// Messages handled in a row before the worker thread is given to others: a yield budget, as
 /// messages that find a ready callee never wait on anything tokio would count.
@@ -60,6 +61,15 @@ pub(crate) trait Behaviour: Sized + Send + 'static {
     /// back to the mailbox.
     fn rests(&self) -> bool {
         true
+    }
+
+    /// Has another revision take its place, if it can.
+    fn replace(
+        self,
+        replacement: Box<Replacement>,
+    ) -> impl Future<Output = Result<Self, ExitReason>> + Send {
+        replacement.refuse(NotReplaced::NotComponent);
+        std::future::ready(Ok(self))
     }
 
     /// Says how it is.
@@ -248,6 +258,9 @@ async fn work<B: Behaviour>(
             }
             Turn::Next(behaviour, Next::Control(Control::Passivate)) => {
                 or_killed!(slot, Box::pin(behaviour.passivate()))
+            }
+            Turn::Next(behaviour, Next::Control(Control::Replace(replacement))) => {
+                or_killed!(slot, Box::pin(behaviour.replace(replacement)))
             }
             Turn::Next(behaviour, Next::Message(mut envelope)) => {
                 if slot.lane().killed() {

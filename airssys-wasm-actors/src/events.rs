@@ -48,6 +48,15 @@ pub enum Event {
         /// Why.
         reason: ExitReason,
     },
+    /// Another revision of the component serves, in the same incarnation: its mailbox, monitors and links are as they were.
+    Upgraded {
+        /// The actor; of a component with replicas, the one of them.
+        address: ActorAddress,
+        /// Which incarnation.
+        incarnation: u64,
+        /// SHA-256 of the component that serves now, in hexadecimal digits.
+        digest: Arc<str>,
+    },
     /// A child says of itself something else than it did when its supervisor asked before.
     Health {
         /// The actor.

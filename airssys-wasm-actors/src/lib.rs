@@ -54,6 +54,7 @@ mod timers;
 mod topics;
 mod trace;
 mod typed;
+mod upgrade;
 mod wait_for;
 
 pub use address::{ADDRESS_BYTES_MAX, ActorAddress, ActorId, AddressError};
@@ -106,3 +107,7 @@ pub use timers::{TimerError, TimerId, Timers};
 pub use topics::{PublishReport, SubscribeError, SubscribeOptions, SubscriptionId, Topics};
 pub use trace::{TraceContext, TraceContextError};
 pub use typed::{Call, TypedError};
+pub use upgrade::{
+    NotReplaced, NotSwitchedBack, StateTaken, Upgrade, UpgradeError, UpgradeOptions, UpgradeOrder,
+    UpgradeState, Upgraded,
+};

@@ -16,7 +16,7 @@ use airssys_wasm::{
 
 use tokio::time::Instant;
 
-use crate::address::ActorAddress;
+use crate::address::{ActorAddress, ActorId};
 use crate::call::{Begun, CallRequest, PendingCall, begin};
 use crate::deadline::{LazyTimer, after};
 use crate::envelope::CallContext;
@@ -169,6 +169,13 @@ impl LinkTargets {
         }
         refuse_strangers(from, &made)?;
         Ok(Arc::new(Self(targets)))
+    }
+
+    /// The functions of `target` that are called by these links.
+    pub(crate) fn calls_of(&self, target: ActorId) -> impl Iterator<Item = ExportId> + '_ {
+        let linked = self.0.iter().flatten();
+        let of_target = linked.filter(move |linked| linked.slot.id() == target);
+        of_target.map(|linked| linked.export)
     }
 
     /// Whether nothing is linked.

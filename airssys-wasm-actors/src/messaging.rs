@@ -103,10 +103,42 @@ impl Holdings {
         Self {
             owner: Owner {
                 actor: slot.id(),
-                incarnation: Some(slot.incarnation()),
+                tenure: Some(slot.shared().next_id().0),
             },
             slot: Arc::clone(slot),
             used: false,
+        }
+    }
+
+    /// Takes over what `before` holds.
+    pub(crate) fn inherit(&mut self, before: &mut Self) {
+        let shared = self.slot.shared();
+        if std::mem::take(&mut before.used) {
+            self.used = true;
+            shared.timers().hand_over(before.owner, self.owner);
+        }
+        shared.topics().inherit(before.owner, self.owner);
+    }
+
+    /// What it has subscribed counts from now on, and what `before` holds no longer.
+    pub(crate) fn take_over(&mut self, before: Option<&mut Self>) {
+        let shared = self.slot.shared();
+        let before = before.map(|before| {
+            before.used = false;
+            before.owner
+        });
+        shared.topics().take_over(before, self.owner);
+        if let Some(before) = before {
+            shared.timers().release(before);
+        }
+    }
+
+    /// Gives everything back.
+    pub(crate) fn let_go(&mut self) {
+        if std::mem::take(&mut self.used) {
+            let shared = self.slot.shared();
+            shared.timers().release(self.owner);
+            shared.topics().release(self.owner);
         }
     }
 
@@ -119,10 +151,6 @@ impl Holdings {
 
 impl Drop for Holdings {
     fn drop(&mut self) {
-        if self.used {
-            let shared = self.slot.shared();
-            shared.timers().release(self.owner);
-            shared.topics().release(self.owner);
-        }
+        self.let_go();
     }
 }

@@ -142,7 +142,11 @@ impl Message {
     }
 
     fn resolved(&self) -> Option<(&str, &str)> {
-        let (interface, function) = self.home.slot.first_surface().export_function(self.function)?;
+        let (interface, function) = self
+            .home
+            .slot
+            .first_surface()
+            .export_function(self.function)?;
         Some((interface.as_str(), &function.name))
     }
 

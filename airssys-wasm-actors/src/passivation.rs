@@ -18,7 +18,7 @@ use bytes::Bytes;
 use futures_util::future::Either;
 use tokio::time::Instant;
 
-use crate::component::{LiveComponent, Origin};
+use crate::component::{LiveComponent, Origin, Snapshot};
 use crate::crashes::Given;
 use crate::drain::Behaviour;
 use crate::envelope::{CallContext, Envelope};
@@ -33,6 +33,7 @@ use crate::signal::Signal;
 use crate::slot::Slot;
 use crate::supervisor::PreparedActor;
 use crate::sync::Mutex;
+use crate::upgrade::{Replacement, replace};
 
 /// When a component actor gives up its instance, and what of it is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,10 +70,15 @@ pub(crate) enum ComponentBehaviour {
 pub(crate) struct PassiveComponent {
     child: Arc<PreparedActor>,
     incarnation: u64,
-    snapshot: Option<Bytes>,
+    snapshot: Option<Snapshot>,
 }
 
 impl PassiveComponent {
+    /// What it held, if it held anything worth keeping.
+    pub(crate) fn snapshot(&self) -> Option<&Snapshot> {
+        self.snapshot.as_ref()
+    }
+
     /// Makes an instance as it was.
     async fn wake(self) -> Result<LiveComponent, ExitReason> {
         let Self {
@@ -226,6 +232,10 @@ impl Behaviour for ComponentBehaviour {
         }
     }
 
+    async fn replace(self, replacement: Box<Replacement>) -> Result<Self, ExitReason> {
+        replace(self, replacement).await
+    }
+
     /// One without an instance is not woken to be asked.
     async fn health(self) -> Result<(Self, ChildHealth), ExitReason> {
         match self {
@@ -336,6 +346,18 @@ impl Sweep {
                     tokio::time::sleep(next).await;
                 }
             });
+        }
+    }
+
+    /// Has `slot` looked at with another idle time from now on, or no longer.
+    pub(crate) fn change(slot: &Arc<Slot>, after: Option<Duration>) {
+        let same = |idle: &Idle| idle.slot.as_ptr() == Arc::as_ptr(slot);
+        {
+            let mut watched = slot.shared().sweep().0.lock();
+            watched.slots.retain(|idle| !same(idle));
+        }
+        if let Some(after) = after {
+            Self::watch(slot, after);
         }
     }
 

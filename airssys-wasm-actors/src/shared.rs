@@ -137,6 +137,11 @@ impl Shared {
         MonitorId(self.next_monitor.fetch_add(1, Ordering::Relaxed))
     }
 
+    /// Every supervisor there is.
+    pub(crate) fn records(&self) -> Vec<Arc<Record>> {
+        self.registry.read().supervisors.values().cloned().collect()
+    }
+
     /// Registers all of these, or none: the first name that is taken is returned.
     pub(crate) fn register(
         &self,

@@ -386,7 +386,7 @@ impl Slot {
         }
         self.shared.timers().release(Owner {
             actor: self.id,
-            incarnation: None,
+            tenure: None,
         });
         self.shared.topics().forget(self.id);
         self.close_mailbox(reason);

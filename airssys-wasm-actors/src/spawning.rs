@@ -116,6 +116,11 @@ impl Nursery {
         }
     }
 
+    /// The children of `before` are its own from now on.
+    pub(crate) fn inherit(&mut self, mut before: Self) {
+        self.owned = std::mem::take(&mut before.owned);
+    }
+
     fn supervisor(&self) -> Result<Supervisor, MessagingError> {
         let supervisor = &self.spawning.family.supervisor;
         let record = self.slot.shared().supervisor(supervisor);

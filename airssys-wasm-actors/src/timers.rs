@@ -215,7 +215,22 @@ impl TimerQueue {
         removed.is_some()
     }
 
-    /// The incarnation, or the actor, is over.
+    /// What is to come of `from` is `to`'s from now on.
+    pub(crate) fn hand_over(&self, from: Owner, to: Owner) {
+        let mut state = self.state.lock();
+        let owned = state.owned.get(&from.actor);
+        let ids: Vec<_> = owned.into_iter().flatten().copied().collect();
+        for id in ids {
+            let at = state.times.get(&id).copied();
+            if let Some(timer) = at.and_then(|at| state.queue.get_mut(&(at, id)))
+                && timer.owner == from
+            {
+                timer.owner = to;
+            }
+        }
+    }
+
+    /// The instance, or the actor, is over.
     pub(crate) fn release(&self, owner: Owner) {
         let mut state = self.state.lock();
         let Some(owned) = state.owned.get(&owner.actor) else {
@@ -227,7 +242,7 @@ impl TimerQueue {
             let at = state.times.get(&id).copied();
             let timer = at.and_then(|at| state.queue.get(&(at, id)));
             // An actor that is gone takes the timers of all its incarnations with it.
-            if timer.is_some_and(|timer| owner.incarnation.is_none() || timer.owner == owner) {
+            if timer.is_some_and(|timer| owner.tenure.is_none() || timer.owner == owner) {
                 removed.extend(state.remove(id));
             }
         }
@@ -331,7 +346,7 @@ impl Timers {
         let target = function.slot();
         let owner = Owner {
             actor: target.id(),
-            incarnation: None,
+            tenure: None,
         };
         let due = Due {
             target: Arc::clone(target),

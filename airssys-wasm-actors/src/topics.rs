@@ -97,11 +97,12 @@ pub struct PublishReport {
     pub dropped: usize,
 }
 
-/// Who owns a subscription or a timer: an actor, or one incarnation of it.
+/// Who owns a subscription or a timer: an actor, or one instance of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Owner {
     pub(crate) actor: ActorId,
-    pub(crate) incarnation: Option<u64>,
+    /// The number of the instance's holdings.
+    pub(crate) tenure: Option<u64>,
 }
 
 /// Who gets what is published under one topic, which is one because somebody has looked.
@@ -129,12 +130,37 @@ struct Table {
 struct Entry {
     pattern: TopicPattern,
     owner: Owner,
+    /// Its owner does not serve yet: nothing is sent.
+    waits: bool,
     subscription: Arc<Subscription>,
 }
 
 impl Table {
     fn forget_lists(&mut self, pattern: &TopicPattern) {
         self.lists.retain(|topic, _| !pattern.matches(topic));
+    }
+
+    fn of(&self, owner: Owner) -> impl Iterator<Item = (&u64, &Entry)> {
+        let all = self.subscriptions.iter();
+        all.filter(move |(_, entry)| entry.owner == owner)
+    }
+
+    /// How many subscriptions this owner alone has.
+    fn count_of(&self, owner: Owner) -> u32 {
+        u32::try_from(self.of(owner).count()).unwrap_or(u32::MAX)
+    }
+
+    /// What this owner has subscribed is no longer aside.
+    fn count_from_now_on(&mut self, owner: Owner) {
+        let mut patterns = Vec::new();
+        for entry in self.subscriptions.values_mut() {
+            if entry.owner == owner && std::mem::take(&mut entry.waits) {
+                patterns.push(entry.pattern.clone());
+            }
+        }
+        for pattern in patterns {
+            self.forget_lists(&pattern);
+        }
     }
 
     fn remove(&mut self, id: u64) -> Option<Entry> {
@@ -166,10 +192,38 @@ impl TopicTable {
         owner: Owner,
         max: u32,
     ) -> Result<SubscriptionId, SubscribeError> {
+        self.add(pattern, function, options, (owner, false), max)
+    }
+
+    /// The same for an owner that does not serve yet: nothing is sent before [`TopicTable::take_over`] or
+    /// [`TopicTable::inherit`].
+    pub(crate) fn subscribe_aside(
+        &self,
+        pattern: &TopicPattern,
+        function: &ActorFunction,
+        options: SubscribeOptions,
+        owner: Owner,
+        max: u32,
+    ) -> Result<SubscriptionId, SubscribeError> {
+        self.add(pattern, function, options, (owner, true), max)
+    }
+
+    fn add(
+        &self,
+        pattern: &TopicPattern,
+        function: &ActorFunction,
+        options: SubscribeOptions,
+        (owner, waits): (Owner, bool),
+        max: u32,
+    ) -> Result<SubscriptionId, SubscribeError> {
         let subscription = Subscription::new(function, options)?;
         let slot = function.slot();
         let mut table = self.0.write();
-        let count = table.counts.get(&owner.actor).copied().unwrap_or(0);
+        let count = if waits {
+            table.count_of(owner)
+        } else {
+            table.counts.get(&owner.actor).copied().unwrap_or(0)
+        };
         if count >= max {
             return Err(SubscribeError::Quota {
                 address: slot.address().clone(),
@@ -182,7 +236,7 @@ impl TopicTable {
                 address: slot.address().clone(),
             });
         }
-        table.counts.insert(owner.actor, count + 1);
+        *table.counts.entry(owner.actor).or_default() += 1;
         table.next += 1;
         let id = table.next;
         table.forget_lists(pattern);
@@ -191,6 +245,7 @@ impl TopicTable {
             Entry {
                 pattern: pattern.clone(),
                 owner,
+                waits,
                 subscription: Arc::new(subscription),
             },
         );
@@ -207,6 +262,55 @@ impl TopicTable {
         let removed = table.remove(id.0);
         drop(table);
         removed.is_some()
+    }
+
+    /// What `to` has subscribed counts from now on; what `from` has is its own from now on, and goes on where both
+    /// have the same.
+    pub(crate) fn inherit(&self, from: Owner, to: Owner) {
+        let mut table = self.0.write();
+        let taken: Vec<_> = table
+            .of(from)
+            .map(|(_, entry)| (entry.pattern.clone(), entry.subscription.function()))
+            .collect();
+        let double: Vec<_> = table
+            .of(to)
+            .filter(|(_, entry)| {
+                let function = entry.subscription.function();
+                let same = |(pattern, taken): &(TopicPattern, _)| {
+                    *pattern == entry.pattern && *taken == function
+                };
+                taken.iter().any(same)
+            })
+            .map(|(id, _)| *id)
+            .collect();
+        let removed: Vec<_> = double
+            .into_iter()
+            .filter_map(|id| table.remove(id))
+            .collect();
+        for entry in table.subscriptions.values_mut() {
+            if entry.owner == from {
+                entry.owner = to;
+            }
+        }
+        table.count_from_now_on(to);
+        drop(table);
+        drop(removed);
+    }
+
+    /// What `to` has subscribed counts from now on, and what `from` has no longer: no publication is sent to both, and
+    /// none to neither.
+    pub(crate) fn take_over(&self, from: Option<Owner>, to: Owner) {
+        let mut table = self.0.write();
+        let ended: Vec<_> = from
+            .map(|from| table.of(from).map(|(id, _)| *id).collect())
+            .unwrap_or_default();
+        let removed: Vec<_> = ended
+            .into_iter()
+            .filter_map(|id| table.remove(id))
+            .collect();
+        table.count_from_now_on(to);
+        drop(table);
+        drop(removed);
     }
 
     /// Ends what this owner subscribed under `pattern`.
@@ -257,7 +361,7 @@ impl TopicTable {
         let subscriptions = table
             .subscriptions
             .values()
-            .filter(|entry| entry.pattern.matches(topic))
+            .filter(|entry| !entry.waits && entry.pattern.matches(topic))
             .map(|entry| Arc::clone(&entry.subscription))
             .collect();
         let list = Arc::new(Listed {
@@ -363,7 +467,7 @@ impl Topics {
     ) -> Result<SubscriptionId, SubscribeError> {
         let owner = Owner {
             actor: function.slot().id(),
-            incarnation: None,
+            tenure: None,
         };
         let max = self.shared.messaging().subscriptions_per_actor_max;
         self.shared

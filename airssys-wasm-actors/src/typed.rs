@@ -81,7 +81,11 @@ impl ActorRef {
         }
         Err(TypedError::Types {
             function: path.to_owned(),
-            signature: function.ty().as_ref().map(ToString::to_string).unwrap_or_default(),
+            signature: function
+                .ty()
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
             given: std::any::type_name::<Req>(),
             returned: std::any::type_name::<Res>(),
         })

@@ -12,6 +12,7 @@ use wasmtime::Store;
 
 use crate::args::Args;
 use crate::capacity::{NoCapacity, Permit};
+use crate::component::Digest;
 use crate::dynamic::HandleHost as _;
 use crate::fault::{Fault, FaultClass, classify};
 use crate::gate::{Gate, InstanceIdentity};
@@ -268,6 +269,12 @@ impl Instance {
     #[must_use]
     pub fn usage(&self) -> Usage {
         self.0.store.data().usage()
+    }
+
+    /// Returns the digest of its component's bytes.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.0.template.digest()
     }
 
     /// Returns who it is.

@@ -162,7 +162,9 @@ impl InstanceTemplate {
             Err(CallRefused::NoSuchFunction(number))
         };
         let mut targets: Vec<_> = (0..surface.numbers_given()).map(unknown).collect();
-        let renumbered = surface.export_functions().zip(self.surface().export_functions());
+        let renumbered = surface
+            .export_functions()
+            .zip(self.surface().export_functions());
         for ((to, ..), (from, ..)) in renumbered {
             if let (Some(place), Some(target)) = (
                 targets.get_mut(to.index()),
@@ -228,6 +230,10 @@ impl InstanceTemplate {
 }
 
 impl Shared {
+    pub(crate) fn digest(&self) -> Digest {
+        self.digest
+    }
+
     /// Returns the export's call target, or why it cannot be called.
     #[inline]
     pub(crate) fn target(&self, export: ExportId) -> Result<&CallTarget, CallRefused> {

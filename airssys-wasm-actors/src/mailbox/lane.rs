@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use crate::envelope::Envelope;
 use crate::health::ChildHealth;
 use crate::sync::{AtomicBool, AtomicWaker, Mutex, Ordering, fence};
+use crate::upgrade::Replacement;
 
 /// What is asked of an actor beside its messages, between two of them.
 pub(crate) enum Control {
@@ -25,6 +26,8 @@ pub(crate) enum Control {
     Release,
     /// Give up the instance, if nothing speaks against it.
     Passivate,
+    /// Let another revision take the place of the instance.
+    Replace(Box<Replacement>),
 }
 
 /// One replica's lane.
@@ -37,6 +40,8 @@ pub(crate) struct Lane {
     retry_pending: AtomicBool,
     /// It takes nothing of what replicas share.
     out: AtomicBool,
+    /// The same, for as long as another revision takes its place.
+    held: AtomicBool,
     waker: AtomicWaker,
     control: Mutex<VecDeque<Control>>,
     retry: Mutex<Option<Box<Envelope>>>,
@@ -96,7 +101,16 @@ impl Lane {
 
     /// Whether it takes nothing of what replicas share.
     pub(crate) fn is_out(&self) -> bool {
-        self.out.load(Ordering::Acquire)
+        self.out.load(Ordering::Acquire) || self.held.load(Ordering::Acquire)
+    }
+
+    /// Keeps a replica from what replicas share for a moment, or lets it go on.
+    pub(crate) fn hold(&self, held: bool) {
+        self.held.store(held, Ordering::Release);
+        if !held {
+            // As in `rotate`.
+            self.wake_if_idle();
+        }
     }
 
     /// Registers whom to wake.

@@ -57,6 +57,16 @@ impl Ledger {
         Ok(call)
     }
 
+    /// How many calls are to be answered that somebody still waits for.
+    pub(crate) fn owed(&self) -> usize {
+        let calls = self.0.lock();
+        calls
+            .owed
+            .values()
+            .filter(|envelope| !envelope.is_expired())
+            .count()
+    }
+
     /// Answers a call; `false` if there is none of that number.
     pub(crate) fn answer(&self, call: u64, answer: Answer) -> bool {
         let envelope = self.0.lock().owed.remove(&call);

@@ -40,6 +40,8 @@ pub(crate) struct Plane {
     nursery: Option<Nursery>,
     /// It has had its first message, or is about to.
     up: bool,
+    /// Its instance does not serve yet: what it subscribes does not count.
+    aside: bool,
     state: State,
 }
 
@@ -64,6 +66,7 @@ impl Plane {
             within_max: wall_per_call * 9 / 10,
             nursery: None,
             up: false,
+            aside: false,
             state: State::Quiet,
         })
     }
@@ -188,13 +191,16 @@ impl LinkedOutbound {
                 let owner = plane.holdings.used();
                 let shared = slot.shared();
                 let max = shared.messaging().subscriptions_per_actor_max;
-                shared
-                    .topics()
-                    .subscribe(&pattern, &function, options, owner, max)
-                    .map_err(|why| match why {
-                        SubscribeError::Stopped { .. } => MessagingError::Stopped,
-                        why => MessagingError::Quota(why.to_string()),
-                    })?;
+                let topics = shared.topics();
+                let subscribed = if plane.aside {
+                    topics.subscribe_aside(&pattern, &function, options, owner, max)
+                } else {
+                    topics.subscribe(&pattern, &function, options, owner, max)
+                };
+                subscribed.map_err(|why| match why {
+                    SubscribeError::Stopped { .. } => MessagingError::Stopped,
+                    why => MessagingError::Quota(why.to_string()),
+                })?;
                 MessagingReply::Done
             }
             MessagingRequest::Unsubscribe { pattern } => {
@@ -224,6 +230,39 @@ impl Plane {
     pub(crate) fn spawns(&mut self, spawning: Option<Spawning>) {
         let slot = &self.holdings.slot;
         self.nursery = spawning.map(|spawning| Nursery::new(slot, spawning));
+    }
+
+    /// Its instance does not serve yet.
+    pub(crate) fn is_aside(&mut self, aside: bool) {
+        self.aside = aside;
+    }
+
+    /// Serves from now on, with everything that `before` holds.
+    pub(crate) fn inherit(&mut self, before: &mut Self) {
+        self.aside = false;
+        self.up = before.up;
+        self.holdings.inherit(&mut before.holdings);
+        self.ledger = Arc::clone(&before.ledger);
+        // Without the grant, the children end with whose they were.
+        if let (Some(nursery), Some(before)) = (&mut self.nursery, before.nursery.take()) {
+            nursery.inherit(before);
+        }
+    }
+
+    /// Serves from now on, with what it holds itself; `before` holds nothing any more.
+    pub(crate) fn take_over(&mut self, before: Option<&mut Self>) {
+        self.aside = false;
+        let before = before.map(|before| {
+            before.nursery = None;
+            &mut before.holdings
+        });
+        self.holdings.take_over(before);
+    }
+
+    /// Holds nothing any more.
+    pub(crate) fn let_go(&mut self) {
+        self.nursery = None;
+        self.holdings.let_go();
     }
 
     /// It has a message in hand.

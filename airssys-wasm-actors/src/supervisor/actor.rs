@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use alarms::Alarms;
 
-use super::child::PreparedChild;
+use super::child::{PreparedActor, PreparedChild};
 use super::machine::{ChildPolicy, Flags, Input, Machine, Token};
 use super::prepare::{prepare, respec};
 use super::record::{Record, SupervisorRef};
@@ -68,6 +68,13 @@ pub(crate) enum SupervisorMessage {
         spec: Box<SupervisorSpec>,
         reply: ChangeReply,
     },
+    /// The child is another revision of itself from its next start on, if it is down now; says whether it was.
+    Respec {
+        successor: Arc<PreparedActor>,
+        reply: oneshot::Sender<bool>,
+    },
+    /// Another revision of the child serves.
+    Respecced(ActorId),
     /// An incarnation is up.
     Started { child: ActorId, incarnation: u64 },
     /// An incarnation could not be started.
@@ -343,6 +350,21 @@ impl State {
                 // The asker may have left.
                 let _ = reply.send(changed);
             }
+            SupervisorMessage::Respec { successor, reply } => {
+                let down = !successor.slot.is_active() && self.record.respec(&successor);
+                if down {
+                    self.respecced(successor.slot.id());
+                }
+                // The asker may have left.
+                let _ = reply.send(down);
+            }
+            SupervisorMessage::Respecced(child) => {
+                self.respecced(child);
+                if let Some(PreparedChild::Actor(actor)) = self.child(child) {
+                    self.health.remove(&child);
+                    self.watch_health(child, actor.slot.incarnation());
+                }
+            }
             SupervisorMessage::Started { child, incarnation } => {
                 self.watch_health(child, incarnation);
                 self.tell(Input::Started(child, incarnation));
@@ -402,6 +424,14 @@ impl State {
                     token,
                 });
             }
+        }
+    }
+
+    /// What it does about the end of this child is what the child's spec says now.
+    fn respecced(&mut self, id: ActorId) {
+        if let Some(child) = self.child(id) {
+            self.machine.set_policy(id, self.policy(&child));
+            self.machine.set_backoff(id, child.spec().backoff);
         }
     }
 

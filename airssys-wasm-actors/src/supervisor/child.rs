@@ -319,6 +319,13 @@ impl ChildSpec {
         }
     }
 
+    pub(crate) fn monitors(&self) -> &[ActorAddress] {
+        match &self.start {
+            Start::Component(start) => &start.monitors,
+            Start::Native(_) | Start::Supervisor(_) => &[],
+        }
+    }
+
     pub(crate) fn links(&self) -> &[Link] {
         match &self.start {
             Start::Component(start) => &start.links,
@@ -341,6 +348,13 @@ pub(crate) struct PreparedActor {
     pub(crate) targets: Arc<LinkTargets>,
     pub(crate) hooks: Hooks,
     pub(crate) standing: Arc<Standing>,
+}
+
+impl PreparedActor {
+    /// Whether an instance of it can be made while another one of the actor runs: one that calls nobody in its name.
+    pub(crate) fn may_be_warm(&self) -> bool {
+        !self.hooks.messages() && (self.targets.is_empty() || !self.hooks.may_call())
+    }
 }
 
 /// A supervisor that can be started, any number of times.

@@ -80,6 +80,34 @@ pub(crate) fn respec(actor: &PreparedActor, spec: ChildSpec) -> Result<PreparedA
     })
 }
 
+/// The same actor as another revision of its component, whose functions are numbered after those it has now.
+pub(crate) fn successor(
+    actor: &PreparedActor,
+    mut spec: ChildSpec,
+) -> Result<PreparedActor, StartError> {
+    let slot = Arc::clone(&actor.slot);
+    if let Start::Component(start) = &mut spec.start {
+        start.template = start.template.numbered_after(&slot.surface());
+    }
+    let surface = spec.surface().map_err(|why| StartError::Surface {
+        address: spec.address.clone(),
+        why: Arc::clone(why),
+    })?;
+    passivation(&spec, surface)?;
+    let find = |address: &ActorAddress| slot.shared().whereis(address);
+    let targets = LinkTargets::resolve(slot.address(), surface, spec.links(), find)?;
+    Ok(PreparedActor {
+        hooks: Hooks::of(surface),
+        targets,
+        spec: ChildSpec {
+            address: slot.address().clone(),
+            ..spec
+        },
+        slot,
+        standing: Arc::clone(&actor.standing),
+    })
+}
+
 impl Tree<'_> {
     fn make_all(
         &mut self,

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::actor::SupervisorMessage;
-use super::child::{ChildSpec, PreparedChild, Standing};
+use super::child::{ChildSpec, PreparedActor, PreparedChild, Standing};
 use super::decide::{RestartIntensity, RestartPolicy};
 use super::spec::{AutoShutdown, Strategy, SupervisorSpec};
 use crate::address::{ActorAddress, ActorId};
@@ -136,6 +136,26 @@ impl Record {
 
     pub(crate) fn child(&self, id: ActorId) -> Option<PreparedChild> {
         self.children.lock().get(&id).cloned()
+    }
+
+    /// The child is this from its next start on, and for whoever asks; `false` if there is no such child.
+    pub(crate) fn respec(&self, successor: &Arc<PreparedActor>) -> bool {
+        let mut children = self.children.lock();
+        let Some(child) = children.get_mut(&successor.slot.id()) else {
+            return false;
+        };
+        let before = std::mem::replace(child, PreparedChild::Actor(Arc::clone(successor)));
+        let address = child.shared_address();
+        drop(children);
+        drop(before);
+        let mut first = self.first.lock();
+        if let Some(spec) = first.iter_mut().find(|spec| spec.address == address) {
+            *spec = ChildSpec {
+                address,
+                ..successor.spec.clone()
+            };
+        }
+        true
     }
 
     /// Its children in start order: those it starts with as its spec says, then the others as they were added.

@@ -68,6 +68,11 @@ pub(crate) struct Subscription {
 }
 
 impl Subscription {
+    /// The function it sends to.
+    pub(super) fn function(&self) -> ExportId {
+        self.export
+    }
+
     pub(super) fn new(
         function: &ActorFunction,
         options: SubscribeOptions,
@@ -81,7 +86,11 @@ impl Subscription {
             .is_some_and(|ty| matches!(&*ty.params, [(_, only)] if is_bytes(only)));
         if plain && !takes_bytes {
             return Err(SubscribeError::Signature {
-                signature: function.ty().as_ref().map(ToString::to_string).unwrap_or_default(),
+                signature: function
+                    .ty()
+                    .as_ref()
+                    .map(ToString::to_string)
+                    .unwrap_or_default(),
             });
         }
         Ok(Self {

@@ -33,3 +33,4 @@ mod supervision;
 mod timers;
 mod topics;
 mod trees;
+mod upgrades;

@@ -127,7 +127,9 @@ mod tests {
         let two = surface("package a:b; interface i { h: func(); x: func(); f: func(); }");
         let two = two.numbered_after(&one);
         let as_text = |list: &[(&str, usize)]| -> Vec<_> {
-            list.iter().map(|(name, at)| ((*name).to_owned(), *at)).collect()
+            list.iter()
+                .map(|(name, at)| ((*name).to_owned(), *at))
+                .collect()
         };
         assert_eq!(numbers(&two), as_text(&[("h", 2), ("x", 3), ("f", 0)]));
         assert_eq!(two.numbers_given(), 4);

@@ -12,7 +12,7 @@ use crate::exit::ExitReason;
 use crate::supervisor::actor::Reply;
 use crate::supervisor::child::{PreparedChild, PreparedSupervisor};
 use crate::supervisor::machine::{Input, NotStopped};
-use crate::supervisor::prepare::{prepare, respec};
+use crate::supervisor::prepare::{prepare, successor};
 use crate::supervisor::record::SupervisorFlags;
 use crate::supervisor::spec::{SpecError, Strategy, SupervisorSpec};
 use crate::supervisor::{ChildSpec, RestartPolicy, StartError, StopError, StopReport};
@@ -270,19 +270,17 @@ impl State {
         let other = || SpecError::OtherSurface(spec.address.clone());
         match self.child(id) {
             Some(PreparedChild::Actor(actor)) => {
-                let surface = spec.surface().map_err(|why| StartError::Surface {
-                    address: spec.address.clone(),
-                    why: Arc::clone(why),
-                })?;
+                let again = successor(&actor, spec.clone())?;
                 let replicas = actor.slot.front().and_then(|front| front.replicas());
                 let replicas = replicas.map_or(1, <[_]>::len);
                 let same_kind = std::mem::discriminant(&spec.start)
                     == std::mem::discriminant(&actor.spec.start)
                     && u32::try_from(replicas) == Ok(spec.replicas);
-                if !same_kind || **surface != *actor.slot.surface() {
+                let surface = actor.slot.surface();
+                let same_surface = again.spec.surface().is_ok_and(|again| **again == *surface);
+                if !same_kind || !same_surface {
                     return Err(other().into());
                 }
-                let again = respec(&actor, spec.clone())?;
                 Ok(PreparedChild::Actor(Arc::new(again)))
             }
             Some(PreparedChild::Supervisor(one)) if spec.as_supervisor().is_some() => {

@@ -1,0 +1,595 @@
+//! Upgrades: another revision of a component in the place of the one that runs, while its actor goes on.
+//!
+//! Owns [`Upgrade`] and [`Upgraded`]: what is checked and made before anything changes, the switch, and the way back. An
+//! upgrade is a swap of instances between two messages of one incarnation, so the mailbox with its order, the name,
+//! monitors, links, subscriptions and timers stay; the instance that ran is kept until it is let go, and a rollback is the
+//! same swap the other way round. When and why to upgrade is not decided here.
+
+mod replacement;
+mod slots;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use airssys_wasm::{ExportId, Surface};
+use futures_util::future::join_all;
+use tokio::time::Instant;
+
+use replacement::make;
+use replacement::{Fresh, Replaced};
+pub use replacement::{NotReplaced, StateTaken};
+pub(crate) use replacement::{Replacement, replace};
+use slots::Place;
+
+use crate::address::ActorAddress;
+use crate::passivation::ComponentBehaviour;
+use crate::reference::function_path;
+use crate::shared::Shared;
+use crate::slot::Slot;
+use crate::supervisor::{
+    ChildSpec, PreparedActor, PreparedChild, Record, Start, StartError, successor,
+};
+use crate::system::System;
+
+/// How an upgrade is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UpgradeOptions {
+    /// What becomes of the state that the instance holds in memory.
+    pub state: UpgradeState,
+    /// In which order replicas are upgraded.
+    pub order: UpgradeOrder,
+    /// The instance that runs is dropped before its successor is made, which then has its place in the pool. The pause is
+    /// longer, and there is nothing to go back to but another start. Default: it is not.
+    pub instead: bool,
+    /// How long a message in hand, handles to its resources and calls it owes answers to are waited for. Default 30 s.
+    pub wait_max: Duration,
+    /// Handles and calls that are still there then do not stop the upgrade: handles dangle, which is a typed error for
+    /// who uses one, and calls fail. Default: they do.
+    pub regardless: bool,
+}
+
+impl Default for UpgradeOptions {
+    fn default() -> Self {
+        Self {
+            state: UpgradeState::default(),
+            order: UpgradeOrder::default(),
+            instead: false,
+            wait_max: Duration::from_secs(30),
+            regardless: false,
+        }
+    }
+}
+
+/// What becomes of the state in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpgradeState {
+    /// The new instance gets it, by `airssys:actor/state`, where the revision that runs exports `snapshot` and the new one
+    /// `restore`; otherwise it begins afresh. The default, with at most 16 MiB.
+    HandOver {
+        /// Largest state in bytes.
+        bytes_max: u64,
+    },
+    /// The new instance begins afresh.
+    Discard,
+}
+
+impl Default for UpgradeState {
+    fn default() -> Self {
+        Self::HandOver {
+            bytes_max: 16 << 20,
+        }
+    }
+}
+
+/// In which order replicas are upgraded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpgradeOrder {
+    /// So many at a time, at least one. The default is one.
+    Rolling {
+        /// Replicas that may pause at the same time.
+        at_once: u32,
+    },
+    /// All at one moment: once a replica of the new revision has begun a message, none of the old one begins another.
+    Together,
+}
+
+impl Default for UpgradeOrder {
+    fn default() -> Self {
+        Self::Rolling { at_once: 1 }
+    }
+}
+
+/// Why there is no upgrade. Whatever the reason, the revision that ran goes on.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum UpgradeError {
+    /// Nobody has the address.
+    #[error("there is no actor `{0}` to upgrade")]
+    NoSuchActor(ActorAddress),
+    /// The actor, or what is to take its place, is native Rust or a supervisor.
+    #[error(
+        "`{0}` is not a component on both sides of the upgrade; stop it and start the other instead"
+    )]
+    NotComponent(ActorAddress),
+    /// The number of replicas differs.
+    #[error("`{address}` has {now} replicas, and the new spec has {new}; scale it first, or after")]
+    Replicas {
+        /// The actor.
+        address: ActorAddress,
+        /// How many there are.
+        now: u32,
+        /// How many there would be.
+        new: u32,
+    },
+    /// A caller is linked to a function that the new revision does not have, or has with another type.
+    #[error(
+        "`{caller}` is linked to `{function}` of `{address}`, which the new revision does not have with that type; \
+         upgrade the caller first, or keep the function"
+    )]
+    Breaks {
+        /// The actor to upgrade.
+        address: ActorAddress,
+        /// Who is linked.
+        caller: ActorAddress,
+        /// The function.
+        function: String,
+    },
+    /// The spec cannot be started: a link of it leads nowhere, for instance.
+    #[error("the new revision of `{address}` cannot be started")]
+    Spec {
+        /// The actor.
+        address: ActorAddress,
+        /// What is wrong with it.
+        #[source]
+        why: Box<StartError>,
+    },
+    /// An instance did not take another's place; those that had been switched have been switched back.
+    #[error("`{address}` is not upgraded: {why}")]
+    NotReplaced {
+        /// The actor; of a component with replicas, the one of them.
+        address: ActorAddress,
+        /// Why not.
+        why: NotReplaced,
+        /// Replicas that could not be switched back: they run the new revision.
+        left: Vec<ActorAddress>,
+    },
+}
+
+/// One actor of an upgrade.
+struct Pair {
+    record: Arc<Record>,
+    before: Arc<PreparedActor>,
+    successor: Arc<PreparedActor>,
+    warm: Option<ComponentBehaviour>,
+}
+
+/// A checked upgrade of one component, of all its replicas, that has changed nothing yet. Dropped, it never does.
+pub struct Upgrade {
+    address: ActorAddress,
+    options: UpgradeOptions,
+    pairs: Vec<Pair>,
+}
+
+impl std::fmt::Debug for Upgrade {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Upgrade")
+            .field("address", &self.address)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+impl System {
+    /// Checks whether the component at `spec.address` can be upgraded to `spec`: that its links lead somewhere and that
+    /// everybody linked to it finds the functions it uses.
+    ///
+    /// # Errors
+    /// [`UpgradeError`].
+    pub fn upgrade(
+        &self,
+        spec: ChildSpec,
+        options: UpgradeOptions,
+    ) -> Result<Upgrade, UpgradeError> {
+        let address = spec.address.clone();
+        let Some(actor) = self.whereis(&address) else {
+            return Err(UpgradeError::NoSuchActor(address));
+        };
+        let shared = Arc::clone(actor.slot().shared());
+        let children = children_of(&shared, &address);
+        let now = u32::try_from(children.len()).unwrap_or(u32::MAX);
+        if now == 0 {
+            return Err(UpgradeError::NoSuchActor(address));
+        }
+        if now != spec.replicas {
+            return Err(UpgradeError::Replicas {
+                address,
+                now,
+                new: spec.replicas,
+            });
+        }
+        let mut pairs = Vec::with_capacity(children.len());
+        for (record, before) in children {
+            let is_component = |spec: &ChildSpec| matches!(spec.start, Start::Component(_));
+            if !is_component(&before.spec) || !is_component(&spec) {
+                return Err(UpgradeError::NotComponent(address));
+            }
+            let successor = prepare(&before, spec.clone())?;
+            pairs.push(Pair {
+                record,
+                before,
+                successor,
+                warm: None,
+            });
+        }
+        if let Some(Ok(surface)) = pairs.first().map(|pair| pair.successor.spec.surface()) {
+            breaks(&shared, actor.slot(), &address, surface)?;
+        }
+        Ok(Upgrade {
+            address,
+            options,
+            pairs,
+        })
+    }
+}
+
+/// The children that have this address, or share it.
+fn children_of(
+    shared: &Arc<Shared>,
+    address: &ActorAddress,
+) -> Vec<(Arc<Record>, Arc<PreparedActor>)> {
+    let mut found = Vec::new();
+    for record in shared.records() {
+        for child in record.in_order() {
+            if let PreparedChild::Actor(actor) = &child
+                && child.shared_address() == *address
+            {
+                found.push((Arc::clone(&record), Arc::clone(actor)));
+            }
+        }
+    }
+    found
+}
+
+fn prepare(before: &PreparedActor, spec: ChildSpec) -> Result<Arc<PreparedActor>, UpgradeError> {
+    let address = spec.address.clone();
+    successor(before, spec)
+        .map(Arc::new)
+        .map_err(|why| UpgradeError::Spec {
+            address,
+            why: Box::new(why),
+        })
+}
+
+/// Whether somebody else is linked to what the new revision does not have.
+fn breaks(
+    shared: &Shared,
+    target: &Arc<Slot>,
+    address: &ActorAddress,
+    surface: &Surface,
+) -> Result<(), UpgradeError> {
+    let now = target.surface();
+    for record in shared.records() {
+        for child in record.in_order() {
+            let PreparedChild::Actor(caller) = child else {
+                continue;
+            };
+            let gone = |export: &ExportId| surface.export_function(*export).is_none();
+            let own = caller.slot.front().unwrap_or(&caller.slot);
+            if own.id() != target.id()
+                && let Some(export) = caller.targets.calls_of(target.id()).find(gone)
+            {
+                let function = now.export_function(export);
+                return Err(UpgradeError::Breaks {
+                    address: address.clone(),
+                    caller: caller.slot.address().clone(),
+                    function: function.map_or_else(String::new, |(interface, function)| {
+                        function_path(interface, &function.name)
+                    }),
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+impl Upgrade {
+    /// The actor to upgrade.
+    #[must_use]
+    pub fn address(&self) -> &ActorAddress {
+        &self.address
+    }
+
+    /// Whether the new instance gets the state of the one before it.
+    #[must_use]
+    pub fn hands_over(&self) -> bool {
+        self.bytes_max().is_some()
+    }
+
+    fn bytes_max(&self) -> Option<u64> {
+        let UpgradeState::HandOver { bytes_max } = self.options.state else {
+            return None;
+        };
+        let both = |pair: &Pair| pair.before.hooks.snapshots() && pair.successor.hooks.restores();
+        self.pairs.iter().all(both).then_some(bytes_max)
+    }
+
+    /// Makes the instances of the new revision and asks them how they are, while the old ones go on. Those that cannot
+    /// be made beside the old ones are made during the switch: an instance that takes over state, one that takes part in
+    /// the messaging plane, and one that may call others before its first message.
+    ///
+    /// # Errors
+    /// [`UpgradeError::NotReplaced`], with nothing changed.
+    pub async fn warm(&mut self) -> Result<(), UpgradeError> {
+        if self.hands_over() || self.options.instead {
+            return Ok(());
+        }
+        for pair in &mut self.pairs {
+            if pair.warm.is_some() || !pair.successor.may_be_warm() {
+                continue;
+            }
+            match make(&pair.successor, None).await {
+                Ok(live) => pair.warm = Some(ComponentBehaviour::Live(live)),
+                Err(why) => {
+                    return Err(UpgradeError::NotReplaced {
+                        address: pair.successor.slot.address().clone(),
+                        why,
+                        left: Vec::new(),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Switches every replica, waiting for the message each has in hand.
+    ///
+    /// # Errors
+    /// [`UpgradeError::NotReplaced`]: those that had been switched have been switched back.
+    pub async fn switch(mut self) -> Result<Upgraded, UpgradeError> {
+        let bytes_max = self.bytes_max();
+        let until = Instant::now() + self.options.wait_max;
+        let pairs = std::mem::take(&mut self.pairs);
+        let at_once = match self.options.order {
+            UpgradeOrder::Together => pairs.len(),
+            UpgradeOrder::Rolling { at_once } => usize::try_from(at_once).unwrap_or(usize::MAX),
+        };
+        let together = self.options.order == UpgradeOrder::Together && pairs.len() > 1;
+        let mut upgraded = Upgraded {
+            address: self.address.clone(),
+            options: self.options,
+            switched: Vec::with_capacity(pairs.len()),
+        };
+        let mut failed = None;
+        // None of them takes what they share until it is of the new revision.
+        let mut holds: Vec<_> = pairs
+            .iter()
+            .map(|pair| together.then(|| Hold::new(&pair.successor.slot)))
+            .collect();
+        let mut rest = pairs.into_iter().zip(holds.iter_mut()).peekable();
+        while rest.peek().is_some() && failed.is_none() {
+            let group: Vec<_> = rest.by_ref().take(at_once.max(1)).collect();
+            let options = self.options;
+            let each = group.into_iter().map(|(pair, hold)| async move {
+                let switched = switch_one(pair, options, bytes_max, until).await;
+                // One that could not be switched waits for the others to be switched back.
+                if switched.is_ok() {
+                    *hold = None;
+                }
+                switched
+            });
+            for switched in join_all(each).await {
+                match switched {
+                    Ok(switched) => upgraded.switched.push(switched),
+                    Err(why) => failed = failed.or(Some(why)),
+                }
+            }
+        }
+        drop(rest);
+        let Some((address, why)) = failed else {
+            return Ok(upgraded);
+        };
+        let back = upgraded.roll_back().await;
+        drop(holds);
+        let left = back.err().map_or_else(Vec::new, |left| left.left);
+        Err(UpgradeError::NotReplaced { address, why, left })
+    }
+}
+
+/// Keeps one replica from the queue that all share.
+struct Hold(Arc<Slot>);
+
+impl Hold {
+    fn new(slot: &Arc<Slot>) -> Self {
+        slot.lane().hold(true);
+        Self(Arc::clone(slot))
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.0.lane().hold(false);
+    }
+}
+
+async fn switch_one(
+    pair: Pair,
+    options: UpgradeOptions,
+    bytes_max: Option<u64>,
+    until: Instant,
+) -> Result<Switched, (ActorAddress, NotReplaced)> {
+    let Pair {
+        record,
+        before,
+        successor,
+        warm,
+    } = pair;
+    let again = || match bytes_max {
+        Some(bytes_max) => Fresh::HandOver { bytes_max },
+        None if options.instead => Fresh::Instead,
+        None => Fresh::Make,
+    };
+    let place = Place {
+        record: &record,
+        successor: &successor,
+        until,
+        regardless: options.regardless,
+    };
+    let fresh = warm.map_or_else(again, Fresh::Ready);
+    match place.replace(fresh, again).await {
+        Ok(Replaced { aside, state }) => Ok(Switched {
+            record,
+            before,
+            now: successor,
+            aside,
+            state,
+        }),
+        Err(why) => Err((successor.slot.address().clone(), why)),
+    }
+}
+
+/// One actor that has been upgraded.
+struct Switched {
+    record: Arc<Record>,
+    before: Arc<PreparedActor>,
+    now: Arc<PreparedActor>,
+    aside: Option<ComponentBehaviour>,
+    state: StateTaken,
+}
+
+/// An upgrade that has been done, and can be taken back for as long as this is kept: the instances of the old revision
+/// are there, doing nothing. Dropped, they are dropped without their shutdown hook.
+pub struct Upgraded {
+    address: ActorAddress,
+    options: UpgradeOptions,
+    switched: Vec<Switched>,
+}
+
+impl std::fmt::Debug for Upgraded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Upgraded")
+            .field("address", &self.address)
+            .field("states", &self.states())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Some replicas could not be switched back, and run the new revision.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("`{address}` is not switched back: {why}")]
+#[non_exhaustive]
+pub struct NotSwitchedBack {
+    /// The first that could not be.
+    pub address: ActorAddress,
+    /// Why not.
+    pub why: NotReplaced,
+    /// All that could not be.
+    pub left: Vec<ActorAddress>,
+}
+
+impl Upgraded {
+    /// The actor.
+    #[must_use]
+    pub fn address(&self) -> &ActorAddress {
+        &self.address
+    }
+
+    /// What became of the state of each replica.
+    #[must_use]
+    pub fn states(&self) -> Vec<StateTaken> {
+        self.switched.iter().map(|one| one.state).collect()
+    }
+
+    /// Switches every replica back to the revision before, with the instances that were kept where they are. State that
+    /// was handed over is handed back where the old revision understands it; otherwise its instance goes on with the state
+    /// it had. Returns what became of the state of each.
+    ///
+    /// # Errors
+    /// [`NotSwitchedBack`]: the others have been.
+    pub async fn roll_back(self) -> Result<Vec<StateTaken>, NotSwitchedBack> {
+        let until = Instant::now() + self.options.wait_max;
+        let bytes_max = match self.options.state {
+            UpgradeState::HandOver { bytes_max } => bytes_max,
+            UpgradeState::Discard => 0,
+        };
+        let each = self
+            .switched
+            .into_iter()
+            .rev()
+            .map(|switched| switch_back(switched, bytes_max, until));
+        let mut states = Vec::new();
+        let mut failed: Option<NotSwitchedBack> = None;
+        for back in join_all(each).await {
+            match back {
+                Ok(state) => states.push(state),
+                Err((address, why)) => {
+                    let failed = failed.get_or_insert_with(|| NotSwitchedBack {
+                        address: address.clone(),
+                        why,
+                        left: Vec::new(),
+                    });
+                    failed.left.push(address);
+                }
+            }
+        }
+        states.reverse();
+        failed.map_or(Ok(states), Err)
+    }
+
+    /// Lets the old revision go: each of its instances runs its shutdown hook, with the reason `upgrade`.
+    pub async fn release(self) {
+        for switched in self.switched {
+            if let Some(ComponentBehaviour::Live(live)) = switched.aside {
+                live.retire().await;
+            }
+        }
+    }
+}
+
+async fn switch_back(
+    switched: Switched,
+    bytes_max: u64,
+    until: Instant,
+) -> Result<StateTaken, (ActorAddress, NotReplaced)> {
+    let Switched {
+        record,
+        before,
+        now,
+        aside,
+        state,
+    } = switched;
+    let address = before.slot.address().clone();
+    // Numbered after the revision that goes: nobody's number comes to mean another function.
+    let spec = ChildSpec {
+        address: before.spec.address.clone(),
+        ..before.spec.clone()
+    };
+    let again = match successor(&now, spec) {
+        Ok(again) => Arc::new(again),
+        // What it was linked to is gone since.
+        Err(_) => before,
+    };
+    let place = Place {
+        record: &record,
+        successor: &again,
+        until,
+        regardless: true,
+    };
+    let hands_back = matches!(state, StateTaken::HandedOver { .. });
+    let made = || {
+        if hands_back && now.hooks.snapshots() && again.hooks.restores() {
+            Fresh::HandOver { bytes_max }
+        } else {
+            Fresh::Make
+        }
+    };
+    let fresh = match aside {
+        Some(aside) if hands_back => Fresh::HandBack { aside, bytes_max },
+        // What takes part in the messaging plane holds nothing of it any more: it begins again.
+        Some(aside) if !again.hooks.messages() => Fresh::Ready(aside),
+        _ => Fresh::Make,
+    };
+    match place.replace(fresh, made).await {
+        Ok(replaced) => Ok(replaced.state),
+        Err(why) => Err((address, why)),
+    }
+}

@@ -1,0 +1,409 @@
+//! How one instance takes the place of another, between two messages.
+//!
+//! Owns [`Replacement`], which a drain is asked for by its control lane, and [`replace`], which carries it out: the message
+//! in hand has ended, the next one has not begun, and what is queued stays where it is. The instance that ran is put
+//! aside and not dropped, so that it can come back as fast as it went. The supervisor's record, the published surface
+//! and the kill switch change in one step without an await: whatever ends the incarnation finds either all of the old
+//! revision or all of the new one.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use tokio::sync::oneshot;
+
+use crate::component::{LiveComponent, Origin, Snapshot};
+use crate::events::Event;
+use crate::exit::ExitReason;
+use crate::health::ChildHealth;
+use crate::passivation::{ComponentBehaviour, Sweep};
+use crate::supervisor::{PreparedActor, PreparedChild, Record, Start};
+
+/// Where the instance of the new revision comes from.
+pub(crate) enum Fresh {
+    /// It was made before, and waits.
+    Ready(ComponentBehaviour),
+    /// It is made while the actor pauses.
+    Make,
+    /// The same, after the one that runs has been dropped: for who has no room for both.
+    Instead,
+    /// The same, with the state of the one that runs.
+    HandOver {
+        /// Largest state in bytes.
+        bytes_max: u64,
+    },
+    /// One that was put aside comes back, with the state of the one that runs; if there is none to be had, with the
+    /// state it had.
+    HandBack {
+        aside: ComponentBehaviour,
+        bytes_max: u64,
+    },
+}
+
+/// What one drain is asked for.
+pub(crate) struct Replacement {
+    pub(crate) successor: Arc<PreparedActor>,
+    pub(crate) record: Arc<Record>,
+    pub(crate) fresh: Fresh,
+    /// Whether resources that others hold, and calls that are still to be answered, are no obstacle.
+    pub(crate) regardless: bool,
+    pub(crate) claim: Arc<Claim>,
+    pub(crate) answer: oneshot::Sender<Result<Replaced, Refused>>,
+}
+
+/// What became of it.
+pub(crate) struct Replaced {
+    /// What ran before.
+    pub(crate) aside: Option<ComponentBehaviour>,
+    pub(crate) state: StateTaken,
+}
+
+/// What became of the state in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StateTaken {
+    /// It was not asked for: the new instance began afresh, or went on with what it had.
+    None,
+    /// The new instance has it, so many bytes.
+    HandedOver {
+        /// Bytes of the snapshot.
+        bytes: u64,
+    },
+    /// It could not be taken back: the instance went on with the state it had when it was put aside.
+    AsItWas,
+}
+
+/// It did not take place; with the instance that was to come, if it can be tried again.
+pub(crate) struct Refused {
+    pub(crate) why: NotReplaced,
+    pub(crate) fresh: Option<Fresh>,
+}
+
+/// Why an instance did not take another's place. The one that ran goes on, unless it is said otherwise.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotReplaced {
+    /// The actor is native Rust or a supervisor.
+    #[error("it is not a component")]
+    NotComponent,
+    /// Others hold handles to its resources, which would dangle.
+    #[error("others hold handles to {0} of its resources")]
+    HandlesHeld(usize),
+    /// Callers wait for answers that it has deferred.
+    #[error("it owes answers to {0} calls")]
+    CallsOwed(usize),
+    /// There is no state to hand over.
+    #[error("its state was not handed over: {0}")]
+    Snapshot(String),
+    /// The new instance did not start, or did not take the state.
+    #[error("the new instance did not start: {0}")]
+    NotStarted(ExitReason),
+    /// The new instance says that it does not work.
+    #[error("the new instance is not well: {0}")]
+    Unhealthy(String),
+    /// The message in hand took longer than was waited for.
+    #[error("its message in hand took longer than the time to wait")]
+    Busy,
+    /// It has been stopped, and its supervisor has forgotten it.
+    #[error("it has been stopped")]
+    Gone,
+}
+
+/// Who decides whether a replacement takes place: the drain that begins it, or the one that no longer waits for it.
+#[derive(Default)]
+pub(crate) struct Claim(AtomicU8);
+
+const BEGUN: u8 = 1;
+const WITHDRAWN: u8 = 2;
+
+impl Claim {
+    fn take(&self, state: u8) -> bool {
+        let taken = self
+            .0
+            .compare_exchange(0, state, Ordering::AcqRel, Ordering::Acquire);
+        taken.is_ok()
+    }
+
+    fn begin(&self) -> bool {
+        self.take(BEGUN)
+    }
+
+    /// It is not to take place; `false` if it has begun.
+    pub(crate) fn withdraw(&self) -> bool {
+        self.take(WITHDRAWN)
+    }
+}
+
+impl Replacement {
+    /// It does not take place.
+    pub(crate) fn refuse(self: Box<Self>, why: NotReplaced) {
+        let refused = Refused {
+            why,
+            fresh: Some(self.fresh),
+        };
+        // Whoever asked may have left.
+        let _ = self.answer.send(Err(refused));
+    }
+}
+
+/// Has the successor take the place of `running`; or leaves it where it is, and says why.
+pub(crate) async fn replace(
+    mut running: ComponentBehaviour,
+    replacement: Box<Replacement>,
+) -> Result<ComponentBehaviour, ExitReason> {
+    if !replacement.claim.begin() {
+        return Ok(running);
+    }
+    if let Some(why) = obstacle(&running, &replacement) {
+        replacement.refuse(why);
+        return Ok(running);
+    }
+    let Replacement {
+        successor,
+        record,
+        fresh,
+        answer,
+        ..
+    } = *replacement;
+    let refused = |why| Refused { why, fresh: None };
+    let (next, state) = match fresh {
+        Fresh::Ready(ready) => (ready, StateTaken::None),
+        Fresh::Make => match make(&successor, None).await {
+            Ok(live) => (ComponentBehaviour::Live(live), StateTaken::None),
+            Err(why) => {
+                let _ = answer.send(Err(refused(why)));
+                return Ok(running);
+            }
+        },
+        Fresh::Instead => {
+            return instead(running, successor, record, answer).await;
+        }
+        Fresh::HandOver { bytes_max } => {
+            let (back, snapshot) = state_of(running, bytes_max).await?;
+            running = back;
+            let made = match snapshot {
+                Ok(snapshot) => {
+                    let bytes = size(snapshot.as_ref());
+                    make(&successor, snapshot).await.map(|live| (live, bytes))
+                }
+                Err(why) => Err(NotReplaced::Snapshot(why)),
+            };
+            match made {
+                Ok((live, bytes)) => {
+                    let live = ComponentBehaviour::Live(live);
+                    (live, StateTaken::HandedOver { bytes })
+                }
+                Err(why) => {
+                    let _ = answer.send(Err(refused(why)));
+                    return Ok(running);
+                }
+            }
+        }
+        Fresh::HandBack { aside, bytes_max } => {
+            let (back, snapshot) = state_of(running, bytes_max).await?;
+            running = back;
+            // Its own code may know nothing of what the revision after it held. Then it goes on with what it had.
+            let restored = match snapshot {
+                Ok(Some(snapshot)) => {
+                    let bytes = size(Some(&snapshot));
+                    let made = make(&successor, Some(snapshot)).await.ok();
+                    made.map(|live| (ComponentBehaviour::Live(live), bytes))
+                }
+                _ => None,
+            };
+            match restored {
+                Some((live, bytes)) => (live, StateTaken::HandedOver { bytes }),
+                None => (aside, StateTaken::AsItWas),
+            }
+        }
+    };
+    let takes_state = matches!(state, StateTaken::HandedOver { .. } | StateTaken::AsItWas);
+    let (serving, aside) = match switch(running, next, &successor, &record, takes_state) {
+        Ok(switched) => switched,
+        Err(running) => {
+            let _ = answer.send(Err(refused(NotReplaced::Gone)));
+            return Ok(running);
+        }
+    };
+    let _ = answer.send(Ok(Replaced {
+        aside: Some(aside),
+        state,
+    }));
+    Ok(serving)
+}
+
+/// What speaks against it now, and may not in a while.
+fn obstacle(running: &ComponentBehaviour, replacement: &Replacement) -> Option<NotReplaced> {
+    if replacement.regardless {
+        return None;
+    }
+    let held = replacement.successor.slot.resources_held();
+    if held > 0 {
+        return Some(NotReplaced::HandlesHeld(held));
+    }
+    // With its state, a successor takes the calls over too.
+    let hands_over = matches!(
+        replacement.fresh,
+        Fresh::HandOver { .. } | Fresh::HandBack { .. }
+    );
+    match running {
+        ComponentBehaviour::Live(live) if !hands_over => match live.owes() {
+            0 => None,
+            owed => Some(NotReplaced::CallsOwed(owed)),
+        },
+        _ => None,
+    }
+}
+
+type State = Result<Option<Snapshot>, String>;
+
+/// What it holds in memory. `None` if it holds nothing worth keeping.
+async fn state_of(
+    running: ComponentBehaviour,
+    bytes_max: u64,
+) -> Result<(ComponentBehaviour, State), ExitReason> {
+    match running {
+        ComponentBehaviour::Live(live) => {
+            let (live, snapshot) = live.snapshot(bytes_max).await?;
+            Ok((ComponentBehaviour::Live(live), snapshot.map(Some)))
+        }
+        ComponentBehaviour::Passive(passive) => {
+            let snapshot = passive.snapshot().cloned();
+            Ok((ComponentBehaviour::Passive(passive), Ok(snapshot)))
+        }
+    }
+}
+
+fn size(snapshot: Option<&Snapshot>) -> u64 {
+    let bytes = snapshot.map_or(0, |snapshot| snapshot.bytes.len());
+    u64::try_from(bytes).unwrap_or(u64::MAX)
+}
+
+/// Makes an instance that does not serve yet, and asks it how it is.
+pub(super) async fn make(
+    successor: &Arc<PreparedActor>,
+    snapshot: Option<Snapshot>,
+) -> Result<LiveComponent, NotReplaced> {
+    let within = successor.spec.start_within;
+    let incarnation = successor.slot.incarnation();
+    let starting = LiveComponent::start(successor, incarnation, Origin::Aside(snapshot));
+    let live = match tokio::time::timeout(within, starting).await {
+        Ok(started) => started.map_err(NotReplaced::NotStarted)?,
+        Err(_) => {
+            let why = format!("not up within {within:?}");
+            return Err(NotReplaced::NotStarted(ExitReason::start_failed(&why)));
+        }
+    };
+    match live.health().await {
+        Ok((live, ChildHealth::Healthy | ChildHealth::Degraded(_))) => Ok(live),
+        Ok((_, ChildHealth::Failed(text))) => Err(NotReplaced::Unhealthy(text)),
+        Err(reason) => Err(NotReplaced::Unhealthy(reason.to_string())),
+    }
+}
+
+/// The old one is gone before the new one is made. If that cannot be, the incarnation ends, and its supervisor starts
+/// the old revision again.
+async fn instead(
+    running: ComponentBehaviour,
+    successor: Arc<PreparedActor>,
+    record: Arc<Record>,
+    answer: oneshot::Sender<Result<Replaced, Refused>>,
+) -> Result<ComponentBehaviour, ExitReason> {
+    let before = record.child(successor.slot.id());
+    let mut running = running;
+    if let ComponentBehaviour::Live(live) = &mut running {
+        live.step_aside();
+    }
+    if let ComponentBehaviour::Live(live) = running {
+        live.retire().await;
+    }
+    let mut next = match make(&successor, None).await {
+        Ok(live) => live,
+        Err(why) => {
+            let again = match before {
+                Some(PreparedChild::Actor(before)) => make(&before, None).await,
+                _ => Err(NotReplaced::Gone),
+            };
+            let _ = answer.send(Err(Refused { why, fresh: None }));
+            let mut live = again.map_err(|why| ExitReason::start_failed(&why.to_string()))?;
+            serve_alone(&mut live);
+            return Ok(ComponentBehaviour::Live(live));
+        }
+    };
+    if !record.respec(&successor) {
+        let _ = answer.send(Err(Refused {
+            why: NotReplaced::Gone,
+            fresh: None,
+        }));
+        return Err(ExitReason::Shutdown);
+    }
+    publish(&successor);
+    serve_alone(&mut next);
+    let _ = answer.send(Ok(Replaced {
+        aside: None,
+        state: StateTaken::None,
+    }));
+    Ok(ComponentBehaviour::Live(next))
+}
+
+fn serve_alone(live: &mut LiveComponent) {
+    live.serve(None);
+    if let Some(plane) = live.plane_mut() {
+        plane.take_over(None);
+    }
+}
+
+/// The one step in which everything changes. Gives the one that runs back if its supervisor has forgotten it.
+fn switch(
+    mut running: ComponentBehaviour,
+    mut next: ComponentBehaviour,
+    successor: &Arc<PreparedActor>,
+    record: &Record,
+    takes_state: bool,
+) -> Result<(ComponentBehaviour, ComponentBehaviour), ComponentBehaviour> {
+    if !record.respec(successor) {
+        return Err(running);
+    }
+    publish(successor);
+    let slot = &successor.slot;
+    let before = match &mut running {
+        ComponentBehaviour::Live(before) => Some(before),
+        ComponentBehaviour::Passive(_) => None,
+    };
+    match (&mut next, before) {
+        (ComponentBehaviour::Live(next), Some(before)) => {
+            if takes_state {
+                next.inherit(before);
+            } else {
+                before.hand_over_plane(next);
+            }
+            next.serve(Some(before));
+        }
+        (ComponentBehaviour::Live(next), None) => next.serve(None),
+        (ComponentBehaviour::Passive(_), before) => {
+            if let Some(before) = before {
+                before.step_aside();
+            }
+            slot.set_passive(true);
+        }
+    }
+    Ok((next, running))
+}
+
+/// Callers resolve functions in it from now on.
+pub(super) fn publish(successor: &PreparedActor) {
+    let slot = &successor.slot;
+    if let Ok(surface) = successor.spec.surface() {
+        slot.publish(surface);
+        if let Some(front) = slot.front() {
+            front.publish(surface);
+        }
+    }
+    let after = successor.spec.passivation().map(|asked| asked.after);
+    Sweep::change(slot, after);
+    if let Start::Component(start) = &successor.spec.start {
+        slot.shared().emit(Event::Upgraded {
+            address: slot.address().clone(),
+            incarnation: slot.incarnation(),
+            digest: start.template.digest().hex().into(),
+        });
+    }
+}

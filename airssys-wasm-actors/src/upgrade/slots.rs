@@ -1,0 +1,132 @@
+//! The side of an upgrade that asks: one slot, until it is another revision or is known not to become one.
+//!
+//! Owns the way around everything that can happen to an actor meanwhile. It may have a message in hand for long, end and be
+//! started again, wait for its next try, or be stopped; whichever it is, its spec changes once, at a moment when either a
+//! drain is between two messages or nothing runs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::replacement::{Claim, Fresh, NotReplaced, Refused, Replaced, Replacement, StateTaken};
+use crate::mailbox::Control;
+use crate::supervisor::{PreparedActor, Record, SupervisorMessage};
+
+/// From one look at an obstacle to the next.
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
+
+/// One slot of an upgrade.
+pub(super) struct Place<'a> {
+    pub(super) record: &'a Arc<Record>,
+    pub(super) successor: &'a Arc<PreparedActor>,
+    /// Until when messages in hand, handles and calls are waited for.
+    pub(super) until: Instant,
+    /// Whether it is then done all the same.
+    pub(super) regardless: bool,
+}
+
+impl Place<'_> {
+    /// Has the successor take its place. `again` makes what is needed for another attempt.
+    pub(super) async fn replace(
+        &self,
+        fresh: Fresh,
+        again: impl Fn() -> Fresh,
+    ) -> Result<Replaced, NotReplaced> {
+        let mut fresh = Some(fresh);
+        let mut regardless = false;
+        let told = |replaced| {
+            let id = self.successor.slot.id();
+            self.record.tell(SupervisorMessage::Respecced(id));
+            Ok(replaced)
+        };
+        loop {
+            if self.record.child(self.successor.slot.id()).is_none() {
+                return Err(NotReplaced::Gone);
+            }
+            if !self.successor.slot.is_active() && self.respec().await {
+                return Ok(Replaced {
+                    aside: None,
+                    state: StateTaken::None,
+                });
+            }
+            let late = Instant::now() >= self.until;
+            match self
+                .ask(fresh.take().unwrap_or_else(&again), regardless)
+                .await
+            {
+                Asked::Done(replaced) => return told(*replaced),
+                Asked::Refused(
+                    why @ (NotReplaced::HandlesHeld(_) | NotReplaced::CallsOwed(_)),
+                    kept,
+                ) => {
+                    if late && !self.regardless {
+                        return Err(why);
+                    }
+                    regardless = late;
+                    fresh = kept;
+                }
+                Asked::Refused(why, _) => return Err(why),
+                // Its incarnation has ended; the next one is asked, or the supervisor if there is none.
+                Asked::Ended if late => return Err(NotReplaced::Busy),
+                Asked::Ended => {}
+            }
+            sleep_until(Instant::now() + LOOK_AGAIN).await;
+        }
+    }
+
+    /// Changes the spec of one that is down.
+    async fn respec(&self) -> bool {
+        let (reply, answer) = oneshot::channel();
+        let successor = Arc::clone(self.successor);
+        self.record
+            .tell(SupervisorMessage::Respec { successor, reply })
+            && answer.await.unwrap_or(false)
+    }
+
+    async fn ask(&self, fresh: Fresh, regardless: bool) -> Asked {
+        let claim = Arc::<Claim>::default();
+        let (answer, mut answered) = oneshot::channel();
+        let replacement = Replacement {
+            successor: Arc::clone(self.successor),
+            record: Arc::clone(self.record),
+            fresh,
+            regardless,
+            claim: Arc::clone(&claim),
+            answer,
+        };
+        // Left in the middle of an await, it does not take place behind the back of whoever asked.
+        let withdrawal = Withdrawal(&claim);
+        let lane = self.successor.slot.lane();
+        lane.ask(Control::Replace(Box::new(replacement)));
+        // At least one look, also of who is late.
+        let until = self.until.max(Instant::now() + LOOK_AGAIN);
+        let answered = match timeout_at(until, &mut answered).await {
+            Ok(answered) => answered,
+            Err(_) if claim.withdraw() => return Asked::Refused(NotReplaced::Busy, None),
+            // It has begun: its own limits end it.
+            Err(_) => answered.await,
+        };
+        drop(withdrawal);
+        match answered {
+            Ok(Ok(replaced)) => Asked::Done(Box::new(replaced)),
+            Ok(Err(Refused { why, fresh })) => Asked::Refused(why, fresh),
+            Err(_) => Asked::Ended,
+        }
+    }
+}
+
+struct Withdrawal<'a>(&'a Claim);
+
+impl Drop for Withdrawal<'_> {
+    fn drop(&mut self) {
+        self.0.withdraw();
+    }
+}
+
+enum Asked {
+    Done(Box<Replaced>),
+    Refused(NotReplaced, Option<Fresh>),
+    Ended,
+}
