@@ -1,8 +1,8 @@
 //! What leads from one application to another: a pure function of two outlines.
 //!
 //! Owns [`plan()`] and its answer. What only supervisors know is changed first and touches no instance; then
-//! components are started and replaced, in start order where links allow it; what is gone is stopped last, in
-//! reverse, when nothing can bring the old application back any more. So a plan from the new application to the
+//! components are started and replaced, in start order where links allow it; what is gone is stopped last, callers
+//! first and otherwise in reverse, when nothing can bring the old application back any more. So a plan from the new application to the
 //! old one undoes it, and that is what a roll back is.
 //!
 //! **In between, old and new call each other.** Of a caller and a callee that are both replaced, the order is one in
@@ -336,9 +336,7 @@ pub fn plan(
     let ended = current.sources.iter();
     let ended = ended.filter(|source| !known(new, &source.name));
     steps.extend(ended.map(|source| Step::of(part(&source.name, Action::StopSource, Vec::new()))));
-    let gone = current.components.iter().rev();
-    let gone = gone.filter(|one| new.component(&one.name).is_none());
-    steps.extend(gone.map(|one| {
+    steps.extend(order::gone(current, new).map(|one| {
         let old = Revision::of(one);
         Step::of(part(
             &one.name,

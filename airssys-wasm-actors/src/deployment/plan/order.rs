@@ -91,6 +91,29 @@ pub(super) fn steps(
     steps
 }
 
+/// What is not there any more, in the order it is stopped: in reverse start order, but callers before those they call.
+pub(super) fn gone<'a>(
+    current: &'a ApplicationOutline,
+    new: &ApplicationOutline,
+) -> impl Iterator<Item = &'a ComponentOutline> {
+    let gone = current.components.iter().rev();
+    let gone: Vec<_> = gone
+        .filter(|one| new.component(&one.name).is_none())
+        .collect();
+    let places = gone.iter().enumerate();
+    let places: BTreeMap<&str, usize> = places.map(|(at, one)| (one.name.as_str(), at)).collect();
+    let mut constraints = Constraints::new();
+    for (at, caller) in gone.iter().enumerate() {
+        for link in &caller.links {
+            if let Some(callee) = places.get(link.to.as_str()).filter(|callee| **callee != at) {
+                constraints.entry((at, *callee)).or_default();
+            }
+        }
+    }
+    let order = sort(gone.len(), &constraints).into_iter().flatten();
+    order.filter_map(move |place| gone.get(place).copied())
+}
+
 fn constraints(changes: &[&Change<'_>]) -> Constraints {
     let mut constraints = Constraints::new();
     let places: BTreeMap<&str, usize> = changes

@@ -234,9 +234,19 @@ pub(super) fn shape(
         name.strip_prefix('/')
     });
     let components = new.components.iter().map(|one| one.name.as_str());
+    // Of a supervisor that comes or goes, its children have been said with it.
+    let stays = |supervisor: &ActorAddress| {
+        let has = |of: &ApplicationOutline| {
+            let mut supervisors = of.supervisors.iter();
+            supervisors.any(|one| one.address == *supervisor)
+        };
+        has(current) && has(new)
+    };
     for child in supervisors.chain(components) {
         if let (Some(from), Some(to)) = (current.parent(child), new.parent(child))
             && from != to
+            && stays(from)
+            && stays(to)
         {
             refused.push(PlanRefusal::Moved {
                 child: child.to_owned(),
