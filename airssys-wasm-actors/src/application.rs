@@ -11,6 +11,7 @@ mod links;
 mod options;
 mod order;
 mod resolving;
+mod rollout;
 mod running;
 mod sources;
 mod spawned;
@@ -28,6 +29,7 @@ pub use running::{ApplicationEnded, RunningApplication};
 use crate::address::ActorAddress;
 use crate::application::asking::ReportPlan;
 use crate::application::resolving::Resolving;
+use crate::deployment::{ApplicationOutline, ComponentOutline};
 use crate::manifest::{ApplicationSpec, ManifestErrors};
 use crate::source::{Source, SourcePlan, SourceState};
 use crate::supervisor::{ChildSpec, StartError, SupervisorSpec};
@@ -60,6 +62,8 @@ pub struct ResolvedComponent {
     pub grants: Vec<&'static str>,
     /// The actor it becomes.
     pub child: ChildSpec,
+    /// What of it is compared when another one is to take its place.
+    pub outline: Arc<ComponentOutline>,
 }
 
 /// What [`ApplicationSpec::resolve`] is doing.
@@ -122,6 +126,22 @@ impl Application {
     #[must_use]
     pub fn supervision(&self) -> &SupervisorSpec {
         &self.supervision
+    }
+
+    /// What of it is compared when another one is to take its place.
+    #[must_use]
+    pub fn outline(&self) -> ApplicationOutline {
+        let outlines = |components: &[ResolvedComponent]| {
+            let outlines = components.iter().map(|one| (*one.outline).clone());
+            outlines.collect::<Vec<_>>()
+        };
+        ApplicationOutline::new(
+            &self.supervision,
+            outlines(&self.components),
+            outlines(&self.spawned),
+            &self.sources,
+            format!("{:?}", self.report),
+        )
     }
 
     /// The addresses of its sources and of what they feed, in the order of the manifest.

@@ -121,6 +121,11 @@ impl Hooks {
         self.snapshot.is_some() && self.restore.is_some()
     }
 
+    /// Whether it takes part in the messaging plane, or spawns.
+    pub(crate) fn has_messages(&self) -> bool {
+        self.messages
+    }
+
     pub(crate) fn of(surface: &Surface) -> Self {
         // Not by `Surface::export`: most components have none, and its error looks for near names.
         let find = |(interface, function): (&str, &str)| {

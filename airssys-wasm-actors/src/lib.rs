@@ -21,6 +21,7 @@ mod counters;
 mod crashes;
 mod dead_letters;
 mod deadline;
+pub mod deployment;
 mod drain;
 mod envelope;
 mod error;
@@ -81,11 +82,12 @@ pub use health::{ChildHealth, HealthCheck};
 pub use link::{Link, LinkRefused, REPLY_WITHIN_DEFAULT, Retry};
 pub use mailbox::{BackpressureStrategy, MailboxConfig};
 pub use manifest::{
-    ApplicationSpec, ApplicationTable, BackoffSpec, ComponentSpec, CountedSpec, DurationText,
-    ErrorAs, Finding, FindingKind, HealthSpec, LimitsSpec, LinkSpec, Location, MANIFEST_BYTES_MAX,
-    MANIFEST_FILE, MailboxSpec, ManifestErrors, OptionKind, OptionSpec, ReportSpec, RestartsSpec,
-    RetrySpec, SizeText, SourceFormat, SourceSpec, SupervisionSpec, SupervisorTable, TableSpec,
-    Tables, UnitError, parse_duration, parse_size,
+    ApplicationSpec, ApplicationTable, BackoffSpec, CanaryStepSpec, ComponentSpec, CountedSpec,
+    DurationText, ErrorAs, Finding, FindingKind, GateSpec, HealthSpec, LimitsSpec, LinkSpec,
+    Location, MANIFEST_BYTES_MAX, MANIFEST_FILE, MailboxSpec, ManifestErrors, OptionKind,
+    OptionSpec, ReportSpec, RestartsSpec, RetrySpec, RolloutSpec, SizeText, SourceFormat,
+    SourceSpec, SupervisionSpec, SupervisorTable, TableSpec, Tables, UnitError, parse_duration,
+    parse_size,
 };
 pub use messaging::{MessageEnvelope, MessagingLimits};
 pub use monitor::Monitor;

@@ -9,6 +9,7 @@ mod finding;
 mod grammar;
 mod limits;
 mod reading;
+mod rollout;
 mod supervision;
 mod tables;
 mod units;
@@ -20,12 +21,14 @@ pub use finding::{Finding, FindingKind, Location, ManifestErrors};
 pub(crate) use grammar::in_order;
 pub use grammar::{ErrorAs, OptionKind, SourceFormat};
 pub use limits::LimitsSpec;
+pub use rollout::{CanaryStepSpec, GateSpec, RolloutSpec};
 pub use supervision::{BackoffSpec, HealthSpec, RestartsSpec, SupervisionSpec, SupervisorTable};
 pub use tables::{
     ApplicationTable, ComponentSpec, CountedSpec, LinkSpec, MailboxSpec, OptionSpec, ReportSpec,
     RetrySpec, SourceSpec, TableSpec, Tables,
 };
 pub use units::{DurationText, SizeText, UnitError, parse_duration, parse_size};
+pub(crate) use units::{TextVisitor, duration_text, serialize_duration};
 
 /// The name a manifest has in a directory.
 pub const MANIFEST_FILE: &str = "airssys.toml";

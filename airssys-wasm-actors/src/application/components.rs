@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use airssys_wasm::{
     Component, ComponentRef, Grants, InstanceTemplate, Limits, LinkError, LoadErrorKind, Surface,
@@ -15,8 +16,9 @@ use super::ResolvedComponent;
 use super::links::Linked;
 use super::options::escaped;
 use super::resolving::Resolving;
-use super::supervisors;
+use super::{rollout, supervisors};
 use crate::address::ActorAddress;
+use crate::deployment::ComponentOutline;
 use crate::health::HealthCheck;
 use crate::mailbox::MailboxConfig;
 use crate::manifest::{ComponentSpec, FindingKind, HealthSpec, MailboxSpec, SizeText, suggest};
@@ -147,6 +149,11 @@ pub(super) fn link(
     let replicas = replicas(resolving, loaded.spec.replicas.as_ref());
     let passivation = passivation(resolving, name, loaded);
     supervisors::check_backoff(resolving, loaded.spec.backoff.as_ref());
+    let policy = rollout::resolve(resolving, name, loaded);
+    let carries: Vec<_> = linked
+        .iter()
+        .map(|linked| linked.import.error_as.clone())
+        .collect();
     let (imports, links): (Vec<_>, Vec<_>) = linked
         .into_iter()
         .map(|linked| (linked.import, linked.link))
@@ -202,12 +209,28 @@ pub(super) fn link(
     if let Some(passivation) = passivation {
         child = child.passivate(passivation);
     }
+    let asked = loaded.spec.grants.as_ref();
+    let outline = ComponentOutline {
+        version: None,
+        capabilities: asked
+            .map(|asked| asked.get_ref().clone())
+            .unwrap_or_default(),
+        rollout: policy,
+        stateful: loaded
+            .spec
+            .stateful
+            .as_ref()
+            .is_some_and(|flag| *flag.get_ref()),
+        stateless: loaded.spec.stateless,
+        ..ComponentOutline::of(name, &loaded.component, &loaded.limits, &child, &carries)
+    };
     Some(ResolvedComponent {
         name: name.to_owned(),
         file: loaded.file.clone(),
         component: loaded.component.clone(),
         grants: loaded.grants.names(),
         child,
+        outline: Arc::new(outline),
     })
 }
 

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::de::{Deserialize, Deserializer};
 
 use super::units::{TextVisitor, parse_duration};
+use crate::deployment::{StateHandling, StrategyKind};
 use crate::mailbox::BackpressureStrategy;
 use crate::supervisor::{AutoShutdown, RestartPolicy, ShutdownPolicy, Strategy};
 
@@ -104,6 +105,17 @@ words! {
         "never" => AutoShutdown::Never,
         "any-significant" => AutoShutdown::AnySignificant,
         "all-significant" => AutoShutdown::AllSignificant,
+    }
+    rollout_strategy(StrategyKind) "how a component is replaced" {
+        "recreate" => StrategyKind::Recreate,
+        "rolling" => StrategyKind::Rolling,
+        "blue-green" => StrategyKind::BlueGreen,
+        "canary" => StrategyKind::Canary,
+        "shadow" => StrategyKind::Shadow,
+    }
+    state_handling(StateHandling) "what becomes of the state of a component that is replaced" {
+        "hand-over" => StateHandling::HandOver,
+        "discard" => StateHandling::Discard,
     }
     restart_word(RestartPolicy) "when the actor is restarted" {
         "permanent" => RestartPolicy::Permanent,

@@ -11,6 +11,7 @@ use toml::Spanned;
 
 use super::grammar::{self, ErrorAs, Named, OptionKind, SourceFormat};
 use super::limits::LimitsSpec;
+use super::rollout::RolloutSpec;
 use super::supervision::{BackoffSpec, HealthSpec, SupervisionSpec, SupervisorTable};
 use super::units::{DurationText, SizeText};
 use crate::mailbox::BackpressureStrategy;
@@ -88,6 +89,10 @@ pub struct ComponentSpec {
     /// A new instance of it is as good as the one before.
     #[serde(default)]
     pub stateless: bool,
+    /// It holds what must not be lost when it is replaced.
+    pub stateful: Option<Spanned<bool>>,
+    /// How it is replaced.
+    pub rollout: Option<Spanned<RolloutSpec>>,
     /// When it is restarted; permanent if not said.
     #[serde(default, deserialize_with = "grammar::restart")]
     pub restart: Option<RestartPolicy>,

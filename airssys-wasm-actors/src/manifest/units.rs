@@ -7,6 +7,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::Serializer;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
 /// The units of time, with their nanoseconds.
@@ -66,6 +67,26 @@ pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
 /// [`UnitError`] when the text has another form, is zero, or is more than 2⁶⁴ bytes.
 pub fn parse_size(text: &str) -> Result<u64, UnitError> {
     parse(text, "a size", &SIZE_UNITS, "64MiB")
+}
+
+/// A duration as a manifest writes it: in the largest unit of which it is a whole number; nanoseconds are left out.
+pub(crate) fn duration_text(duration: Duration) -> String {
+    let nanos = duration.as_nanos();
+    let mut largest_first = TIME_UNITS.iter().rev();
+    let fits = |(_, scale): &&(&str, u64)| nanos > 0 && nanos.is_multiple_of(u128::from(*scale));
+    match largest_first.find(fits) {
+        Some((unit, scale)) => format!("{}{unit}", nanos / u128::from(*scale)),
+        None if nanos == 0 => "0s".to_owned(),
+        None => format!("{}us", nanos / 1_000),
+    }
+}
+
+/// For fields that are durations.
+pub(crate) fn serialize_duration<S: Serializer>(
+    duration: &Duration,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&duration_text(*duration))
 }
 
 fn parse(
@@ -179,6 +200,16 @@ mod tests {
         ] {
             assert_eq!(parse_size(text), Ok(bytes), "{text}");
         }
+    }
+
+    #[test]
+    fn a_duration_is_written_as_it_is_read() {
+        for text in ["250us", "500ms", "2s", "90s", "5min", "1h", "36h"] {
+            assert_eq!(duration_text(parse_duration(text).unwrap()), text);
+        }
+        assert_eq!(duration_text(Duration::from_secs(120)), "2min");
+        assert_eq!(duration_text(Duration::from_nanos(1_999)), "1us");
+        assert_eq!(duration_text(Duration::ZERO), "0s");
     }
 
     #[test]

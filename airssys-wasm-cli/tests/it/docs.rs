@@ -91,6 +91,18 @@ fn every_key_of_the_manifest_is_documented_and_no_other() {
             "[components.a]\nmailbox = { QQQQQQQQQQQQQQQQQQQQQQ = 1 }",
         ),
         (
+            "### `rollout`",
+            "[components.a]\nrollout = { QQQQQQQQQQQQQQQQQQQQQQ = 1 }",
+        ),
+        (
+            "### `steps`",
+            "[components.a]\nrollout = { steps = [ { QQQQQQQQQQQQQQQQQQQQQQ = 1 } ] }",
+        ),
+        (
+            "### `gate`",
+            "[components.a]\nrollout = { gate = { QQQQQQQQQQQQQQQQQQQQQQ = 1 } }",
+        ),
+        (
             "## `[options.NAME]`",
             "[options.a]\nQQQQQQQQQQQQQQQQQQQQQQ = 1",
         ),

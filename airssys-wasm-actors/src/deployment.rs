@@ -1,0 +1,37 @@
+//! Deployments: what changes of a running application, in which order and how carefully, and what is undone when
+//! something fails.
+//!
+//! Owns the decisions, and decides purely: no module here starts an actor, waits or reads a clock. An
+//! [`ApplicationOutline`] is what there is to compare of an [`Application`](crate::Application); [`plan()`] says what
+//! leads from one to another, or why nothing does; the machine goes through the steps of a plan, and [`judge`] says
+//! whether a new revision does as well as the old one. What is decided is carried out elsewhere.
+
+mod autoscale;
+mod gate;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "nothing but its tests goes through it yet")
+)]
+mod machine;
+mod outline;
+mod plan;
+mod share;
+mod strategy;
+
+pub use autoscale::{Autoscale, AutoscaleError, Autoscaler, Load};
+pub use gate::{Gate, Interval, Judge, Latency, Verdict, Why, judge};
+pub use machine::{CommandRefused, RolloutState};
+pub use outline::{
+    ApplicationOutline, ComponentOutline, LinkOutline, SourceOutline, SupervisorOutline, Tuning,
+};
+pub use plan::{
+    Action, Because, ConfigChange, GrantsChange, LimitChange, Part, Plan, PlanOptions, PlanRefusal,
+    PlanRefused, Replacement, Revision, Scale, Step, plan,
+};
+pub use share::{Share, ShareError};
+pub use strategy::{
+    CanaryStep, RollingMove, RolloutPolicy, RolloutStrategy, StateHandling, StrategyError,
+    StrategyKind, StrategyParts, StrategyWords, rolling_moves,
+};
+
+pub(crate) use strategy::Nature;

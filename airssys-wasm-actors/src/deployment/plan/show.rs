@@ -1,0 +1,156 @@
+//! A plan as a person reads it: stable text, one line a fact.
+
+use std::fmt::{self, Display, Formatter};
+
+use super::{Action, Part, Plan, Replacement, Revision};
+
+/// Digits of a digest that are shown: more than tell any two of a registry apart.
+const DIGITS: usize = 12;
+
+impl Display for Plan {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let application = &self.application;
+        if self.is_empty() {
+            return write!(f, "`{application}`: nothing changes");
+        }
+        let count = self.steps.len();
+        let plural = if count == 1 { "" } else { "s" };
+        write!(f, "`{application}`: {count} step{plural}")?;
+        for (at, step) in self.steps.iter().enumerate() {
+            let number = at + 1;
+            if step.parts.len() > 1 && !step.together.is_empty() {
+                write!(f, "\n{number:>3}. together")?;
+                for why in &step.together {
+                    write!(f, "\n       {why}")?;
+                }
+                for part in &step.parts {
+                    write!(f, "\n     - ")?;
+                    show(part, f)?;
+                }
+                continue;
+            }
+            for (at, part) in step.parts.iter().enumerate() {
+                match at {
+                    0 => write!(f, "\n{number:>3}. ")?,
+                    _ => write!(f, "\n     ")?,
+                }
+                show(part, f)?;
+            }
+        }
+        if !self.unchanged.is_empty() {
+            write!(f, "\nunchanged: {}", self.unchanged.join(", "))?;
+        }
+        Ok(())
+    }
+}
+
+impl Display for Revision {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let hex = self.digest.hex();
+        let short = hex.get(..DIGITS).unwrap_or(&hex);
+        match &self.version {
+            Some(version) => write!(f, "{version} ({short})"),
+            None => f.write_str(short),
+        }
+    }
+}
+
+fn show(part: &Part, f: &mut Formatter<'_>) -> fmt::Result {
+    let name = &part.name;
+    match &part.action {
+        Action::Start {
+            new,
+            grants,
+            replicas,
+        } => {
+            write!(f, "start `{name}` {new}")?;
+            if *replicas != 1 {
+                write!(f, ", {replicas} replicas")?;
+            }
+            row(f, "grants", &signed("+", grants))?;
+        }
+        Action::Replace(replacement) => replace(name, replacement, f)?,
+        Action::Scale { replicas, retuned } => {
+            write!(
+                f,
+                "scale `{name}` from {} to {}",
+                replicas.from, replicas.to
+            )?;
+            row(f, "also", &words(retuned))?;
+        }
+        Action::Retune { keys } => write!(f, "retune `{name}`: {}", keys.join(", "))?,
+        Action::Stop { old } => write!(f, "stop `{name}` {old}, when nothing is undone any more")?,
+        Action::RetuneSupervisor { keys } => {
+            write!(f, "retune supervisor `{name}`: {}", keys.join(", "))?;
+        }
+        Action::StartSource => write!(f, "start source `{name}`")?,
+        Action::StopSource => {
+            write!(f, "stop source `{name}`, when nothing is undone any more")?;
+        }
+        Action::ChangeReport => write!(f, "change what is asked at the end")?,
+    }
+    row(f, "callers", &part.callers)
+}
+
+fn replace(name: &str, replacement: &Replacement, f: &mut Formatter<'_>) -> fmt::Result {
+    let Replacement {
+        old,
+        new,
+        because,
+        grants,
+        limits,
+        config,
+        strategy,
+        state,
+        handles_within: _,
+        replicas,
+        retuned,
+    } = replacement;
+    if old == new {
+        write!(f, "replace `{name}` {new}")?;
+    } else {
+        write!(f, "replace `{name}` {old} -> {new}")?;
+    }
+    let because: Vec<_> = because.iter().map(|one| one.as_str()).collect();
+    row(f, "because", &words(&because))?;
+    let grants = [
+        signed("+", &grants.added),
+        signed("-", &grants.removed),
+        signed("~", &grants.changed),
+    ];
+    row(f, "grants", &grants.concat())?;
+    let limits: Vec<_> = limits
+        .iter()
+        .map(|one| format!("{} {} -> {}", one.limit, one.old, one.new))
+        .collect();
+    row(f, "limits", &limits)?;
+    let config = [
+        signed("+", &config.added),
+        signed("-", &config.removed),
+        signed("~", &config.changed),
+    ];
+    row(f, "config", &config.concat())?;
+    if replicas.from != replicas.to {
+        let text = format!("{} -> {}", replicas.from, replicas.to);
+        row(f, "replicas", &[text])?;
+    }
+    row(f, "strategy", &[strategy.to_string()])?;
+    row(f, "state", &[state.as_str().to_owned()])?;
+    row(f, "also", &words(retuned))
+}
+
+fn words(keys: &[&str]) -> Vec<String> {
+    keys.iter().map(|key| (*key).to_owned()).collect()
+}
+
+fn signed(sign: &str, names: &[String]) -> Vec<String> {
+    names.iter().map(|name| format!("{sign} {name}")).collect()
+}
+
+/// One fact on a line of its own, unless there is nothing to it.
+fn row(f: &mut Formatter<'_>, title: &str, values: &[String]) -> fmt::Result {
+    if values.is_empty() {
+        return Ok(());
+    }
+    write!(f, "\n       {title}: {}", values.join(", "))
+}
