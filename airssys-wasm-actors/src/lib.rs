@@ -42,6 +42,7 @@ mod passivation;
 mod reference;
 mod reply;
 mod resting;
+mod route;
 mod shared;
 mod signal;
 mod slot;
@@ -80,17 +81,21 @@ pub use health::{ChildHealth, HealthCheck};
 pub use link::{Link, LinkRefused, REPLY_WITHIN_DEFAULT, Retry};
 pub use mailbox::{BackpressureStrategy, MailboxConfig};
 pub use manifest::{
-    ApplicationSpec, ApplicationTable, BackoffSpec, ComponentSpec, CountedSpec, DurationText,
-    ErrorAs, Finding, FindingKind, HealthSpec, LimitsSpec, LinkSpec, Location, MANIFEST_BYTES_MAX,
-    MANIFEST_FILE, MailboxSpec, ManifestErrors, OptionKind, OptionSpec, ReportSpec, RestartsSpec,
-    RetrySpec, SizeText, SourceFormat, SourceSpec, SupervisionSpec, SupervisorTable, TableSpec,
-    Tables, UnitError, parse_duration, parse_size,
+    ApplicationSpec, ApplicationTable, BackoffSpec, BreakerSpec, ComponentSpec, CountedSpec,
+    DurationText, ErrorAs, Finding, FindingKind, HealthSpec, LimitsSpec, LinkSpec, Location,
+    MANIFEST_BYTES_MAX, MANIFEST_FILE, MailboxSpec, ManifestErrors, OptionKind, OptionSpec,
+    ReportSpec, RestartsSpec, RetrySpec, SizeText, SourceFormat, SourceSpec, SupervisionSpec,
+    SupervisorTable, TableSpec, Tables, UnitError, parse_duration, parse_size,
 };
 pub use messaging::{MessageEnvelope, MessagingLimits};
 pub use monitor::Monitor;
 pub use native::{Actor, Context, ErrorAction, Message, Reply};
 pub use passivation::Passivation;
 pub use reference::{ActorFunction, ActorRef, ActorState, ActorStatus, CallOptions};
+pub use route::{
+    ArmStats, BREAKER_WINDOW_MAX, Breaker, Latencies, RouteChange, ShadowSpec, ShadowStats, Split,
+    SplitMode, SplitRefused, SplitSpec, Weight,
+};
 pub use signal::{Down, Exit, LINKS_MAX, MONITORS_MAX, MonitorId, Signal, SignalRefused};
 pub use source::{Input, ReasonGroup, ReasonMessage, SourceCounts, SourceError};
 pub use spawning::Spawning;

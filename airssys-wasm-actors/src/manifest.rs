@@ -22,8 +22,8 @@ pub use grammar::{ErrorAs, OptionKind, SourceFormat};
 pub use limits::LimitsSpec;
 pub use supervision::{BackoffSpec, HealthSpec, RestartsSpec, SupervisionSpec, SupervisorTable};
 pub use tables::{
-    ApplicationTable, ComponentSpec, CountedSpec, LinkSpec, MailboxSpec, OptionSpec, ReportSpec,
-    RetrySpec, SourceSpec, TableSpec, Tables,
+    ApplicationTable, BreakerSpec, ComponentSpec, CountedSpec, LinkSpec, MailboxSpec, OptionSpec,
+    ReportSpec, RetrySpec, SourceSpec, TableSpec, Tables,
 };
 pub use units::{DurationText, SizeText, UnitError, parse_duration, parse_size};
 
