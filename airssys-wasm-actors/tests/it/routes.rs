@@ -10,8 +10,8 @@ use std::time::Duration;
 use airssys_wasm::{FromArgs, IntoArgs, ResourceHandle, Surface, WitError};
 use airssys_wasm_actors::{
     Actor, ActorRef, BackpressureStrategy, CallError, CallOptions, ChildSpec, Context, Link,
-    MailboxConfig, Message, RestartPolicy, Split, SplitMode, SplitRefused, SplitSpec, System,
-    Weight,
+    MailboxConfig, Message, RestartPolicy, Split, SplitMode, SplitRefused, SplitSpec,
+    SubscribeOptions, System, Weight,
 };
 use tokio::sync::Notify;
 
@@ -44,7 +44,8 @@ impl Actor for Receiver {
                  fail: func();
                  panic: func();
              }",
-        )
+        )?
+        .with_message_handler()
     }
 
     async fn handle_message(
@@ -60,6 +61,11 @@ impl Actor for Receiver {
                 handled.push((me, sender, sequence));
                 drop(handled);
                 message.reply((sequence + 1,));
+            }
+            "handle-message" => {
+                let me = ctx.address().to_string();
+                self.0.handled.lock().unwrap().push((me, 0, 0));
+                message.reply((Vec::<u8>::new(),));
             }
             "named" => message.reply((ctx.address().as_str(),)),
             "hold" => {
@@ -554,7 +560,7 @@ async fn a_method_goes_to_whoever_owns_the_resource() {
 
 /// What is meant for the name itself is the stable one's.
 #[tokio::test(start_paused = true)]
-async fn timers_and_publications_are_not_split() {
+async fn messages_of_the_plane_timers_and_publications_are_not_split() {
     let system = system(&engine()).await;
     let (stable, next, log) = receivers(&system).await;
     stable.split(&next, weighted(10_000)).unwrap();
@@ -564,9 +570,20 @@ async fn timers_and_publications_are_not_split() {
         .send_after(Duration::from_secs(1), &put, (0_u32, 0_u32))
         .unwrap();
     tokio::time::sleep(Duration::from_secs(2)).await;
-    until(|| log.handled.lock().unwrap().len() == 1).await;
-    assert_eq!(log.handled.lock().unwrap()[0].0, "stable");
-    assert_eq!(next.counters().casts, 0);
+    let handler = stable.function("handle-message").unwrap();
+    let payload = || (b"hello".to_vec(),);
+    handler.call(payload()).await.unwrap();
+    handler.cast(payload()).unwrap();
+    let topics = system.topics();
+    let pattern = "news/*".parse().unwrap();
+    let options = SubscribeOptions::default();
+    topics.subscribe(&pattern, &handler, options).unwrap();
+    let published = topics.publish("news/today", payload().0).unwrap();
+    assert_eq!(published.sent, 1);
+    until(|| log.handled.lock().unwrap().len() == 4).await;
+    let handled = log.handled.lock().unwrap();
+    assert!(handled.iter().all(|(who, ..)| who == "stable"));
+    assert_eq!((next.counters().calls, next.counters().casts), (0, 0));
 }
 
 /// What a guest answers is an answer, unless the split is told otherwise; what an actor fails with is an error.
