@@ -14,6 +14,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use airssys_wasm::{Args, ExportId};
+use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use crate::deadline::{LazyTimer, ReplyBy};
@@ -22,6 +23,7 @@ use crate::error::CallError;
 use crate::mailbox::{BackpressureStrategy, Refusal};
 use crate::reply::{Answer, ReplyCell};
 use crate::resting::{self, Direct, Tried};
+use crate::route::{Routed, Tally};
 use crate::slot::Slot;
 use crate::wait_for;
 
@@ -36,6 +38,8 @@ pub(crate) struct PendingCall {
     cell: Arc<ReplyCell>,
     reply_by: Instant,
     within: Duration,
+    /// If the traffic of whom it was made to is split.
+    tally: Option<Box<Tally>>,
     state: State,
 }
 
@@ -107,13 +111,13 @@ pub(crate) async fn call(
 
 /// Makes a call, by the short road where the callee rests. Takes the arguments, unless it refuses.
 pub(crate) fn begin(request: &CallRequest<'_>, args: &mut Args, cx: &mut Context<'_>) -> Begun {
-    let routed = request.target.replica_for(args);
-    let target = routed.as_ref().unwrap_or(request.target);
+    let routed = request.target.route(request.export, args);
+    let target = routed.target(request.target);
     // A task of the host may be another runtime's, whose timers must not end up in the callee.
     let handler = target.handler() == Some(request.export);
     if !target.may_rest() || handler || (request.caller.is_none() && !target.shared().is_at_home())
     {
-        return Begun::Waiting(PendingCall::start(request, std::mem::take(args)));
+        return Begun::Waiting(PendingCall::start_by(request, std::mem::take(args), routed));
     }
     let refused = |why| {
         target.counters().call();
@@ -135,7 +139,7 @@ pub(crate) fn begin(request: &CallRequest<'_>, args: &mut Args, cx: &mut Context
         cell: request.cell,
     };
     match resting::run_now(&direct, args, cx) {
-        Tried::No => Begun::Waiting(PendingCall::start(request, std::mem::take(args))),
+        Tried::No => Begun::Waiting(PendingCall::start_by(request, std::mem::take(args), routed)),
         Tried::Ended(answer) => {
             if let Some(caller) = request.caller {
                 caller.edge().clear();
@@ -144,6 +148,7 @@ pub(crate) fn begin(request: &CallRequest<'_>, args: &mut Args, cx: &mut Context
                 target.counters().call();
                 target.counters().ended(false);
             }
+            routed.ended(&answer);
             Begun::Ended(answer)
         }
         Tried::HandedOver { cell, reply_by } => {
@@ -155,6 +160,7 @@ pub(crate) fn begin(request: &CallRequest<'_>, args: &mut Args, cx: &mut Context
                 reply_by,
                 within: request.within,
                 state: State::Sent,
+                tally: routed.wait(request.target),
             })
         }
     }
@@ -179,8 +185,13 @@ fn admit(
 impl PendingCall {
     /// Makes the message; the first poll sends it, by the mailbox.
     pub(crate) fn start(request: &CallRequest<'_>, args: Args) -> Self {
-        let routed = request.target.replica_for(&args);
-        let target = routed.as_ref().unwrap_or(request.target);
+        let routed = request.target.route(request.export, &args);
+        Self::start_by(request, args, routed)
+    }
+
+    /// The same, once it is known where it goes.
+    pub(crate) fn start_by(request: &CallRequest<'_>, args: Args, routed: Routed) -> Self {
+        let target = routed.target(request.target);
         target.counters().call();
         let cell = request.cell();
         let nested = request.parent.reply_by.nested(request.within);
@@ -213,37 +224,85 @@ impl PendingCall {
             reply_by,
             within,
             state,
+            tally: routed.wait(request.target),
         }
     }
 
     /// Sends the message.
-    fn send(&mut self, envelope: Box<Envelope>) -> Result<State, CallError> {
+    fn send(&mut self, mut envelope: Box<Envelope>) -> Result<State, CallError> {
         let caller = self.caller.take();
-        admit(&envelope.context, caller.as_ref(), &self.target)?;
-        if let Some(caller) = &caller {
-            wait_for::check(caller, &self.target)?;
+        if self.tally.as_ref().is_some_and(|tally| tally.is_over()) {
+            envelope = self.divert(envelope).unwrap_or_else(|envelope| envelope);
         }
-        match self.target.mailbox().push(envelope) {
-            Ok(()) => Ok(State::Sent),
-            Err(Refusal::Full(envelope))
-                if self.target.mailbox().config().strategy == BackpressureStrategy::Block =>
-            {
-                let target = Arc::clone(&self.target);
-                let room = async move { target.mailbox().push_blocked(envelope).await };
-                Ok(State::Room(Box::pin(room)))
+        loop {
+            admit(&envelope.context, caller.as_ref(), &self.target)?;
+            if let Some(caller) = &caller {
+                wait_for::check(caller, &self.target)?;
             }
-            Err(refusal) => Err(refused(&self.target, refusal).0),
+            match self.target.mailbox().push(envelope) {
+                Ok(()) => return Ok(State::Sent),
+                Err(Refusal::Full(envelope))
+                    if self.target.mailbox().config().strategy == BackpressureStrategy::Block =>
+                {
+                    let target = Arc::clone(&self.target);
+                    let room = async move { target.mailbox().push_blocked(envelope).await };
+                    return Ok(State::Room(Box::pin(room)));
+                }
+                Err(refusal) => envelope = self.refused(refusal)?,
+            }
         }
     }
 
-    /// Sends the messages of calls to one target that have not been sent, with one reservation. What does not fit at
-    /// once is left to the first poll of each.
-    pub(crate) fn send_all(calls: &mut [Self]) {
-        let Some(target) = calls.first().map(|call| Arc::clone(&call.target)) else {
-            return;
+    /// The message was not accepted. One that a candidate takes no more is the stable actor's.
+    fn refused(&mut self, refusal: Refusal) -> Result<Box<Envelope>, CallError> {
+        match refusal {
+            Refusal::Closed(envelope) => self
+                .divert(envelope)
+                .map_err(|envelope| refused(&self.target, Refusal::Closed(envelope)).0),
+            refusal => Err(refused(&self.target, refusal).0),
+        }
+    }
+
+    /// Turns a message for a candidate to the stable actor; any other comes back.
+    fn divert(&mut self, mut envelope: Box<Envelope>) -> Result<Box<Envelope>, Box<Envelope>> {
+        let tally = self.tally.as_mut();
+        let Some((stable, tally)) = tally.and_then(|tally| Some((tally.instead()?, tally))) else {
+            return Err(envelope);
         };
+        let target = &self.target;
+        target.counters().call_goes_elsewhere();
+        stable.counters().call();
+        self.cell.edge().moved(target.id(), stable.id());
+        envelope.target = Arc::clone(&stable);
+        self.target = stable;
+        // Last: who waits for the candidate to be left alone finds it so.
+        tally.divert();
+        Ok(envelope)
+    }
+
+    /// Whether it has been pushed, or has ended.
+    pub(crate) fn is_sent(&self) -> bool {
+        matches!(self.state, State::Sent | State::Ended)
+    }
+
+    /// Sends the messages of calls that have not been sent, with one reservation for each target. What does not fit
+    /// at once is left to the first poll of each.
+    pub(crate) fn send_all(calls: &mut [Self]) {
+        let mut targets: SmallVec<[Arc<Slot>; 2]> = SmallVec::new();
+        for call in calls.iter() {
+            if !targets.iter().any(|known| known.id() == call.target.id()) {
+                targets.push(Arc::clone(&call.target));
+            }
+        }
+        for target in targets {
+            Self::send_all_to(&target, calls);
+        }
+    }
+
+    fn send_all_to(target: &Slot, calls: &mut [Self]) {
+        let is_to = |call: &Self| call.target.id() == target.id();
         let mut envelopes = Vec::with_capacity(calls.len());
-        for call in calls.iter_mut() {
+        for call in calls.iter_mut().filter(|call| is_to(call)) {
             match std::mem::replace(&mut call.state, State::Sent) {
                 State::New(envelope) => envelopes.push(envelope),
                 other => call.state = other,
@@ -253,7 +312,7 @@ impl PendingCall {
             return;
         };
         let mut refused = refused.into_iter();
-        for call in calls {
+        for call in calls.iter_mut().filter(|call| is_to(call)) {
             if matches!(call.state, State::Sent)
                 && let Some(envelope) = refused.next()
             {
@@ -273,6 +332,8 @@ impl PendingCall {
             State::Late => {
                 let address = self.target.address().clone();
                 let within = self.within;
+                // Whoever it was for has had no part in it.
+                self.tally = None;
                 return Poll::Ready(self.end(Err(CallError::Deadline { address, within })));
             }
             other => self.state = other,
@@ -281,8 +342,12 @@ impl PendingCall {
             match room.as_mut().poll(cx) {
                 Poll::Ready(Ok(())) => self.state = State::Sent,
                 Poll::Ready(Err(refusal)) => {
-                    let why = refused(&self.target, refusal).0;
-                    return Poll::Ready(self.end(Err(why)));
+                    let again = self.refused(refusal);
+                    match again.and_then(|envelope| self.send(envelope)) {
+                        Ok(state) => self.state = state,
+                        Err(why) => return Poll::Ready(self.end(Err(why))),
+                    }
+                    return self.poll(timer, cx);
                 }
                 Poll::Pending => {}
             }
@@ -312,6 +377,9 @@ impl PendingCall {
             State::Ended
         ) {
             self.target.counters().ended(answer.is_ok());
+        }
+        if let Some(tally) = self.tally.take() {
+            tally.ended(&answer);
         }
         self.cell.edge().clear();
         match answer {

@@ -69,6 +69,11 @@ impl SlotCounters {
         add_one(&self.calls);
     }
 
+    /// A call that was counted here goes to another actor, and is counted there.
+    pub(crate) fn call_goes_elsewhere(&self) {
+        self.calls.fetch_sub(1, Ordering::Relaxed);
+    }
+
     /// A call was made and replied to on the short road. Whoever has an actor `alone` in hand is the only
     /// one to write this count, and needs no locked increment; those of several replicas do.
     pub(crate) fn direct(&self, alone: bool) {

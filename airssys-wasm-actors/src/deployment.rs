@@ -26,7 +26,7 @@ pub use outline::{
 };
 pub use plan::{
     Action, Because, ConfigChange, GrantsChange, LimitChange, Part, Plan, PlanOptions, PlanRefusal,
-    PlanRefused, Replacement, Revision, Scale, Step, plan,
+    PlanRefused, PlannedRevision, Replacement, Scale, Step, plan,
 };
 pub use share::{Share, ShareError};
 pub use strategy::{

@@ -99,6 +99,16 @@ pub enum CallError {
         /// The limit.
         depth_max: u32,
     },
+    /// The link's breaker is open: too many of its last calls have failed, and this one was not made.
+    #[error(
+        "the link to `{address}` is not used for {retry_in:?} more, because too many of its last calls have failed"
+    )]
+    CircuitOpen {
+        /// Where the link leads.
+        address: ActorAddress,
+        /// When it is tried again; zero while another call is trying it.
+        retry_in: Duration,
+    },
     /// The callee has no such function.
     #[error(transparent)]
     NoSuchFunction(#[from] NoSuchFunction),
@@ -154,6 +164,7 @@ impl CallError {
             Self::Evicted { .. } => "evicted",
             Self::Cycle { .. } => "cycle",
             Self::CallDepth { .. } => "call-depth",
+            Self::CircuitOpen { .. } => "circuit-open",
             Self::NoSuchFunction(_) => "no-such-function",
             Self::Refused(CallRefused::StaleHandle { .. }) => "stale-handle",
             Self::Refused(_) => "refused",
@@ -176,6 +187,7 @@ impl CallError {
                 | Self::Deadline { .. }
                 | Self::MailboxFull { .. }
                 | Self::Evicted { .. }
+                | Self::CircuitOpen { .. }
                 | Self::PendingReplies { .. }
         )
     }
@@ -191,6 +203,7 @@ impl CallError {
             Self::TooLarge { .. } => LinkFailureReason::TooLarge,
             Self::Cycle { .. } => LinkFailureReason::Cycle,
             Self::CallDepth { .. } => LinkFailureReason::CallDepth,
+            Self::CircuitOpen { .. } => LinkFailureReason::CircuitOpen,
             Self::Refused(CallRefused::StaleHandle { .. }) => LinkFailureReason::StaleHandle,
             Self::NoSuchFunction(_)
             | Self::Refused(_)

@@ -128,6 +128,33 @@ pub enum Event {
         /// Why not.
         why: Arc<str>,
     },
+    /// Too many of the last calls through a link have failed: its breaker refuses calls for a while.
+    CircuitOpened {
+        /// The actor whose link it is.
+        from: ActorAddress,
+        /// Where it leads.
+        to: ActorAddress,
+        /// What is linked, as the link says it.
+        import: Arc<str>,
+    },
+    /// The breaker of a link has refused calls for long enough, and lets some through to try it.
+    CircuitHalfOpened {
+        /// The actor whose link it is.
+        from: ActorAddress,
+        /// Where it leads.
+        to: ActorAddress,
+        /// What is linked, as the link says it.
+        import: Arc<str>,
+    },
+    /// A link has been tried with success, and all calls go through it again.
+    CircuitClosed {
+        /// The actor whose link it is.
+        from: ActorAddress,
+        /// Where it leads.
+        to: ActorAddress,
+        /// What is linked, as the link says it.
+        import: Arc<str>,
+    },
     /// A cast became a dead letter.
     DeadLetter {
         /// Whom it was for.

@@ -43,6 +43,7 @@ mod passivation;
 mod reference;
 mod reply;
 mod resting;
+mod route;
 mod shared;
 mod signal;
 mod slot;
@@ -82,9 +83,9 @@ pub use health::{ChildHealth, HealthCheck};
 pub use link::{Link, LinkRefused, REPLY_WITHIN_DEFAULT, Retry};
 pub use mailbox::{BackpressureStrategy, MailboxConfig};
 pub use manifest::{
-    ApplicationSpec, ApplicationTable, BackoffSpec, CanaryStepSpec, ComponentSpec, CountedSpec,
-    DurationText, ErrorAs, Finding, FindingKind, GateSpec, HealthSpec, LimitsSpec, LinkSpec,
-    Location, MANIFEST_BYTES_MAX, MANIFEST_FILE, MailboxSpec, ManifestErrors, OptionKind,
+    ApplicationSpec, ApplicationTable, BackoffSpec, BreakerSpec, CanaryStepSpec, ComponentSpec,
+    CountedSpec, DurationText, ErrorAs, Finding, FindingKind, GateSpec, HealthSpec, LimitsSpec,
+    LinkSpec, Location, MANIFEST_BYTES_MAX, MANIFEST_FILE, MailboxSpec, ManifestErrors, OptionKind,
     OptionSpec, ReportSpec, RestartsSpec, RetrySpec, RolloutSpec, SizeText, SourceFormat,
     SourceSpec, SupervisionSpec, SupervisorTable, TableSpec, Tables, UnitError, parse_duration,
     parse_size,
@@ -94,6 +95,10 @@ pub use monitor::Monitor;
 pub use native::{Actor, Context, ErrorAction, Message, Reply};
 pub use passivation::Passivation;
 pub use reference::{ActorFunction, ActorRef, ActorState, ActorStatus, CallOptions};
+pub use route::{
+    ArmStats, BREAKER_WINDOW_MAX, Breaker, Latencies, RouteChange, ShadowSpec, ShadowStats, Split,
+    SplitMode, SplitRefused, SplitSpec, Weight,
+};
 pub use signal::{Down, Exit, LINKS_MAX, MONITORS_MAX, MonitorId, Signal, SignalRefused};
 pub use source::{Input, ReasonGroup, ReasonMessage, SourceCounts, SourceError};
 pub use spawning::Spawning;

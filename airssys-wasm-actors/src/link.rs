@@ -22,7 +22,8 @@ use crate::deadline::{LazyTimer, after};
 use crate::envelope::CallContext;
 use crate::error::CallError;
 use crate::messaging::Plane;
-use crate::reply::ReplyCell;
+use crate::reply::{Answer, ReplyCell};
+use crate::route::{Breaker, LinkCircuit, Pass};
 use crate::slot::Slot;
 
 /// How long a linked call waits for its reply unless the link says otherwise: OTP's default for
@@ -41,6 +42,9 @@ pub struct Link {
     pub reply_within: Duration,
     /// Whether a failed call is sent again. Default: no, a message is handled at most once.
     pub retry: Option<Retry>,
+    /// When it refuses calls at once, because the callee has failed too often. Default: never. A breaker is one actor's,
+    /// as the link is: of several replicas each has its own.
+    pub breaker: Option<Breaker>,
 }
 
 /// Sending a failed call again, for functions that may be handled twice with the same effect.
@@ -64,6 +68,7 @@ impl Link {
             to,
             reply_within: REPLY_WITHIN_DEFAULT,
             retry: None,
+            breaker: None,
         }
     }
 }
@@ -120,6 +125,7 @@ struct LinkTarget {
     export: ExportId,
     within: Duration,
     retry: Option<Retry>,
+    circuit: Option<Arc<LinkCircuit>>,
 }
 
 /// The links of one actor, resolved: an entry for each imported function that is linked.
@@ -152,6 +158,8 @@ impl LinkTargets {
             if let Some(interface) = imported(surface, link) {
                 made.push((link, interface, Arc::clone(&slot)));
             }
+            let breaker = link.breaker;
+            let circuit = breaker.map(|rule| LinkCircuit::new(rule, &link.import, link.to.clone()));
             for &(import, export) in table.pairs() {
                 let at = import.index();
                 if targets.len() <= at {
@@ -163,6 +171,7 @@ impl LinkTargets {
                         export,
                         within: link.reply_within,
                         retry: link.retry,
+                        circuit: circuit.clone(),
                     });
                 }
             }
@@ -245,6 +254,8 @@ pub(crate) struct LinkedOutbound {
     next: Next,
     state: State,
     again: Option<Box<Again>>,
+    /// What the link's breaker, if it has one, has let through and is to be told the end of.
+    pass: Pass,
     /// The messaging plane, where the component uses it.
     pub(crate) plane: Option<Box<Plane>>,
 }
@@ -299,6 +310,7 @@ impl LinkedOutbound {
             },
             state: State::Quiet,
             again: None,
+            pass: Pass::None,
             plane,
         }
     }
@@ -336,6 +348,12 @@ impl LinkedOutbound {
                 address: self.slot.address().clone(),
             }));
         };
+        if let Some(circuit) = &target.circuit {
+            match circuit.admit(&self.slot) {
+                Ok(pass) => self.pass = pass,
+                Err(why) => return Begun::Ended(Err(why)),
+            }
+        }
         self.context.reply_by = self.slot.resting().reply_by(self.context.reply_by);
         let request = CallRequest {
             target: &target.slot,
@@ -346,6 +364,15 @@ impl LinkedOutbound {
             cell: Some(&self.cell),
         };
         begin(&request, args, cx)
+    }
+
+    /// A call, or an attempt, has ended: the link's breaker is told.
+    fn tell_circuit(&mut self, answer: &Answer) {
+        let pass = std::mem::take(&mut self.pass);
+        let target = self.next.import.and_then(|import| self.targets.get(import));
+        if let Some(circuit) = target.and_then(|target| target.circuit.as_ref()) {
+            circuit.ended(pass, answer, &self.slot);
+        }
     }
 
     /// Gets ready to send the call again, if there is time left.
@@ -439,6 +466,9 @@ impl Outbound for LinkedOutbound {
                 State::Quiet => Err(self.no_answer()),
             };
             self.state = State::Quiet;
+            if !matches!(self.pass, Pass::None) {
+                self.tell_circuit(&answer);
+            }
             if let Err(why) = &answer
                 && let Some(due) = self.next_attempt(why)
             {

@@ -24,8 +24,8 @@ pub use limits::LimitsSpec;
 pub use rollout::{CanaryStepSpec, GateSpec, RolloutSpec};
 pub use supervision::{BackoffSpec, HealthSpec, RestartsSpec, SupervisionSpec, SupervisorTable};
 pub use tables::{
-    ApplicationTable, ComponentSpec, CountedSpec, LinkSpec, MailboxSpec, OptionSpec, ReportSpec,
-    RetrySpec, SourceSpec, TableSpec, Tables,
+    ApplicationTable, BreakerSpec, ComponentSpec, CountedSpec, LinkSpec, MailboxSpec, OptionSpec,
+    ReportSpec, RetrySpec, SourceSpec, TableSpec, Tables,
 };
 pub use units::{DurationText, SizeText, UnitError, parse_duration, parse_size};
 pub(crate) use units::{TextVisitor, duration_text, serialize_duration};

@@ -18,13 +18,14 @@ use crate::address::ActorAddress;
 use crate::call::{CallRequest, call, refused};
 use crate::counters::Counters;
 use crate::deadline::LazyTimer;
-use crate::envelope::{CallContext, Envelope};
+use crate::envelope::CallContext;
 use crate::error::{CallError, SendError};
 use crate::exit::ExitReason;
 use crate::health::ChildHealth;
 use crate::link::REPLY_WITHIN_DEFAULT;
 use crate::mailbox::Control;
 use crate::monitor::Monitor;
+use crate::route::push_cast;
 use crate::slot::Slot;
 use crate::trace::TraceContext;
 
@@ -381,23 +382,13 @@ impl ActorFunction {
     /// [`SendError`] with the arguments, when the message was not accepted. A mailbox that blocks
     /// its senders answers `mailbox-full`, because a cast does not wait.
     pub fn cast(&self, args: impl IntoArgs) -> Result<(), SendError> {
-        let args = args.into_args();
-        let routed = self.slot.replica_for(&args);
-        let slot = routed.as_ref().unwrap_or(&self.slot);
-        let context = CallContext::default();
-        let envelope = Envelope::cast(Arc::clone(slot), None, self.export, args, context);
-        match slot.mailbox().push(envelope) {
-            Ok(()) => {
-                slot.counters().cast();
-                Ok(())
+        let (args, context) = (args.into_args(), CallContext::default());
+        push_cast(&self.slot, None, self.export, args, context).map_err(|(slot, refusal)| {
+            let (why, args) = refused(&slot, refusal);
+            SendError {
+                why: Box::new(why),
+                args: Some(Box::new(args)),
             }
-            Err(refusal) => {
-                let (why, args) = refused(slot, refusal);
-                Err(SendError {
-                    why: Box::new(why),
-                    args: Some(Box::new(args)),
-                })
-            }
-        }
+        })
     }
 }

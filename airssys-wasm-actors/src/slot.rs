@@ -28,6 +28,7 @@ use crate::mailbox::{Lane, Mailbox, MailboxConfig};
 use crate::passivation::ComponentBehaviour;
 use crate::reference::ActorState;
 use crate::resting::Resting;
+use crate::route::Junction;
 use crate::shared::Shared;
 use crate::signal::SignalBudget;
 use crate::slot::bonds::Bonds;
@@ -61,6 +62,8 @@ pub(crate) struct Slot {
     signals: SignalBudget,
     /// If it is one of several slots around one queue.
     team: Option<Box<Team>>,
+    /// Whether its traffic is split, and how.
+    junction: Junction,
     /// Its incarnation has no instance at the moment.
     passive: AtomicBool,
     life: Mutex<Life>,
@@ -121,6 +124,7 @@ impl Slot {
             modelled: Resting::default(),
             signals: SignalBudget::default(),
             team: None,
+            junction: Junction::default(),
             passive: AtomicBool::new(false),
             life: Mutex::default(),
         }
@@ -178,6 +182,10 @@ impl Slot {
 
     pub(crate) fn resting(&self) -> &Resting<ComponentBehaviour> {
         &self.resting
+    }
+
+    pub(crate) fn junction(&self) -> &Junction {
+        &self.junction
     }
 
     pub(crate) fn counters(&self) -> &SlotCounters {

@@ -74,6 +74,8 @@ pub enum LinkFailureReason {
     Cycle,
     /// The chain of calls is too deep.
     CallDepth,
+    /// Too many of the link's last calls have failed, and it is not used for a while.
+    CircuitOpen,
     /// Nobody has the address.
     NoSuchActor,
     /// The callee stopped before it took the call.
@@ -96,6 +98,7 @@ impl LinkFailureReason {
             Self::MailboxFull => "mailbox-full",
             Self::Cycle => "cycle",
             Self::CallDepth => "call-depth",
+            Self::CircuitOpen => "circuit-open",
             Self::NoSuchActor => "no-such-actor",
             Self::Stopped => "stopped",
             Self::TooLarge => "too-large",

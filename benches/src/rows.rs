@@ -268,6 +268,7 @@ const TABLES: &[&[RowSpec]] = &[
     scenarios::children::ROWS,
     scenarios::storm::ROWS,
     scenarios::supervised::ROWS,
+    scenarios::route::ROWS,
     scenarios::kill::ROWS,
     scenarios::topic::ROWS,
     scenarios::rss::ROWS,

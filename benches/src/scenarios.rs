@@ -20,6 +20,7 @@ pub(crate) mod payload;
 pub(crate) mod ractor;
 pub(crate) mod raw;
 pub(crate) mod restart;
+pub(crate) mod route;
 pub(crate) mod rss;
 pub(crate) mod spawn;
 pub(crate) mod storm;

@@ -132,12 +132,23 @@ impl Workbench {
         name: &str,
         limits: Limits,
     ) -> Result<ActorRef, BenchError> {
+        self.pair_by(system, name, limits, |link| link).await
+    }
+
+    /// The same, with links that are changed before they are made.
+    pub(crate) async fn pair_by(
+        &self,
+        system: &System,
+        name: &str,
+        limits: Limits,
+        changed: impl Fn(Link) -> Link + Send,
+    ) -> Result<ActorRef, BenchError> {
         let callee = self.callee(system, name, limits.clone()).await?;
         let spec = linked("caller", &[MATH, ECHO], Grants::default(), limits);
         let caller = InstanceTemplate::link(&self.caller, spec).or_failed("linking a guest")?;
         let caller = ChildSpec::component(address(&format!("caller{name}"))?, caller)
-            .link(Link::new(MATH, callee.clone()))
-            .link(Link::new(ECHO, callee));
+            .link(changed(Link::new(MATH, callee.clone())))
+            .link(changed(Link::new(ECHO, callee)));
         system.spawn(caller).await.or_failed("spawning the caller")
     }
 
@@ -156,7 +167,8 @@ impl Workbench {
         system.spawn(asker).await.or_failed("spawning the asker")
     }
 
-    async fn callee(
+    /// Starts an adder, with an address that ends in `name`.
+    pub(crate) async fn callee(
         &self,
         system: &System,
         name: &str,

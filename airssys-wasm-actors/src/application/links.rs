@@ -6,13 +6,15 @@
 use std::collections::BTreeMap;
 
 use airssys_wasm::{ErrorCarry, LinkMismatch, LinkedImport, Surface, check_link};
+use toml::Spanned;
 
 use super::components::Loaded;
 use super::options::escaped;
 use super::resolving::Resolving;
 use crate::address::ActorAddress;
 use crate::link::{Link, REPLY_WITHIN_DEFAULT, Retry};
-use crate::manifest::{ErrorAs, FindingKind, LinkSpec, suggest};
+use crate::manifest::{BreakerSpec, ErrorAs, FindingKind, LinkSpec, suggest};
+use crate::route::{BREAKER_WINDOW_MAX, Breaker};
 
 /// One link: what the engine is told, and what the actor is; `None` for a link with a finding.
 pub(super) struct Linked {
@@ -65,6 +67,7 @@ pub(super) fn resolve(
                 Some(help.to_owned()),
             );
         }
+        let breaker = spec.breaker.as_ref().map(|spec| breaker(resolving, spec));
         let fits = to(resolving, name, loaded, surfaces, spec);
         let address = application.and_then(|application| application.join(spec.to.get_ref()).ok());
         let link = match (fits, address) {
@@ -79,6 +82,7 @@ pub(super) fn resolve(
                     times: retry.times,
                     backoff: retry.backoff.0,
                 }),
+                breaker,
             }),
             _ => None,
         };
@@ -95,6 +99,32 @@ pub(super) fn resolve(
         });
     }
     linked
+}
+
+/// The breaker of a link; the findings are made here.
+fn breaker(resolving: &mut Resolving<'_>, spec: &BreakerSpec) -> Breaker {
+    let default = Breaker::default();
+    let mut number = |given: &Option<Spanned<u32>>, key: &str, least: u32, most, otherwise| {
+        let Some(given) = given else { return otherwise };
+        let number = *given.get_ref();
+        if !(least..=most).contains(&number) {
+            let what = format!("a breaker cannot have a `{key}` of {number}");
+            let help = format!("use {least} to {most}");
+            resolving.find_at(given, FindingKind::BadValue, what, Some(help));
+            return otherwise;
+        }
+        number
+    };
+    let window = BREAKER_WINDOW_MAX;
+    let failures = number(&spec.failures, "failures", 1, window, default.failures);
+    let window = number(&spec.window, "window", failures, window, failures);
+    let trial = number(&spec.trial, "trial", 1, u32::MAX, default.trial);
+    Breaker {
+        failures,
+        window,
+        open_for: spec.open_for.map_or(default.open_for, |text| text.0),
+        trial,
+    }
 }
 
 /// The import as the component names it.

@@ -92,7 +92,7 @@ pub enum Action {
     /// A component that was not there is started.
     Start {
         /// What it is.
-        new: Revision,
+        new: PlannedRevision,
         /// What it is granted.
         grants: Vec<String>,
         /// How many drain its mailbox.
@@ -116,7 +116,7 @@ pub enum Action {
     /// A component that is not there any more is stopped.
     Stop {
         /// What it was.
-        old: Revision,
+        old: PlannedRevision,
     },
     /// A supervisor changes what it does from now on.
     RetuneSupervisor {
@@ -133,7 +133,7 @@ pub enum Action {
 
 /// What a component is, in short.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Revision {
+pub struct PlannedRevision {
     /// Its bytes.
     pub digest: Digest,
     /// The version its publisher gives it.
@@ -155,9 +155,9 @@ pub struct Scale {
 #[serde(rename_all = "kebab-case")]
 pub struct Replacement {
     /// What it was.
-    pub old: Revision,
+    pub old: PlannedRevision,
     /// What it is to be.
-    pub new: Revision,
+    pub new: PlannedRevision,
     /// Why new instances are needed.
     pub because: Vec<Because>,
     /// What it may do more and less.
@@ -292,7 +292,7 @@ impl Step {
     }
 }
 
-impl Revision {
+impl PlannedRevision {
     fn of(component: &ComponentOutline) -> Self {
         Self {
             digest: component.digest,
@@ -337,7 +337,7 @@ pub fn plan(
     let ended = ended.filter(|source| !known(new, &source.name));
     steps.extend(ended.map(|source| Step::of(part(&source.name, Action::StopSource, Vec::new()))));
     steps.extend(order::gone(current, new).map(|one| {
-        let old = Revision::of(one);
+        let old = PlannedRevision::of(one);
         Step::of(part(
             &one.name,
             Action::Stop { old },
@@ -375,7 +375,7 @@ fn changes<'a>(
         let old = current.component(&one.name);
         let action = match old {
             None => Some(Action::Start {
-                new: Revision::of(one),
+                new: PlannedRevision::of(one),
                 grants: compare::grant_names(&one.capabilities),
                 replicas: one.replicas,
             }),

@@ -123,6 +123,8 @@ pub struct LinkSpec {
     pub reply_within: Option<DurationText>,
     /// Whether a failed call is sent again.
     pub retry: Option<RetrySpec>,
+    /// When it refuses calls for a while.
+    pub breaker: Option<BreakerSpec>,
 }
 
 /// `retry = { times = N, backoff = "…" }` of a link.
@@ -133,6 +135,21 @@ pub struct RetrySpec {
     pub times: u32,
     /// Wait before each of them.
     pub backoff: DurationText,
+}
+
+/// `breaker = { failures = N, open-for = "…" }` of a link; what is left out is as [`Breaker`](crate::Breaker)'s
+/// default has it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct BreakerSpec {
+    /// Failures that open it.
+    pub failures: Option<Spanned<u32>>,
+    /// Of so many of the last calls; failures in a row if not said.
+    pub window: Option<Spanned<u32>>,
+    /// How long it refuses calls.
+    pub open_for: Option<DurationText>,
+    /// Calls that then have to succeed.
+    pub trial: Option<Spanned<u32>>,
 }
 
 /// `mailbox = { … }`

@@ -10,9 +10,10 @@ use airssys_wasm::{Args, ExportId, IntoArgs};
 use super::Context;
 use crate::address::{ActorAddress, ActorId};
 use crate::call::refused;
-use crate::envelope::{CallContext, Envelope, Undelivered};
+use crate::envelope::{CallContext, Undelivered};
 use crate::error::{CallError, SendError};
 use crate::reference::ActorFunction;
+use crate::route::push_cast;
 use crate::slot::Slot;
 
 /// Sends a cast in the name of `sender`. What a retired actor would have been sent is a dead letter; what has no room
@@ -24,17 +25,11 @@ pub(crate) fn cast(
     args: Args,
     context: CallContext,
 ) -> Result<(), SendError> {
-    let routed = target.replica_for(&args);
-    let target = routed.as_ref().unwrap_or(target);
-    let envelope = Envelope::cast(Arc::clone(target), sender, export, args, context);
-    let refusal = match target.mailbox().push(envelope) {
-        Ok(()) => {
-            target.counters().cast();
-            return Ok(());
-        }
-        Err(refusal) => refusal,
+    let (target, refusal) = match push_cast(target, sender, export, args, context) {
+        Ok(()) => return Ok(()),
+        Err(refused) => refused,
     };
-    let (why, args) = refused(target, refusal);
+    let (why, args) = refused(&target, refusal);
     if !matches!(
         why,
         CallError::Stopped { .. } | CallError::NoSuchActor { .. }

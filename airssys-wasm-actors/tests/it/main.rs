@@ -4,6 +4,7 @@
 mod application;
 mod calls;
 mod capacity;
+mod circuits;
 mod containment;
 mod corners;
 mod crashes;
@@ -23,6 +24,7 @@ mod replicas;
 mod resources;
 mod restarts;
 mod retry;
+mod routes;
 mod sending;
 mod short_road;
 mod signals;

@@ -24,7 +24,7 @@ after = ["parse"]
 restart = "transient"
 shutdown = "250ms"
 mailbox = { depth = 10, bytes = "1MiB", message-bytes = "64KiB", strategy = "drop-oldest" }
-links = [ { import = "quakes:app/parse", to = "parse", error-as = "case:unavailable", reply-within = "2s", retry = { times = 2, backoff = "10ms" } } ]
+links = [ { import = "quakes:app/parse", to = "parse", error-as = "case:unavailable", reply-within = "2s", retry = { times = 2, backoff = "10ms" }, breaker = { failures = 3, window = 20, open-for = "1min", trial = 2 } } ]
 [components.parse]
 file = "components/parse.wasm"
 limits = "large"
@@ -92,6 +92,13 @@ fn every_key_is_read() {
         ErrorAs::Case("unavailable".to_owned())
     );
     assert_eq!(link.reply_within.unwrap().0, Duration::from_secs(2));
+    let breaker = link.breaker.as_ref().unwrap();
+    let number = |number: &Option<toml::Spanned<u32>>| *number.as_ref().unwrap().get_ref();
+    assert_eq!(
+        [&breaker.failures, &breaker.window, &breaker.trial].map(number),
+        [3, 20, 2]
+    );
+    assert_eq!(breaker.open_for.unwrap().0, Duration::from_secs(60));
     assert_eq!(
         tables.components["parse"].shutdown,
         Some(ShutdownPolicy::Brutal)
@@ -147,6 +154,12 @@ fn an_unknown_key_is_an_error_in_every_table() {
         ),
         ("[options.o]\nset = \"b.x\"", 6, "set", "sets"),
         ("[sources.s]\ninflight = 1", 6, "inflight", "in-flight"),
+        (
+            "links = [ { import = \"a:b/c\", to = \"b\", breaker = { failure = 3 } } ]",
+            5,
+            "failure",
+            "failures",
+        ),
         ("[report]\ntable = []", 6, "table", "tables"),
         (
             "[report]\ncounted = { componnt = \"b\" }",
@@ -199,6 +212,10 @@ fn a_bad_value_says_what_is_good() {
         ),
         ("shutdown = \"soon\"", "brutal"),
         ("mailbox = { strategy = \"drop\" }", "`drop-newest`"),
+        (
+            "links = [ { import = \"a:b/c\", to = \"b\", breaker = { open-for = 10 } } ]",
+            "a duration such as",
+        ),
         (
             "links = [ { import = \"a:b/c\", to = \"b\", error-as = \"case\" } ]",
             "case:NAME",

@@ -37,6 +37,7 @@ pub(super) fn run(globals: &Globals, bench: &Bench) -> Result<ExitCode, Failure>
         None => return measure(globals, "all", &bench.rows),
         Some(BenchWhat::All(options)) => return measure(globals, "all", options),
         Some(BenchWhat::Supervision(options)) => return measure(globals, "supervision", options),
+        Some(BenchWhat::Deploy(options)) => return measure(globals, "deploy", options),
         Some(BenchWhat::Rows(rows)) => return measure(globals, &rows.which, &rows.options),
         Some(BenchWhat::Compare(files)) => return compared(globals, files),
         Some(BenchWhat::Other(words)) => {
@@ -81,7 +82,7 @@ fn unknown(word: &str) -> Failure {
         ))
     } else {
         failure.hint(format!(
-            "the scenarios are {names}; `all`, `supervision` and `rows NAME` measure rows, `compare` compares two reports"
+            "the scenarios are {names}; `all`, `supervision`, `deploy` and `rows NAME` measure rows, `compare` compares two reports"
         ))
     }
 }

@@ -1,4 +1,5 @@
-//! The life of actors in the log: every start, end, dead letter and supervisor's end, at `debug`.
+//! The life of actors in the log: every start, end, dead letter and supervisor's end, at `debug`;
+//! links that are not used for a while, too.
 //!
 //! Written from the system's events, which nobody waits for: a log that is slow loses lines, and says how many.
 
@@ -56,6 +57,15 @@ pub(super) fn say(event: &Event) {
             tracing::debug!(%address, incarnation, reason = reason.kind(), "the supervisor is down");
         }
         Event::Health { address, health } => tracing::debug!(%address, ?health, "says how it is"),
+        Event::CircuitOpened { from, to, import } => {
+            tracing::debug!(%from, %to, %import, "the link is not used: its last calls have failed");
+        }
+        Event::CircuitHalfOpened { from, to, import } => {
+            tracing::debug!(%from, %to, %import, "the link is tried again");
+        }
+        Event::CircuitClosed { from, to, import } => {
+            tracing::debug!(%from, %to, %import, "the link is used again");
+        }
         Event::Overdue { address } => tracing::debug!(%address, "has not stopped in time"),
         Event::Lagged(lost) => tracing::debug!(lost, "more happened than could be written"),
         _ => {}

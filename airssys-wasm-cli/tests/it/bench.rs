@@ -85,6 +85,18 @@ fn the_rows_about_supervision_are_one_run() {
 }
 
 #[test]
+fn the_rows_about_deployments_are_one_run() {
+    let words = ["bench", "deploy", "--quick", "--rounds", "1"];
+    let printed = run(&[&words[..], &["--format", "json"]].concat()).json();
+    let rows = printed["rows"].as_array().unwrap();
+    let is_there = |name: &str| rows.iter().any(|row| row["name"] == name);
+    for name in ["route.direct", "route.overhead", "route.stable"] {
+        assert!(is_there(name), "{name}: {rows:?}");
+    }
+    assert!(!is_there("call.actor"));
+}
+
+#[test]
 fn an_unknown_row_is_met_with_those_there_are() {
     run(&["bench", "rows", "fast"]).fails(2, &["`fast`", "ask.idle", "payload"]);
     run(&["bench", "rows"]).fails(2, &["WHICH"]);

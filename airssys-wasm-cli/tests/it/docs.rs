@@ -79,6 +79,10 @@ fn every_key_of_the_manifest_is_documented_and_no_other() {
             "[components.a]\nlinks = [ { QQQQQQQQQQQQQQQQQQQQQQ = 1 } ]",
         ),
         (
+            "### `breaker`",
+            "[components.a]\nlinks = [ { import = \"a:b/c\", to = \"b\", breaker = { QQQQQQQQQQQQQQQQQQQQQQ = 1 } } ]",
+        ),
+        (
             "### `limits`",
             "[components.a]\nlimits = { QQQQQQQQQQQQQQQQQQQQQQ = 1 }",
         ),

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use airssys_wasm::{CacheLocation, FromArgs, LimitClass};
-use airssys_wasm_actors::{ActorFunction, System};
+use airssys_wasm_actors::{ActorFunction, ActorRef, System};
 
 use super::expect;
 use super::ractor::{ASK, ASKED, ASKS};
@@ -66,6 +66,11 @@ impl Link {
         limits: airssys_wasm::Limits,
     ) -> Result<Self, BenchError> {
         let caller = bench.pair(&system, "", limits).await?;
+        Self::from(system, &caller)
+    }
+
+    /// By a caller that has been started.
+    pub(super) fn from(system: System, caller: &ActorRef) -> Result<Self, BenchError> {
         let ask_many = caller
             .function("ask-many")
             .or_failed("resolving ask-many")?;

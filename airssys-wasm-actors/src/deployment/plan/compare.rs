@@ -10,8 +10,8 @@ use airssys_wasm::{CapabilityManifest, Limits};
 
 use super::refusal::PlanRefusal;
 use super::{
-    Action, Because, ConfigChange, GrantsChange, LimitChange, PlanOptions, Replacement, Revision,
-    Scale,
+    Action, Because, ConfigChange, GrantsChange, LimitChange, PlanOptions, PlannedRevision,
+    Replacement, Scale,
 };
 use crate::deployment::outline::{ApplicationOutline, ComponentOutline};
 use crate::deployment::strategy::{Nature, StateHandling};
@@ -80,8 +80,8 @@ pub(super) fn action(
         }
     };
     Some(Action::Replace(Box::new(Replacement {
-        old: Revision::of(old),
-        new: Revision::of(new),
+        old: PlannedRevision::of(old),
+        new: PlannedRevision::of(new),
         grants: grants(&old.capabilities, &new.capabilities),
         limits: limits(&old.limits, &new.limits),
         config: config(&old.config, &new.config),

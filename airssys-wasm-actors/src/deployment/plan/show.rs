@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use super::{Action, Part, Plan, Replacement, Revision};
+use super::{Action, Part, Plan, PlannedRevision, Replacement};
 
 /// Digits of a digest that are shown: more than tell any two of a registry apart.
 const DIGITS: usize = 12;
@@ -44,7 +44,7 @@ impl Display for Plan {
     }
 }
 
-impl Display for Revision {
+impl Display for PlannedRevision {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let hex = self.digest.hex();
         let short = hex.get(..DIGITS).unwrap_or(&hex);
