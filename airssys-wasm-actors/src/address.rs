@@ -8,6 +8,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 /// Longest address in bytes: one file name on every common file system, so that an address can
 /// name a journal or a directory later.
 pub const ADDRESS_BYTES_MAX: usize = 255;
@@ -100,6 +102,19 @@ impl FromStr for ActorAddress {
     }
 }
 
+impl Serialize for ActorAddress {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for ActorAddress {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 /// The number of a registered actor in this process, never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ActorId(pub(crate) u64);
@@ -144,6 +159,14 @@ mod tests {
             "a".repeat(256).parse::<ActorAddress>(),
             Err(AddressError::TooLong(256))
         );
+    }
+
+    #[test]
+    fn json_is_validated_as_text_is() {
+        let json = "\"quakes/parse\"";
+        let address: ActorAddress = serde_json::from_str(json).unwrap();
+        assert_eq!(serde_json::to_string(&address).unwrap(), json);
+        assert!(serde_json::from_str::<ActorAddress>("\"quakes//parse\"").is_err());
     }
 
     #[test]

@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use sha2::{Digest as _, Sha256};
 
 use crate::audit::{AuditAction, AuditEvent};
 use crate::cache::Lookup;
@@ -20,10 +19,12 @@ use crate::engine::Engine;
 use crate::limits::ArtifactLimits;
 use crate::surface::Surface;
 
+mod digest;
 mod lines;
 mod refuse;
 mod walk;
 
+pub use digest::{Digest, DigestError};
 pub(crate) use lines::SourceLines;
 pub use refuse::{Finding, LoadError, LoadErrorKind};
 
@@ -42,47 +43,6 @@ impl fmt::Display for ComponentRef {
             Self::File(path) => write!(f, "{}", path.display()),
             Self::Bytes(bytes) => write!(f, "{} bytes in memory", bytes.len()),
         }
-    }
-}
-
-/// The SHA-256 of a component's bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Digest([u8; 32]);
-
-impl Digest {
-    fn of(bytes: &[u8]) -> Self {
-        Self(Sha256::digest(bytes).into())
-    }
-
-    /// Returns the 32 bytes.
-    #[must_use]
-    pub const fn bytes(self) -> [u8; 32] {
-        self.0
-    }
-
-    /// Returns the digest as 64 hexadecimal digits.
-    #[must_use]
-    pub fn hex(self) -> String {
-        self.0
-            .iter()
-            .fold(String::with_capacity(64), |mut hex, byte| {
-                for half in [byte >> 4, byte & 15] {
-                    hex.extend(char::from_digit(half.into(), 16));
-                }
-                hex
-            })
-    }
-}
-
-impl fmt::Display for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sha256:{}", self.hex())
-    }
-}
-
-impl fmt::Debug for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
     }
 }
 

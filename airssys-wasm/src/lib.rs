@@ -46,7 +46,9 @@ pub use audit::{
 };
 pub use cache::CacheError;
 pub use capacity::{CapacityConfig, Needs, Resource};
-pub use component::{Component, ComponentRef, Digest, Finding, LoadError, LoadErrorKind, Loaded};
+pub use component::{
+    Component, ComponentRef, Digest, DigestError, Finding, LoadError, LoadErrorKind, Loaded,
+};
 pub use engine::{Allocation, CacheLocation, Engine, EngineConfig, EngineError, Profile};
 pub use fault::{Blame, Fault, FaultClass, Frame, SourceLine, Spent};
 pub use gate::{Access, AccessKind, Decision, Gate, InstanceIdentity};
