@@ -40,6 +40,7 @@ mod monitor;
 mod native;
 mod passivation;
 mod reference;
+mod registry;
 mod reply;
 mod resting;
 mod shared;
@@ -91,6 +92,13 @@ pub use monitor::Monitor;
 pub use native::{Actor, Context, ErrorAction, Message, Reply};
 pub use passivation::Passivation;
 pub use reference::{ActorFunction, ActorRef, ActorState, ActorStatus, CallOptions};
+pub use registry::{
+    Dependency, DeployedComponent, DeployedLink, Deployment, DeploymentPointers, DeploymentState,
+    DeploymentStep, FoundRevision, GcReport, Interrupted, JournalEntry, JournalRecord,
+    NewDeployment, NewRevision, Provenance, REGISTRY_STEPS, Recovered, Registry, RegistryError,
+    RegistryFault, RegistryOptions, RegistryQuery, Retention, Revision, RevisionInterface,
+    RevisionState, RevisionSurface, Transition,
+};
 pub use signal::{Down, Exit, LINKS_MAX, MONITORS_MAX, MonitorId, Signal, SignalRefused};
 pub use source::{Input, ReasonGroup, ReasonMessage, SourceCounts, SourceError};
 pub use spawning::Spawning;
