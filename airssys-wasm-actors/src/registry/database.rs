@@ -1,7 +1,7 @@
 //! The database: opened, checked, read and written in transactions, closed after an error and opened anew.
 //!
-//! Owns the file `registry.redb`, its tables, the form of a record in them, and the translation of redb's errors; no
-//! other module of the project names redb. A record is JSON behind a version, so that it can be read by people and by
+//! Owns the file `registry.redb`, its tables, the form of a record in them, and the translation of redb's errors; redb
+//! is named nowhere outside of the registry. A record is JSON behind a version, so that it can be read by people and by
 //! later versions. Each write is one durable transaction: two-phase, with the state of the allocator (redb's quick
 //! repair), two syncs.
 //!
@@ -373,7 +373,8 @@ impl Database {
         }
     }
 
-    fn error(&self, stop: Stop) -> RegistryError {
+    /// What redb says, in our words.
+    pub(super) fn error(&self, stop: Stop) -> RegistryError {
         let path = self.path.clone();
         match stop {
             Stop::Refused(error) => error,

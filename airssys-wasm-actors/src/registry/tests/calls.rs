@@ -162,6 +162,26 @@ fn the_table_of_states_is_what_the_design_says() {
 }
 
 #[test]
+fn the_page_has_the_table_of_states() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/registry.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    for state in DeploymentState::ALL {
+        let next = DeploymentState::ALL.into_iter();
+        let next = next.filter(|next| state.may_become(*next));
+        let next: Vec<_> = next.map(|next| format!("`{next}`")).collect();
+        let next = match next.as_slice() {
+            [] => "nothing".to_owned(),
+            next => next.join(", "),
+        };
+        let row = format!("\n| `{state}` | {next} |");
+        assert!(page.contains(&row), "no row {row}");
+    }
+    for step in REGISTRY_STEPS {
+        assert!(page.contains(&format!("`{step}`")), "no step {step}");
+    }
+}
+
+#[test]
 fn a_transition_that_is_not_legal_writes_nothing() {
     use DeploymentState::*;
     let directory = Directory::new();

@@ -48,7 +48,7 @@ fn a_flipped_byte_is_harmless_or_a_typed_error() {
     for image in [&stopped, &killed] {
         // Each bit of what has no checksum, and then a byte here and there, at another place of every page.
         let header = (0..HEADER_BYTES).flat_map(|offset| (0..8).map(move |bit| (offset, 1 << bit)));
-        let pages = (HEADER_BYTES..image.len()).step_by(197);
+        let pages = (HEADER_BYTES..image.len()).step_by(397);
         for (offset, flip) in header.chain(pages.map(|offset| (offset, 0xff))) {
             let mut bytes = image.clone();
             bytes[offset] ^= flip;
@@ -165,4 +165,49 @@ fn an_artifact_that_was_changed_is_not_given_out_and_can_be_put_again() {
     std::fs::remove_file(&path).unwrap();
     let error = registry.artifact(digest).unwrap_err();
     assert!(matches!(error, RegistryError::NoSuchArtifact { digest: of } if of == digest));
+}
+
+#[test]
+fn a_panic_of_the_database_is_a_typed_error_and_the_registry_goes_on() {
+    let directory = Directory::new();
+    let registry = directory.open();
+    let revision = registry
+        .register(contents(&registry, "quakes/a", "a"))
+        .unwrap();
+    let database = &registry.inner.database;
+    let read = database.read::<()>(|_| panic!("page {}", 7));
+    let write = database.write::<()>(|transaction| {
+        let _half_done = transaction.open_table(database::REVISIONS)?;
+        panic!("half done")
+    });
+    for (error, what) in [(read, "page 7"), (write, "half done")] {
+        let text = error.unwrap_err().to_string();
+        assert!(text.contains("registry.redb is damaged"), "{text}");
+        assert!(text.contains(what), "{text}");
+    }
+    assert_eq!(registry.revisions(&revision.component).unwrap(), [revision]);
+}
+
+#[test]
+fn each_error_of_the_database_has_a_kind() {
+    use std::io::{Error, ErrorKind};
+    let directory = Directory::new();
+    let registry = directory.open();
+    let io = |kind| redb::Error::Io(Error::from(kind));
+    for (error, kind) in [
+        (redb::Error::DatabaseAlreadyOpen, "in-use"),
+        (redb::Error::PreviousIo, "closed"),
+        (redb::Error::DatabaseClosed, "closed"),
+        (redb::Error::Corrupted("x".to_owned()), "corrupt"),
+        (redb::Error::UpgradeRequired(1), "corrupt"),
+        (io(ErrorKind::InvalidData), "corrupt"),
+        (io(ErrorKind::UnexpectedEof), "corrupt"),
+        (io(ErrorKind::StorageFull), "disk-full"),
+        (io(ErrorKind::PermissionDenied), "io"),
+    ] {
+        let text = error.to_string();
+        let error = registry.inner.database.error(database::Stop::Redb(error));
+        assert_eq!(error.kind(), kind, "{text}");
+        assert!(error.to_string().contains("registry"), "{error}");
+    }
 }
