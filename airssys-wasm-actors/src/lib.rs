@@ -41,6 +41,7 @@ mod monitor;
 mod native;
 mod passivation;
 mod reference;
+mod registry;
 mod reply;
 mod resting;
 mod route;
@@ -95,6 +96,13 @@ pub use monitor::Monitor;
 pub use native::{Actor, Context, ErrorAction, Message, Reply};
 pub use passivation::Passivation;
 pub use reference::{ActorFunction, ActorRef, ActorState, ActorStatus, CallOptions};
+pub use registry::{
+    Dependency, DeployedComponent, DeployedLink, Deployment, DeploymentPointers, DeploymentState,
+    DeploymentStep, FoundRevision, GcReport, Interrupted, JournalEntry, JournalRecord,
+    NewDeployment, NewRevision, Provenance, REGISTRY_STEPS, Recovered, Registry, RegistryError,
+    RegistryFault, RegistryOptions, RegistryQuery, Retention, Revision, RevisionInterface,
+    RevisionState, RevisionSurface, Transition,
+};
 pub use route::{
     ArmStats, BREAKER_WINDOW_MAX, Breaker, Latencies, RouteChange, ShadowSpec, ShadowStats, Split,
     SplitMode, SplitRefused, SplitSpec, Weight,
