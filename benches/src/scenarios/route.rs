@@ -4,12 +4,12 @@
 //! first, is in the figure as it is where a candidate is tried.
 
 use airssys_wasm::LimitClass;
-use airssys_wasm_actors::{Breaker, Link, SplitSpec, Weight};
+use airssys_wasm_actors::{ActorAddress, Breaker, Link, SplitSpec, Weight};
 
 use super::ask;
 use crate::error::{BenchError, OrFailed};
 use crate::rows::{Bar, Group, RowSpec, latency, made};
-use crate::workbench::Workbench;
+use crate::workbench::{Workbench, address};
 
 const ROUTE: Group = Group::new("deploy.route");
 
@@ -45,11 +45,11 @@ async fn split(bench: &Workbench, parts: u16) -> Result<ask::Link, BenchError> {
     let limits = LimitClass::Standard.limits();
     let caller = bench.pair(&system, "", limits.clone()).await?;
     let next = bench.callee(&system, "-next", limits).await?;
-    let actor = |address| {
-        let actor = system.whereis(address);
+    let actor = |name: &ActorAddress| {
+        let actor = system.whereis(name);
         actor.ok_or_else(|| BenchError::failed("route", "no callee"))
     };
-    let stable = actor(&crate::workbench::address("callee")?)?;
+    let stable = actor(&address("callee")?)?;
     let spec = SplitSpec {
         weight: Weight::new(parts).unwrap_or_default(),
         ..SplitSpec::default()

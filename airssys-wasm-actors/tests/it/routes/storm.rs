@@ -235,6 +235,7 @@ fn no_message_is_lost_or_doubled_while_candidates_come_and_go() {
         assert_eq!(counters.calls + counters.casts + calls + casts, all);
         assert!(calls > 0 && casts > 0);
 
+        system.shutdown().await;
         let handled = log.handled.lock().unwrap();
         assert_eq!(handled.len() as u64, all);
         let distinct: BTreeSet<_> = handled.iter().map(|(_, sender, n)| (sender, n)).collect();
@@ -246,7 +247,6 @@ fn no_message_is_lost_or_doubled_while_candidates_come_and_go() {
                 assert!(before < n, "{who} had {n} of {sender} after {before}");
             }
         }
-        system.shutdown().await;
     });
 }
 
