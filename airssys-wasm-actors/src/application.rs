@@ -5,14 +5,14 @@
 //! everything that is wrong in one go; what it accepts can still fail in a guest's own `init`, and nowhere else
 //! before the first message. It blocks the thread for as long as compiling takes.
 
-mod asking;
+pub(crate) mod asking;
 mod components;
 mod links;
 mod options;
 mod order;
 mod resolving;
 mod rollout;
-mod running;
+pub(crate) mod running;
 mod sources;
 mod spawned;
 mod supervisors;
@@ -38,6 +38,8 @@ use crate::system::System;
 /// An application that can be started: what its manifest says is there, and fits together.
 #[derive(Clone)]
 pub struct Application {
+    /// The text it was resolved from.
+    manifest: Arc<str>,
     description: String,
     /// With everything that is under it.
     supervision: SupervisorSpec,
@@ -120,6 +122,16 @@ impl Application {
     #[must_use]
     pub fn spawned(&self) -> &[ResolvedComponent] {
         &self.spawned
+    }
+
+    /// The manifest's text.
+    #[must_use]
+    pub fn manifest(&self) -> &str {
+        &self.manifest
+    }
+
+    pub(crate) fn report_plan(&self) -> &ReportPlan {
+        &self.report
     }
 
     /// Its supervisor, with the tree of its children. Sources are added to it when it runs.

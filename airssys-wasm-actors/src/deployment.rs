@@ -1,20 +1,17 @@
 //! Deployments: what changes of a running application, in which order and how carefully, and what is undone when
 //! something fails.
 //!
-//! Owns the decisions, and decides purely: no module here starts an actor, waits or reads a clock. An
+//! Owns the decisions, and decides purely: no module here but `rollout` starts an actor, waits or reads a clock. An
 //! [`ApplicationOutline`] is what there is to compare of an [`Application`](crate::Application); [`plan()`] says what
 //! leads from one to another, or why nothing does; the machine goes through the steps of a plan, and [`judge`] says
-//! whether a new revision does as well as the old one. What is decided is carried out elsewhere.
+//! whether a new revision does as well as the old one. What is decided is carried out by `rollout`.
 
 mod autoscale;
 mod gate;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "nothing but its tests goes through it yet")
-)]
 mod machine;
 mod outline;
 mod plan;
+mod rollout;
 mod share;
 mod strategy;
 
@@ -27,6 +24,10 @@ pub use outline::{
 pub use plan::{
     Action, Because, ConfigChange, GrantsChange, LimitChange, Part, Plan, PlanOptions, PlanRefusal,
     PlanRefused, PlannedRevision, Replacement, Scale, Step, plan,
+};
+pub use rollout::{
+    DeployError, DeployOptions, Deployer, RegisterError, Rollout, RolloutNote, RolloutOutcome,
+    RolloutStatus, StepState, StepStatus, artifacts_of, register_first,
 };
 pub use share::{Share, ShareError};
 pub use strategy::{

@@ -167,6 +167,34 @@ impl Supervisor {
         self.record.address()
     }
 
+    /// The specs of the children it starts with, as they are by now.
+    pub(crate) fn first_children(&self) -> Vec<ChildSpec> {
+        self.record.first.lock().clone()
+    }
+
+    /// Its flags, as they are by now, and no children.
+    pub(crate) fn spec_now(&self) -> SupervisorSpec {
+        let flags = *self.record.flags.lock();
+        SupervisorSpec {
+            strategy: flags.strategy,
+            intensity: flags.intensity,
+            auto_shutdown: flags.auto_shutdown,
+            quarantine_after: flags.quarantine_after,
+            ..SupervisorSpec::new(self.address().clone())
+        }
+    }
+
+    /// It does not start with this child any more.
+    pub(crate) fn forget_first(&self, child: &ActorAddress) {
+        let mut first = self.record.first.lock();
+        first.retain(|spec| spec.address != *child);
+    }
+
+    /// The actor of the system that has an address now.
+    pub(crate) fn system_actor(&self, address: &ActorAddress) -> Option<ActorRef> {
+        self.record.shared.whereis(address).map(ActorRef::new)
+    }
+
     /// Starts children, in order, each after the one before it is up. All names are reserved and
     /// all links checked before the first starts; links may be circular. They are gone when the supervisor is:
     /// what it is to start with is in its [`SupervisorSpec`].

@@ -27,7 +27,8 @@ use crate::reference::function_path;
 use crate::shared::Shared;
 use crate::slot::Slot;
 use crate::supervisor::{
-    ChildSpec, PreparedActor, PreparedChild, Record, Start, StartError, successor,
+    ChildSpec, PreparedActor, PreparedChild, Record, Start, StartError, SupervisorMessage,
+    successor,
 };
 use crate::system::System;
 
@@ -229,6 +230,37 @@ impl System {
             options,
             pairs,
         })
+    }
+}
+
+impl System {
+    /// Changes what only the supervisor of an actor knows of it: when it is restarted, how it is stopped, asked how it is,
+    /// and how long that may take. No instance is touched, and it is that from now on.
+    ///
+    /// # Errors
+    /// [`UpgradeError`].
+    pub fn retune(&self, spec: ChildSpec) -> Result<(), UpgradeError> {
+        let address = spec.address.clone();
+        let Some(actor) = self.whereis(&address) else {
+            return Err(UpgradeError::NoSuchActor(address));
+        };
+        for (record, before) in children_of(actor.slot().shared(), &address) {
+            let tuned = ChildSpec {
+                restart: spec.restart,
+                shutdown: spec.shutdown,
+                significant: spec.significant,
+                backoff: spec.backoff,
+                health: spec.health,
+                start_within: spec.start_within,
+                ..before.spec.clone()
+            };
+            let successor = prepare(&before, tuned)?;
+            if record.respec(&successor) {
+                let id = successor.slot.id();
+                record.tell(SupervisorMessage::Respecced(id));
+            }
+        }
+        Ok(())
     }
 }
 

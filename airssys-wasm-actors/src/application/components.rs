@@ -44,6 +44,7 @@ pub(super) struct Loaded<'a> {
 /// Loads the file, and reads limits and grants; their faults are found even if the file cannot be loaded.
 pub(super) fn load<'a>(
     resolving: &mut Resolving<'a>,
+    name: &str,
     spec: &'a ComponentSpec,
 ) -> Option<Loaded<'a>> {
     let limits = spec.limits.limits().unwrap_or_else(|wrong| {
@@ -53,7 +54,8 @@ pub(super) fn load<'a>(
         Limits::default()
     });
     let grants = grants(resolving, spec);
-    let file = resolving.spec.path(spec.file.get_ref());
+    let artifact = resolving.options.artifacts.get(name).cloned();
+    let file = artifact.unwrap_or_else(|| resolving.spec.path(spec.file.get_ref()));
     let component = match resolving.files.get(&file) {
         Some(known) => known.clone(),
         None => {

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 
 use airssys_wasm::Policy;
 
@@ -34,6 +35,9 @@ pub struct ResolveOptions {
     pub values: BTreeMap<String, String>,
     /// Other inputs.
     pub inputs: Vec<InputOverride>,
+    /// Files of components instead of those that the manifest names, by the component's name: the artifacts of a
+    /// registry, when a deployment of it is started again.
+    pub artifacts: BTreeMap<String, PathBuf>,
     /// Told of each component before it is loaded, since that can take seconds.
     pub loading: Option<LoadingObserver>,
 }
@@ -44,6 +48,7 @@ impl fmt::Debug for ResolveOptions {
             .field("policy", &self.policy)
             .field("values", &self.values)
             .field("inputs", &self.inputs)
+            .field("artifacts", &self.artifacts)
             .finish_non_exhaustive()
     }
 }

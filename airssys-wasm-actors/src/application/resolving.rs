@@ -120,6 +120,7 @@ impl<'a> Resolving<'a> {
             .collect();
         let supervision = tree.supervision(&address, &self.spec.tables.supervision, &children);
         Ok(Application {
+            manifest: self.spec.text.as_str().into(),
             description: self.spec.tables.application.description.clone(),
             supervision,
             components: resolved,
@@ -194,7 +195,7 @@ impl<'a> Resolving<'a> {
                 loading(Loading::Begin { name, index, count });
             }
             tracing::debug!(component = name, file = %escaped(component.file.get_ref()), "loading");
-            loaded.insert(name, components::load(self, component));
+            loaded.insert(name, components::load(self, name, component));
         }
         if let Some(loading) = &self.options.loading {
             loading(Loading::Done);

@@ -6,6 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
+
 use super::asking::{Report, ReportError, ReportPlan};
 use crate::address::ActorAddress;
 use crate::counters::Counters;
@@ -24,9 +26,17 @@ pub struct RunningApplication {
     supervisor: Supervisor,
     actors: Vec<ActorRef>,
     sources: Vec<(ActorAddress, Arc<SourceState>)>,
-    report: ReportPlan,
+    live: Arc<Live>,
     /// What the system had counted before.
     before: Counters,
+}
+
+/// What changes of an application while it runs, by deployments.
+#[derive(Default)]
+pub(crate) struct Live {
+    pub(crate) report: Mutex<ReportPlan>,
+    /// Actors that were started since.
+    pub(crate) added: Mutex<Vec<ActorRef>>,
 }
 
 /// An application has ended before it was finished.
@@ -66,12 +76,39 @@ impl RunningApplication {
             supervisor,
             actors,
             sources,
-            report,
+            live: Arc::new(Live {
+                report: Mutex::new(report),
+                added: Mutex::default(),
+            }),
             before,
         }
     }
 
-    /// Its actors, in the order they were started.
+    pub(crate) fn live(&self) -> &Arc<Live> {
+        &self.live
+    }
+
+    /// Its supervisor.
+    #[must_use]
+    pub fn supervisor(&self) -> &Supervisor {
+        &self.supervisor
+    }
+
+    /// The system it runs in.
+    #[must_use]
+    pub fn system(&self) -> &System {
+        &self.system
+    }
+
+    /// With those that deployments have added.
+    fn all(&self) -> Vec<ActorRef> {
+        let mut all = self.actors.clone();
+        all.extend(self.live.added.lock().iter().cloned());
+        all
+    }
+
+    /// The actors it began with, in the order they were started. What deployments have added is found by its address:
+    /// [`System::whereis`].
     #[must_use]
     pub fn actors(&self) -> &[ActorRef] {
         &self.actors
@@ -163,7 +200,7 @@ impl RunningApplication {
     async fn emptied(&self) {
         loop {
             let before = self.accepted();
-            for actor in &self.actors {
+            for actor in &self.all() {
                 actor.emptied().await;
             }
             if self.accepted() == before {
@@ -174,7 +211,8 @@ impl RunningApplication {
 
     /// Messages ever sent to its actors.
     fn accepted(&self) -> u64 {
-        let counters = self.actors.iter().map(ActorRef::counters);
+        let all = self.all();
+        let counters = all.iter().map(ActorRef::counters);
         counters.map(|one| one.calls + one.casts).sum()
     }
 
@@ -190,8 +228,9 @@ impl RunningApplication {
     /// # Errors
     /// [`ReportError`] when one of the questions is not answered.
     pub async fn report(&self) -> Result<Report, ReportError> {
-        let counted = self.report.counted(&self.system).await?;
-        let tables = self.report.tables(&self.system).await?;
+        let plan = self.live.report.lock().clone();
+        let counted = plan.counted(&self.system).await?;
+        let tables = plan.tables(&self.system).await?;
         let counts = self.counts();
         let after = self.system.counters();
         let restarted =
@@ -206,7 +245,7 @@ impl RunningApplication {
                 .collect(),
             restarts: after.restarts.saturating_sub(self.before.restarts),
             restarted: self
-                .actors
+                .all()
                 .iter()
                 .filter_map(restarted)
                 .filter(|(_, restarts)| *restarts > 0)
@@ -235,7 +274,7 @@ impl RunningApplication {
 
     /// Ends every actor now, whatever it is doing; [`RunningApplication::stop`] then has nothing to wait for.
     pub fn kill(&self) {
-        for actor in self.actors.iter().rev() {
+        for actor in self.all().iter().rev() {
             actor.kill();
         }
     }

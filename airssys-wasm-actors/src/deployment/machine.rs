@@ -352,6 +352,7 @@ impl RolloutMachine {
     }
 
     /// Whether it is over.
+    #[cfg(test)]
     #[must_use]
     pub(crate) fn is_over(&self) -> bool {
         matches!(self.phase, Phase::Ended)

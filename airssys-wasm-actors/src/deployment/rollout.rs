@@ -1,0 +1,447 @@
+//! Deployments carried out: what the machine says is done to the application that runs.
+//!
+//! Owns [`Deployer`], one for a running application, and [`Rollout`], the handle on one deployment. A task drives each
+//! rollout: it tells the machine what happened, has done what it says, and never waits on anything but the next
+//! event. One rollout at a time changes an application. What is decided is decided by the plan, the machine and the gate;
+//! what is done to instances is done by upgrades and routes.
+
+mod driver;
+mod journal;
+mod parts;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use serde::Serialize;
+use tokio::sync::{OwnedMutexGuard, mpsc, oneshot, watch};
+
+pub use journal::{RegisterError, artifacts_of, register_first};
+
+use super::machine::{Command, CommandRefused, RolloutEnd, RolloutState};
+use super::plan::{Plan, PlanOptions, PlanRefused, plan};
+use crate::application::running::Live;
+use crate::application::{Application, RunningApplication};
+use crate::registry::Registry;
+use crate::system::System;
+use driver::Driver;
+use parts::{Ground, StepParts};
+
+/// Rollouts that are remembered.
+const ROLLOUTS_KEPT: usize = 64;
+
+/// What is said of a deployment beside what it deploys.
+#[derive(Debug, Clone, Default)]
+pub struct DeployOptions {
+    /// What is said beside the manifest.
+    pub plan: PlanOptions,
+    /// Who deploys.
+    pub by: String,
+    /// Why.
+    pub why: String,
+    /// Where the manifest came from.
+    pub source: String,
+    /// Whether it waits its turn while another one is under way, instead of being refused.
+    pub queue: bool,
+}
+
+/// Why nothing is deployed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeployError {
+    /// What runs cannot become what is asked for.
+    #[error(transparent)]
+    Refused(#[from] PlanRefused),
+    /// The plan holds what cannot be done while the application runs.
+    #[error("{}", .0.join("\n"))]
+    Unsupported(Vec<String>),
+    /// Another deployment is under way.
+    #[error("another deployment is under way: wait for it, roll it back, or queue this one")]
+    UnderWay,
+}
+
+/// Deploys to one running application. Clones are the same.
+#[derive(Clone)]
+pub struct Deployer {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    system: System,
+    live: Arc<Live>,
+    registry: Option<Registry>,
+    /// What runs, and the number of its deployment.
+    current: Mutex<(Arc<Application>, Option<u64>)>,
+    turn: Arc<tokio::sync::Mutex<()>>,
+    rollouts: Mutex<VecDeque<Rollout>>,
+}
+
+impl std::fmt::Debug for Deployer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Deployer")
+            .field("application", self.current().name())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Deployer {
+    /// Deploys to `running`, which was started from `application`. With a registry, every deployment is recorded there;
+    /// `number` is the one that runs.
+    #[must_use]
+    pub fn new(
+        running: &RunningApplication,
+        application: Application,
+        registry: Option<(Registry, u64)>,
+    ) -> Self {
+        let (registry, number) = registry.unzip();
+        Self {
+            inner: Arc::new(Inner {
+                system: running.system().clone(),
+                live: Arc::clone(running.live()),
+                registry,
+                current: Mutex::new((Arc::new(application), number)),
+                turn: Arc::default(),
+                rollouts: Mutex::default(),
+            }),
+        }
+    }
+
+    /// The application that runs, as it was deployed last.
+    #[must_use]
+    pub fn current(&self) -> Arc<Application> {
+        Arc::clone(&self.inner.current.lock().0)
+    }
+
+    /// The number of the deployment that runs, if there is a registry.
+    #[must_use]
+    pub fn current_number(&self) -> Option<u64> {
+        self.inner.current.lock().1
+    }
+
+    /// Where its deployments are recorded.
+    #[must_use]
+    pub fn registry(&self) -> Option<&Registry> {
+        self.inner.registry.as_ref()
+    }
+
+    /// What leads from what runs to `new`, changing nothing.
+    ///
+    /// # Errors
+    /// [`DeployError`] with everything that stands in the way.
+    pub fn plan(&self, new: &Application, options: &PlanOptions) -> Result<Plan, DeployError> {
+        let current = self.current();
+        let plan = plan(&current.outline(), &new.outline(), options)?;
+        let ground = self.ground(&current, &Arc::new(new.clone()));
+        self.steps(&plan, &ground)?;
+        Ok(plan)
+    }
+
+    fn ground(&self, old: &Arc<Application>, new: &Arc<Application>) -> Ground {
+        Ground {
+            system: self.inner.system.clone(),
+            live: Arc::clone(&self.inner.live),
+            old: Arc::clone(old),
+            new: Arc::clone(new),
+        }
+    }
+
+    fn steps(&self, plan: &Plan, ground: &Ground) -> Result<Vec<StepParts>, DeployError> {
+        let mut steps = Vec::with_capacity(plan.steps.len());
+        let mut unsupported = Vec::new();
+        for step in &plan.steps {
+            if !step.together.is_empty() {
+                let names: Vec<_> = step.parts.iter().map(|part| part.name.as_str()).collect();
+                unsupported.push(format!(
+                    "`{}` fit each other only when all of them change at once, which cannot be done while they run: \
+                     deploy a revision in between that fits both, or stop the application and start it anew",
+                    names.join("`, `")
+                ));
+                continue;
+            }
+            match StepParts::of(step, ground) {
+                Ok(parts) => steps.push(parts),
+                Err(why) => unsupported.push(why),
+            }
+        }
+        if unsupported.is_empty() {
+            Ok(steps)
+        } else {
+            Err(DeployError::Unsupported(unsupported))
+        }
+    }
+
+    /// Begins to roll out `new`. Everything that can be known before is checked first; what follows is the rollout's.
+    ///
+    /// # Errors
+    /// [`DeployError`], with nothing changed.
+    pub async fn deploy(
+        &self,
+        new: Application,
+        options: DeployOptions,
+    ) -> Result<Rollout, DeployError> {
+        let turn = Arc::clone(&self.inner.turn);
+        let turn = match turn.clone().try_lock_owned() {
+            Ok(turn) => turn,
+            Err(_) if options.queue => turn.lock_owned().await,
+            Err(_) => return Err(DeployError::UnderWay),
+        };
+        self.begin(new, options, turn)
+    }
+
+    fn begin(
+        &self,
+        new: Application,
+        options: DeployOptions,
+        turn: OwnedMutexGuard<()>,
+    ) -> Result<Rollout, DeployError> {
+        let (current, new) = (self.current(), Arc::new(new));
+        let plan = Arc::new(plan(&current.outline(), &new.outline(), &options.plan)?);
+        let ground = self.ground(&current, &new);
+        let steps = self.steps(&plan, &ground)?;
+        let (rollout, driver) = Driver::new(self.clone(), plan, ground, steps, options, turn);
+        {
+            let mut rollouts = self.inner.rollouts.lock();
+            if rollouts.len() >= ROLLOUTS_KEPT {
+                rollouts.pop_front();
+            }
+            rollouts.push_back(rollout.clone());
+        }
+        tokio::spawn(driver.run());
+        Ok(rollout)
+    }
+
+    /// The rollout that was begun last, if there has been one since the host began.
+    #[must_use]
+    pub fn rollout(&self) -> Option<Rollout> {
+        self.inner.rollouts.lock().back().cloned()
+    }
+
+    /// Every rollout since the host began that is remembered, oldest first: the last 64.
+    #[must_use]
+    pub fn rollouts(&self) -> Vec<Rollout> {
+        self.inner.rollouts.lock().iter().cloned().collect()
+    }
+
+    /// The new application runs from now on.
+    fn became(&self, new: &Arc<Application>, number: Option<u64>) {
+        *self.inner.current.lock() = (Arc::clone(new), number);
+    }
+}
+
+/// One deployment on its way. Clones are the same; dropping them stops nothing.
+#[derive(Clone)]
+pub struct Rollout {
+    plan: Arc<Plan>,
+    status: watch::Receiver<RolloutStatus>,
+    commands: mpsc::Sender<(Command, oneshot::Sender<Result<(), CommandRefused>>)>,
+}
+
+impl std::fmt::Debug for Rollout {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rollout")
+            .field("status", &*self.status.borrow())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where a rollout stands.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub struct RolloutStatus {
+    /// The application.
+    pub application: String,
+    /// The number of the deployment, if there is a registry and it has come so far.
+    pub number: Option<u64>,
+    /// Who deployed.
+    pub by: String,
+    /// Why.
+    pub why: String,
+    /// When it began, in milliseconds since 1970.
+    pub began_unix_ms: u64,
+    /// The newest record.
+    pub state: Option<RolloutState>,
+    /// Whether its clocks stand still.
+    pub paused: bool,
+    /// Each step of the plan.
+    pub steps: Vec<StepStatus>,
+    /// How it ended, if it has.
+    pub end: Option<RolloutOutcome>,
+    /// What has happened, oldest first; the last 256.
+    pub log: VecDeque<RolloutNote>,
+}
+
+/// Where one step of a rollout stands.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub struct StepStatus {
+    /// What it changes.
+    pub parts: Vec<String>,
+    /// Where it is.
+    pub state: StepState,
+    /// The new revision's share of the traffic in ten thousandths, while it is split.
+    pub weight: Option<u16>,
+}
+
+/// Where one step of a rollout is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum StepState {
+    /// Nothing has been done.
+    Waiting,
+    /// The new revision is warm.
+    Warm,
+    /// The new revision is tried with a part of the traffic, or with copies.
+    Trial,
+    /// It is being switched.
+    Switching,
+    /// The new revision serves.
+    Switched,
+    /// The old revision is being put back.
+    SwitchingBack,
+    /// The old revision serves again.
+    SwitchedBack,
+}
+
+/// How a rollout ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "outcome", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum RolloutOutcome {
+    /// The new revisions serve.
+    Permanent,
+    /// The old revisions serve again.
+    RolledBack {
+        /// What made it so.
+        reason: String,
+    },
+    /// Nothing was switched, or something could not be switched back.
+    Failed {
+        /// What made it so.
+        reason: String,
+        /// What could not be switched back, and why not.
+        stuck: Vec<String>,
+    },
+}
+
+/// One thing that happened.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub struct RolloutNote {
+    /// When, in milliseconds since 1970.
+    pub at_unix_ms: u64,
+    /// What.
+    pub what: String,
+}
+
+impl Rollout {
+    /// What it does.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub fn status(&self) -> RolloutStatus {
+        self.status.borrow().clone()
+    }
+
+    /// Waits until it is over; says how it ended.
+    pub async fn finished(&self) -> RolloutOutcome {
+        let mut status = self.status.clone();
+        let ended = status.wait_for(|status| status.end.is_some()).await;
+        let end = ended.ok().and_then(|status| status.end.clone());
+        // Its task was dropped with the runtime.
+        end.unwrap_or_else(|| RolloutOutcome::Failed {
+            reason: "the host went down".to_owned(),
+            stuck: Vec::new(),
+        })
+    }
+
+    /// Waits until its status fulfils a condition, or the rollout is over; returns the status.
+    pub async fn until(&self, condition: impl Fn(&RolloutStatus) -> bool) -> RolloutStatus {
+        let mut status = self.status.clone();
+        let met = status
+            .wait_for(|status| status.end.is_some() || condition(status))
+            .await;
+        met.map_or_else(|_| self.status(), |status| status.clone())
+    }
+
+    async fn command(&self, command: Command) -> Result<(), CommandRefused> {
+        let (reply, answer) = oneshot::channel();
+        if self.commands.send((command, reply)).await.is_err() {
+            return Err(CommandRefused::Over);
+        }
+        answer.await.unwrap_or(Err(CommandRefused::Over))
+    }
+
+    /// Skips what is left of the step's time, or of the soak; ends a pause.
+    ///
+    /// # Errors
+    /// [`CommandRefused`].
+    pub async fn promote(&self) -> Result<(), CommandRefused> {
+        self.command(Command::Promote).await
+    }
+
+    /// Stops its clocks; no further step begins.
+    ///
+    /// # Errors
+    /// [`CommandRefused`].
+    pub async fn pause(&self) -> Result<(), CommandRefused> {
+        self.command(Command::Pause).await
+    }
+
+    /// Lets its clocks go on.
+    ///
+    /// # Errors
+    /// [`CommandRefused`].
+    pub async fn resume(&self) -> Result<(), CommandRefused> {
+        self.command(Command::Resume).await
+    }
+
+    /// Puts the old revisions back. Returns at once; [`Rollout::finished`] waits for it.
+    ///
+    /// # Errors
+    /// [`CommandRefused`].
+    pub async fn roll_back(&self, why: &str) -> Result<(), CommandRefused> {
+        let why = why.to_owned();
+        self.command(Command::RollBack { why }).await
+    }
+}
+
+impl RolloutOutcome {
+    fn of(end: RolloutEnd, plan: &Plan) -> Self {
+        match end {
+            RolloutEnd::Permanent => Self::Permanent,
+            RolloutEnd::RolledBack { why, unjournaled } => Self::RolledBack {
+                reason: with_journal(why, unjournaled),
+            },
+            RolloutEnd::Failed {
+                why,
+                stuck,
+                unjournaled,
+            } => Self::Failed {
+                reason: with_journal(why, unjournaled),
+                stuck: stuck
+                    .into_iter()
+                    .map(|(step, why)| {
+                        let parts = plan.steps.get(step.0).map(|step| &step.parts);
+                        let names = parts.into_iter().flatten().map(|part| part.name.as_str());
+                        format!("{}: {why}", names.collect::<Vec<_>>().join(", "))
+                    })
+                    .collect(),
+            },
+        }
+    }
+}
+
+fn with_journal(why: String, unjournaled: Option<String>) -> String {
+    match unjournaled {
+        Some(lost) => format!("{why} (and the journal does not say so: {lost})"),
+        None => why,
+    }
+}

@@ -1,0 +1,410 @@
+//! The task of one rollout.
+//!
+//! Owns the way between the machine and the world. What takes time runs in tasks of its own, one at a time for a step
+//! and in the order the machine gave; each answers with an input. Commands are answered at once.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep_until};
+
+use super::journal::{self, Journal, unix_ms};
+use super::parts::{Ground, StepParts};
+use super::{
+    DeployOptions, Deployer, Rollout, RolloutNote, RolloutOutcome, RolloutStatus, StepState,
+    StepStatus,
+};
+use crate::deployment::machine::{
+    Command, CommandRefused, Input, Output, RolloutEnd, RolloutMachine, Side, StepId,
+};
+use crate::deployment::plan::Plan;
+
+/// Notes that are kept.
+const NOTES_KEPT: usize = 256;
+
+/// Longest a clock is set for at once.
+const WAIT_MAX: Duration = Duration::from_secs(3_600);
+
+type Reply = oneshot::Sender<Result<(), CommandRefused>>;
+
+pub(super) struct Driver {
+    deployer: Deployer,
+    plan: Arc<Plan>,
+    ground: Ground,
+    options: DeployOptions,
+    machine: RolloutMachine,
+    steps: Vec<Arc<Mutex<StepParts>>>,
+    /// Work that is done in order.
+    work: mpsc::UnboundedSender<Work>,
+    inputs: mpsc::UnboundedReceiver<Input>,
+    tell: mpsc::UnboundedSender<Input>,
+    commands: mpsc::Receiver<(Command, Reply)>,
+    journal: Option<Journal>,
+    number: Option<u64>,
+    status: watch::Sender<RolloutStatus>,
+    began: Instant,
+    tick: Option<Instant>,
+    /// Until the end, nobody else deploys.
+    turn: OwnedMutexGuard<()>,
+}
+
+/// What takes time.
+enum Work {
+    Warm(StepId),
+    SetWeight(StepId, crate::deployment::Share),
+    Shadow(StepId, crate::deployment::Share),
+    BeginInterval(StepId),
+    Measure(StepId, u64),
+    Switch(StepId),
+    SwitchBack(StepId),
+    Release(StepId, Side),
+    /// Everything before is done.
+    Finish(oneshot::Sender<()>),
+}
+
+impl Driver {
+    pub(super) fn new(
+        deployer: Deployer,
+        plan: Arc<Plan>,
+        ground: Ground,
+        steps: Vec<StepParts>,
+        options: DeployOptions,
+        turn: OwnedMutexGuard<()>,
+    ) -> (Rollout, Self) {
+        let statuses = plan.steps.iter().map(|step| StepStatus {
+            parts: step.parts.iter().map(|part| part.name.clone()).collect(),
+            state: StepState::Waiting,
+            weight: None,
+        });
+        let status = RolloutStatus {
+            application: plan.application.to_string(),
+            number: None,
+            by: options.by.clone(),
+            why: options.why.clone(),
+            began_unix_ms: unix_ms(),
+            state: None,
+            paused: false,
+            steps: statuses.collect(),
+            end: None,
+            log: VecDeque::new(),
+        };
+        let (status, watching) = watch::channel(status);
+        let (say, commands) = mpsc::channel(16);
+        // As many as the machine has asked questions.
+        let (tell, inputs) = mpsc::unbounded_channel();
+        let steps: Vec<_> = steps
+            .into_iter()
+            .map(|step| Arc::new(Mutex::new(step)))
+            .collect();
+        let work = workers(&steps, &ground, &tell);
+        let rollout = Rollout {
+            plan: Arc::clone(&plan),
+            status: watching,
+            commands: say,
+        };
+        let driver = Self {
+            deployer,
+            machine: RolloutMachine::of(&plan),
+            plan,
+            ground,
+            options,
+            steps,
+            work,
+            inputs,
+            tell,
+            commands,
+            journal: None,
+            number: None,
+            status,
+            began: Instant::now(),
+            tick: None,
+            turn,
+        };
+        (rollout, driver)
+    }
+
+    pub(super) async fn run(mut self) {
+        self.machine.start();
+        loop {
+            for output in self.machine.take_outputs() {
+                if let Output::Finish(end) = output {
+                    self.finish(end).await;
+                    return;
+                }
+                self.act(output);
+            }
+            self.publish();
+            let tick = self.tick;
+            let waiting = async move {
+                match tick {
+                    Some(tick) => sleep_until(tick).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                Some((command, reply)) = self.commands.recv() => {
+                    let now = self.began.elapsed();
+                    let what = format!("{command:?}");
+                    let answer = self.machine.command(command, now);
+                    if answer.is_ok() {
+                        self.note(what);
+                    }
+                    // Whoever asked may have left.
+                    let _ = reply.send(answer);
+                }
+                Some(input) = self.inputs.recv() => self.take(input),
+                () = waiting => {
+                    self.tick = None;
+                    let now = self.began.elapsed();
+                    self.machine.handle(Input::Tick, now);
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, input: Input) {
+        match &input {
+            Input::Warmed(step) => self.mark(*step, StepState::Warm),
+            Input::Switched(step) => self.mark(*step, StepState::Switched),
+            Input::SwitchedBack(step) => self.mark(*step, StepState::SwitchedBack),
+            Input::WarmFailed(step, why)
+            | Input::SwitchFailed(step, why)
+            | Input::SwitchBackFailed(step, why) => {
+                let what = format!("{}: {why}", self.label(*step));
+                self.note(what);
+            }
+            Input::PrepareFailed(why) | Input::JournalFailed(why) => self.note(why.clone()),
+            _ => {}
+        }
+        let now = self.began.elapsed();
+        self.machine.handle(input, now);
+    }
+
+    fn act(&mut self, output: Output) {
+        match output {
+            Output::Prepare => {
+                let registry = self.deployer.inner.registry.clone();
+                let (new, options) = (Arc::clone(&self.ground.new), self.options.clone());
+                let (tell, status) = (self.tell.clone(), self.status.clone());
+                let (number, journal) = oneshot::channel();
+                self.journal = Some(Journal::later(journal, self.tell.clone()));
+                tokio::spawn(async move {
+                    let input = match journal::begin(registry, new, options).await {
+                        Ok(deployed) => {
+                            status.send_modify(|status| {
+                                status.number = deployed.as_ref().map(|(.., number)| *number);
+                            });
+                            // The other end is kept by the journal's task.
+                            let _ = number.send(deployed);
+                            Input::Prepared
+                        }
+                        Err(why) => Input::PrepareFailed(why),
+                    };
+                    // It ends with the rollout.
+                    let _ = tell.send(input);
+                });
+            }
+            Output::Journal(state, note) => {
+                self.note(match note.as_str() {
+                    "" => state.to_string(),
+                    note => format!("{state}: {note}"),
+                });
+                if let Some(journal) = &self.journal {
+                    journal.write(state, note);
+                }
+            }
+            Output::Warm(step) => self.do_later(Work::Warm(step)),
+            Output::SetWeight(step, share) => {
+                self.mark(step, StepState::Trial);
+                self.note(format!("{}: {share} of the traffic", self.label(step)));
+                self.do_later(Work::SetWeight(step, share));
+            }
+            Output::Shadow(step, share) => {
+                self.mark(step, StepState::Trial);
+                self.note(format!(
+                    "{}: copies of {share} of the traffic",
+                    self.label(step)
+                ));
+                self.do_later(Work::Shadow(step, share));
+            }
+            Output::BeginInterval(step) => self.do_later(Work::BeginInterval(step)),
+            Output::Measure(step, round) => self.do_later(Work::Measure(step, round)),
+            Output::Switch(step) => {
+                self.mark(step, StepState::Switching);
+                self.do_later(Work::Switch(step));
+            }
+            Output::SwitchBack(step) => {
+                self.mark(step, StepState::SwitchingBack);
+                self.do_later(Work::SwitchBack(step));
+            }
+            Output::Release(step, side) => self.do_later(Work::Release(step, side)),
+            Output::Wait(until) => {
+                let at = self.began + until;
+                self.tick = Some(at.min(Instant::now() + WAIT_MAX));
+            }
+            // Taken out before.
+            Output::Finish(_) => {}
+        }
+    }
+
+    fn do_later(&self, work: Work) {
+        // The worker ends only with the rollout.
+        let _ = self.work.send(work);
+    }
+
+    fn label(&self, step: StepId) -> String {
+        let step = self.plan.steps.get(step.0);
+        let names = step.map(|step| step.parts.iter().map(|part| part.name.as_str()));
+        names.map_or_else(String::new, |names| names.collect::<Vec<_>>().join(", "))
+    }
+
+    fn mark(&self, step: StepId, state: StepState) {
+        self.status.send_modify(|status| {
+            if let Some(step) = status.steps.get_mut(step.0) {
+                step.state = state;
+            }
+        });
+    }
+
+    fn note(&self, what: String) {
+        let application = &self.plan.application;
+        tracing::info!(%application, %what, "deployment");
+        self.status.send_modify(|status| {
+            if status.log.len() >= NOTES_KEPT {
+                status.log.pop_front();
+            }
+            let at_unix_ms = unix_ms();
+            status.log.push_back(RolloutNote { at_unix_ms, what });
+        });
+    }
+
+    fn publish(&self) {
+        let weights: Vec<_> = self
+            .steps
+            .iter()
+            .map(|step| step.try_lock().ok().map(|parts| parts.weight()))
+            .collect();
+        self.status.send_modify(|status| {
+            status.state = self.machine.state();
+            status.paused = self.machine.is_paused();
+            for (step, weight) in status.steps.iter_mut().zip(weights) {
+                // One that is being worked on is as it was.
+                if let Some(weight) = weight {
+                    step.weight = weight;
+                }
+            }
+        });
+    }
+
+    async fn finish(mut self, end: RolloutEnd) {
+        let (done, all_done) = oneshot::channel();
+        self.do_later(Work::Finish(done));
+        let _ = all_done.await;
+        self.number = self.status.borrow().number;
+        if matches!(end, RolloutEnd::Permanent) {
+            self.deployer.became(&self.ground.new, self.number);
+        }
+        self.publish();
+        let outcome = RolloutOutcome::of(end, &self.plan);
+        self.note(match &outcome {
+            RolloutOutcome::Permanent => "the new revisions serve".to_owned(),
+            RolloutOutcome::RolledBack { reason } => format!("rolled back: {reason}"),
+            RolloutOutcome::Failed { reason, stuck } if stuck.is_empty() => {
+                format!("failed, and nothing was switched: {reason}")
+            }
+            RolloutOutcome::Failed { reason, stuck } => {
+                format!("failed: {reason}; not switched back: {}", stuck.join("; "))
+            }
+        });
+        drop(self.turn);
+        self.status.send_modify(|status| status.end = Some(outcome));
+    }
+}
+
+/// Does what takes time, in order.
+fn workers(
+    steps: &[Arc<Mutex<StepParts>>],
+    ground: &Ground,
+    tell: &mpsc::UnboundedSender<Input>,
+) -> mpsc::UnboundedSender<Work> {
+    // As many as the machine has outputs, and it waits for what matters.
+    let (work, mut queue) = mpsc::unbounded_channel::<Work>();
+    let (steps, ground, tell) = (steps.to_vec(), ground.clone(), tell.clone());
+    tokio::spawn(async move {
+        while let Some(work) = queue.recv().await {
+            if let Some(input) = do_one(&steps, &ground, work).await
+                && tell.send(input).is_err()
+            {
+                return;
+            }
+        }
+    });
+    work
+}
+
+async fn do_one(steps: &[Arc<Mutex<StepParts>>], ground: &Ground, work: Work) -> Option<Input> {
+    let id = match &work {
+        Work::Finish(_) => StepId(0),
+        Work::Warm(step)
+        | Work::SetWeight(step, _)
+        | Work::Shadow(step, _)
+        | Work::BeginInterval(step)
+        | Work::Measure(step, _)
+        | Work::Switch(step)
+        | Work::SwitchBack(step)
+        | Work::Release(step, _) => *step,
+    };
+    if let Work::Finish(done) = work {
+        // The driver may have been dropped with the runtime.
+        let _ = done.send(());
+        return None;
+    }
+    let mut parts = steps.get(id.0)?.lock().await;
+    match work {
+        Work::Warm(_) => Some(match parts.warm(ground).await {
+            Ok(()) => Input::Warmed(id),
+            Err(why) => Input::WarmFailed(id, why),
+        }),
+        Work::SetWeight(_, share) => {
+            let set = parts.set_weight(share).await;
+            set.err().map(|why| Input::CandidateDied(id, why))
+        }
+        Work::Shadow(_, share) => {
+            let set = parts.shadow(share).await;
+            set.err().map(|why| Input::CandidateDied(id, why))
+        }
+        Work::BeginInterval(_) => {
+            parts.begin_interval(ground);
+            None
+        }
+        Work::Measure(_, round) => {
+            let (stable, candidate) = parts.measure(ground);
+            Some(Input::IntervalOver {
+                step: id,
+                round,
+                stable,
+                candidate,
+            })
+        }
+        Work::Switch(_) => Some(match parts.switch(ground).await {
+            Ok(()) => Input::Switched(id),
+            Err(why) => Input::SwitchFailed(id, why),
+        }),
+        Work::SwitchBack(_) => Some(match parts.switch_back(ground).await {
+            Ok(()) => Input::SwitchedBack(id),
+            Err(why) => Input::SwitchBackFailed(id, why),
+        }),
+        Work::Release(_, Side::Old) => {
+            parts.release_old(ground).await;
+            None
+        }
+        Work::Release(_, Side::New) => {
+            parts.release_new(ground).await;
+            None
+        }
+        Work::Finish(_) => None,
+    }
+}

@@ -1,0 +1,275 @@
+//! Where a rollout's records go: a registry, or nowhere.
+//!
+//! Owns the task that writes them, one after the other and off the async workers, and what is registered before the first.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::DeployOptions;
+use crate::address::ActorAddress;
+use crate::application::{Application, ResolvedComponent};
+use crate::deployment::RolloutState;
+use crate::deployment::machine::Input;
+use crate::registry::{
+    DeployedComponent, DeployedLink, DeploymentState, NewDeployment, NewRevision, Provenance,
+    Registry, RegistryError, RevisionSurface, Transition,
+};
+
+/// Now, in milliseconds since 1970.
+pub(crate) fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let ms = since.unwrap_or_default().as_millis();
+    u64::try_from(ms).unwrap_or(u64::MAX)
+}
+
+impl From<RolloutState> for DeploymentState {
+    fn from(state: RolloutState) -> Self {
+        match state {
+            RolloutState::Prepared => Self::Prepared,
+            RolloutState::Warmed => Self::Warmed,
+            RolloutState::Switching => Self::Switching,
+            RolloutState::Soaking => Self::Soaking,
+            RolloutState::Permanent => Self::Permanent,
+            RolloutState::RollingBack => Self::RollingBack,
+            RolloutState::RolledBack => Self::RolledBack,
+            RolloutState::Failed => Self::Failed,
+        }
+    }
+}
+
+/// Writes the records of one deployment in order.
+pub(super) struct Journal {
+    records: mpsc::UnboundedSender<(RolloutState, String)>,
+}
+
+impl Journal {
+    /// The deployment is known later, before the first record. Without a registry, records are nowhere and written at
+    /// once. Each one is answered through `inputs`.
+    pub(super) fn later(
+        deployment: oneshot::Receiver<Deployed>,
+        inputs: mpsc::UnboundedSender<Input>,
+    ) -> Self {
+        // A rollout writes a record only after it was told of the one before, but for one more in a rollback.
+        let (records, mut queue) = mpsc::unbounded_channel::<(RolloutState, String)>();
+        tokio::spawn(async move {
+            // Without one there is no record but that it has failed.
+            let deployment = deployment.await.unwrap_or(None);
+            while let Some((state, note)) = queue.recv().await {
+                let written = match &deployment {
+                    Some((registry, application, number)) => {
+                        let (registry, number) = (registry.clone(), *number);
+                        let application = application.clone();
+                        let writing = move || write(&registry, &application, number, state, note);
+                        let joined = tokio::task::spawn_blocking(writing).await;
+                        joined.unwrap_or_else(|_| Err("the host is going down".to_owned()))
+                    }
+                    None => Ok(()),
+                };
+                let input = match written {
+                    Ok(()) => Input::Journaled,
+                    Err(why) => Input::JournalFailed(why),
+                };
+                if inputs.send(input).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { records }
+    }
+
+    pub(super) fn write(&self, state: RolloutState, note: String) {
+        // The task ends only with the rollout.
+        let _ = self.records.send((state, note));
+    }
+}
+
+fn write(
+    registry: &Registry,
+    application: &ActorAddress,
+    number: u64,
+    state: RolloutState,
+    note: String,
+) -> Result<(), String> {
+    // It was begun in this state.
+    if state == RolloutState::Prepared {
+        return Ok(());
+    }
+    let transition = Transition {
+        to: state.into(),
+        component: None,
+        note,
+        at_unix_ms: unix_ms(),
+    };
+    let advanced = registry.advance(application, number, transition);
+    advanced.map(|_| ()).map_err(|why| why.to_string())
+}
+
+/// Why an application was not registered.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegisterError {
+    /// The registry refused, or its disk did.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// A component's file could not be read again.
+    #[error("the component `{name}` cannot be read again: {why}")]
+    Unreadable {
+        /// The component.
+        name: String,
+        /// Why not.
+        why: std::io::Error,
+    },
+    /// A component's file is not what was loaded from it.
+    #[error("the file of the component `{name}` has changed since it was loaded; deploy it again")]
+    Changed {
+        /// The component.
+        name: String,
+    },
+}
+
+/// Puts the application's components into the registry and begins a deployment of it, which is `prepared` then. Blocks
+/// the thread for as long as the disk takes.
+pub(super) fn register(
+    registry: &Registry,
+    application: &Application,
+    options: &DeployOptions,
+) -> Result<u64, RegisterError> {
+    let tables: Option<toml::Table> = toml::from_str(application.manifest()).ok();
+    let mut components = BTreeMap::new();
+    for one in application.components().iter().chain(application.spawned()) {
+        let deployed = register_one(registry, tables.as_ref(), one, options)?;
+        components.insert(one.child.address.clone(), deployed);
+    }
+    let new = NewDeployment {
+        manifest: application.manifest().to_owned(),
+        components,
+        by: options.by.clone(),
+        why: options.why.clone(),
+        at_unix_ms: unix_ms(),
+    };
+    Ok(registry.begin(application.name(), new)?.number)
+}
+
+fn register_one(
+    registry: &Registry,
+    tables: Option<&toml::Table>,
+    one: &ResolvedComponent,
+    options: &DeployOptions,
+) -> Result<DeployedComponent, RegisterError> {
+    let name = || one.name.clone();
+    let bytes =
+        std::fs::read(&one.file).map_err(|why| RegisterError::Unreadable { name: name(), why })?;
+    let digest = registry.put_artifact(&bytes)?;
+    if digest != one.component.digest() {
+        return Err(RegisterError::Changed { name: name() });
+    }
+    let words = tables
+        .and_then(|tables| tables.get("components")?.get(&one.name)?.as_table())
+        .and_then(|words| toml::to_string(words).ok());
+    let outline = &one.outline;
+    let revision = registry.register(NewRevision {
+        component: one.child.address.clone(),
+        digest,
+        version: outline
+            .version
+            .as_deref()
+            .and_then(|text| text.parse().ok()),
+        surface: RevisionSurface::of(&outline.surface),
+        grants: one.grants.iter().map(|name| (*name).to_owned()).collect(),
+        spec: words.unwrap_or_default(),
+        provenance: Provenance {
+            by: options.by.clone(),
+            why: options.why.clone(),
+            source: options.source.clone(),
+            at_unix_ms: unix_ms(),
+        },
+    })?;
+    let links = one.child.links().iter();
+    Ok(DeployedComponent {
+        revision: revision.number,
+        links: links
+            .map(|link| DeployedLink {
+                import: link.import.clone(),
+                to: link.to.clone(),
+            })
+            .collect(),
+        strategy: outline.rollout.strategy.to_string(),
+    })
+}
+
+/// Registers an application that begins to run as its first deployment, permanent at once: there is nothing to go
+/// back to. Blocks the thread for as long as the disk takes.
+///
+/// # Errors
+/// [`RegisterError`].
+pub fn register_first(
+    registry: &Registry,
+    application: &Application,
+    options: &DeployOptions,
+) -> Result<u64, RegisterError> {
+    let number = register(registry, application, options)?;
+    let states = [
+        DeploymentState::Warmed,
+        DeploymentState::Switching,
+        DeploymentState::Soaking,
+        DeploymentState::Permanent,
+    ];
+    for to in states {
+        let transition = Transition {
+            to,
+            component: None,
+            note: "the first deployment".to_owned(),
+            at_unix_ms: unix_ms(),
+        };
+        registry.advance(application.name(), number, transition)?;
+    }
+    Ok(number)
+}
+
+/// The files of a deployment's components, for [`ResolveOptions::artifacts`](crate::ResolveOptions::artifacts).
+///
+/// # Errors
+/// [`RegistryError`] when a revision or its artifact is not there, or is damaged.
+pub fn artifacts_of(
+    registry: &Registry,
+    deployment: &crate::registry::Deployment,
+) -> Result<BTreeMap<String, std::path::PathBuf>, RegistryError> {
+    let mut files = BTreeMap::new();
+    for (address, deployed) in &deployment.components {
+        let revision = registry.revision(address, deployed.revision)?;
+        // Compared with its digest.
+        registry.artifact(revision.digest)?;
+        let text = address.as_str();
+        let prefix = format!("{}/", deployment.application);
+        let name = text.strip_prefix(&prefix).unwrap_or(text);
+        files.insert(name.to_owned(), registry.artifact_path(revision.digest));
+    }
+    Ok(files)
+}
+
+/// What a rollout's end is told to: the deployment's number, if it has one.
+pub(super) type Deployed = Option<(Registry, ActorAddress, u64)>;
+
+/// Registers what is to be deployed, off the async workers.
+pub(super) async fn begin(
+    registry: Option<Registry>,
+    application: Arc<Application>,
+    options: DeployOptions,
+) -> Result<Deployed, String> {
+    let Some(registry) = registry else {
+        return Ok(None);
+    };
+    let name = application.name().clone();
+    let begun = tokio::task::spawn_blocking(move || {
+        let number = register(&registry, &application, &options);
+        number.map(|number| (registry, number))
+    });
+    match begun.await {
+        Ok(Ok((registry, number))) => Ok(Some((registry, name, number))),
+        Ok(Err(why)) => Err(why.to_string()),
+        Err(_) => Err("the host is going down".to_owned()),
+    }
+}
