@@ -210,7 +210,7 @@ impl Database {
         let unique = RandomState::new().hash_one(std::process::id());
         let temporary = self.directory.join(format!("{TEMPORARY}{unique:016x}"));
         let made = self.guarded(|| {
-            let builder = builder();
+            let mut builder = builder();
             let database = match &self.medium {
                 Medium::File => builder.create(&temporary)?,
                 #[cfg(test)]
