@@ -19,6 +19,7 @@ mod error;
 mod fault;
 mod journal;
 mod query;
+mod records;
 mod recovery;
 mod retention;
 mod revision;

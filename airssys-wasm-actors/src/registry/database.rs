@@ -210,14 +210,11 @@ impl Database {
         let unique = RandomState::new().hash_one(std::process::id());
         let temporary = self.directory.join(format!("{TEMPORARY}{unique:016x}"));
         let made = self.guarded(|| {
-            let mut builder = builder();
+            let builder = builder();
             let database = match &self.medium {
                 Medium::File => builder.create(&temporary)?,
                 #[cfg(test)]
-                Medium::Simulated(disk) => {
-                    builder.set_check_integrity_on_open(false);
-                    builder.create_with_backend(disk.backend())?
-                }
+                Medium::Simulated(disk) => builder.create_with_backend(disk.backend())?,
             };
             let transaction = begin(&database)?;
             transaction.open_table(META)?.insert(META_FORMAT, FORMAT)?;

@@ -12,7 +12,7 @@ use super::Registry;
 use super::database::{REVISIONS, Stop};
 use super::deployment::{Deployment, DeploymentPointers};
 use super::error::RegistryError;
-use super::journal::{Reader, all_pointers};
+use super::records::{Reader, all_pointers};
 use super::revision::{self, Revision, RevisionInterface};
 use crate::address::ActorAddress;
 use crate::dead_letters::AddressPattern;

@@ -9,7 +9,8 @@ use redb::WriteTransaction;
 use super::database::{DEPLOYMENTS, JOURNAL, Stop, Written};
 use super::deployment::{Deployment, DeploymentState, Transition};
 use super::error::RegistryError;
-use super::journal::{Reader, advanced, last_state, numbers, pointers};
+use super::journal::advanced;
+use super::records::{Reader, last_state, numbers, pointers};
 use super::{Registry, database, fault};
 use crate::address::ActorAddress;
 

@@ -13,8 +13,8 @@ use redb::{ReadableTable, WriteTransaction};
 use super::database::{DEPLOYMENTS, JOURNAL, POINTERS, REVISIONS, Stop, Written};
 use super::deployment::DeploymentPointers;
 use super::error::RegistryError;
-use super::journal::{address, deployment_record, pointers};
 use super::query::roles;
+use super::records::{address, deployment_record, pointers};
 use super::{Registry, fault, revision};
 use crate::address::ActorAddress;
 

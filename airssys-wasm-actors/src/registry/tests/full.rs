@@ -76,8 +76,7 @@ fn an_error_at_any_step_is_typed_and_the_registry_goes_on() {
             Registry::open_in(&directory.registry(), options, medium).unwrap()
         };
         let registry = open(options);
-        let mut done = 0;
-        for call in calls() {
+        for (done, call) in calls().into_iter().enumerate() {
             if let Err(error) = call(&registry) {
                 assert_eq!(error.kind(), "disk-full", "{step}");
                 assert!(error.retryable());
@@ -85,7 +84,6 @@ fn an_error_at_any_step_is_typed_and_the_registry_goes_on() {
                     call(&registry).unwrap();
                 }
             }
-            done += 1;
         }
         assert!(failed.load(Ordering::Relaxed), "{step}");
         check_invariants(&registry);
