@@ -20,6 +20,7 @@ mod messaging;
 mod native;
 mod otp;
 mod passivation;
+mod plans;
 mod replicas;
 mod resources;
 mod restarts;

@@ -12,7 +12,7 @@ use crate::guests::{WORKER, address, engine, system, system_with, template};
 /// Exports `airssys:actor/state`, and `test:t/work`: `add(n) -> sum of all n so far`, and `mode(n)`, which is part
 /// of the snapshot. 1: `snapshot` refuses; 2: it is 8 KiB; 3: it spins; 4: `restore` refuses; 5: it traps;
 /// 6: it spins.
-const KEEPER: &str = r#"(component
+pub(crate) const KEEPER: &str = r#"(component
   (core module $m
     (memory (export "memory") 1)
     (data (i32.const 512) "will not")
