@@ -126,6 +126,8 @@ impl Registry {
         database.remove_temporaries()?;
         let artifacts = Artifacts::open(directory.join(ARTIFACTS), faults)?;
         artifacts.remove_temporaries()?;
+        // Always: whoever made what is there may have ended before it was durable.
+        artifacts::sync_directory(directory)?;
         Ok(Self {
             inner: Arc::new(Inner {
                 directory: directory.to_owned(),

@@ -27,7 +27,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::artifacts::{TEMPORARY, sync_directory};
+use super::artifacts::TEMPORARY;
 use super::error::RegistryError;
 use super::fault::{CommitSteps, Faults};
 
@@ -197,7 +197,7 @@ impl Database {
         Ok(database)
     }
 
-    /// Makes the file under another name first: it is whole, or not there.
+    /// Makes the file under another name first: it is whole, or not there. Its name is durable when its directory is synced.
     fn create(&self) -> Result<(), RegistryError> {
         let there = match &self.medium {
             Medium::File => self.path.try_exists(),
@@ -239,8 +239,7 @@ impl Database {
                 }
             });
             let _leftover_is_removed_at_the_next_open = fs::remove_file(&temporary);
-            linked?;
-            return sync_directory(&self.directory);
+            return linked;
         }
         made
     }
