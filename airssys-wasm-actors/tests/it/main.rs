@@ -11,6 +11,7 @@ mod crashes;
 mod cycles;
 mod dead_letters;
 mod declared_trees;
+mod deployments;
 mod groups;
 mod guests;
 mod hooks;

@@ -15,27 +15,27 @@ use crate::guests::{RELAY, address, engine, exited, started, system_with, templa
 
 /// What a revision is made of.
 #[derive(Clone, Copy)]
-struct Revision {
+pub(crate) struct Revision {
     /// What `version` answers.
-    version: u32,
+    pub(crate) version: u32,
     /// How `init` ends: 0 well, 1 it traps, 2 it spins. Without `init` at all: 3.
-    init: u32,
+    pub(crate) init: u32,
     /// What `check` answers: 0 healthy, 2 failed.
-    health: u32,
+    pub(crate) health: u32,
     /// How `snapshot` ends: 0 well, 1 refused, 3 it spins, 5 it traps.
-    snapshot: u32,
+    pub(crate) snapshot: u32,
     /// The same of `restore`.
-    restore: u32,
+    pub(crate) restore: u32,
 }
 
-const V1: Revision = Revision {
+pub(crate) const V1: Revision = Revision {
     version: 1,
     init: 0,
     health: 0,
     snapshot: 0,
     restore: 0,
 };
-const V2: Revision = Revision { version: 2, ..V1 };
+pub(crate) const V2: Revision = Revision { version: 2, ..V1 };
 
 impl Revision {
     fn core(self) -> String {
@@ -131,7 +131,7 @@ impl Revision {
     }
 
     /// Begins afresh, and has its functions in another order when it is not the first.
-    fn stateless(self) -> String {
+    pub(crate) fn stateless(self) -> String {
         let work = if self.version == 1 {
             r#"(instance (export "test:t/work")
                 (export "version" (func $version)) (export "work" (func $work))
@@ -145,7 +145,7 @@ impl Revision {
     }
 
     /// With its state.
-    fn stateful(self) -> String {
+    pub(crate) fn stateful(self) -> String {
         let whole = self.stateless();
         let state = r#"(instance (export "airssys:actor/state@0.1.0")
             (export "snapshot" (func $snapshot)) (export "restore" (func $restore))))"#;
@@ -157,7 +157,7 @@ fn spec(engine: &Engine, wat: &str) -> ChildSpec {
     ChildSpec::component(address("one"), template(engine, wat, &[]))
 }
 
-async fn number(actor: &ActorRef, function: &str) -> u32 {
+pub(crate) async fn number(actor: &ActorRef, function: &str) -> u32 {
     number_of(&actor.function(function).unwrap()).await.unwrap()
 }
 
@@ -165,7 +165,7 @@ async fn number_of(function: &ActorFunction) -> Result<u32, CallError> {
     first(function.call(()).await?)
 }
 
-async fn add(actor: &ActorRef, n: u32) -> Result<u32, CallError> {
+pub(crate) async fn add(actor: &ActorRef, n: u32) -> Result<u32, CallError> {
     first(actor.call("add", (n,)).await?)
 }
 
@@ -188,13 +188,13 @@ fn why(error: UpgradeError) -> NotReplaced {
 
 /// Calls `add(1)` from several tasks until it is told to stop: replies, errors, and whether a sender ever saw the sum
 /// go down.
-struct Load {
+pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     tasks: JoinSet<(u64, u64, bool)>,
 }
 
 impl Load {
-    fn start(actor: &ActorRef, callers: usize) -> Self {
+    pub(crate) fn start(actor: &ActorRef, callers: usize) -> Self {
         let stop = Arc::<AtomicBool>::default();
         let mut tasks = JoinSet::new();
         for _ in 0..callers {
@@ -218,7 +218,7 @@ impl Load {
         Self { stop, tasks }
     }
 
-    async fn end(mut self) -> (u64, u64, bool) {
+    pub(crate) async fn end(mut self) -> (u64, u64, bool) {
         self.stop.store(true, Ordering::Release);
         let mut all = (0, 0, false);
         while let Some(one) = self.tasks.join_next().await {

@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot};
 
 use super::DeployOptions;
+use super::parts::with_sources;
 use crate::address::ActorAddress;
 use crate::application::{Application, ResolvedComponent};
 use crate::deployment::RolloutState;
@@ -104,7 +105,7 @@ fn write(
         at_unix_ms: unix_ms(),
     };
     let advanced = registry.advance(application, number, transition);
-    advanced.map(|_| ()).map_err(|why| why.to_string())
+    advanced.map(|_| ()).map_err(|why| with_sources(&why))
 }
 
 /// Why an application was not registered.
@@ -269,7 +270,7 @@ pub(super) async fn begin(
     });
     match begun.await {
         Ok(Ok((registry, number))) => Ok(Some((registry, name, number))),
-        Ok(Err(why)) => Err(why.to_string()),
+        Ok(Err(why)) => Err(with_sources(&why)),
         Err(_) => Err("the host is going down".to_owned()),
     }
 }

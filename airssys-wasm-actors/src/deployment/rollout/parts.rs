@@ -17,15 +17,22 @@ use crate::deployment::strategy::{RolloutStrategy, StateHandling};
 use crate::health::ChildHealth;
 use crate::reference::ActorRef;
 use crate::route::{ArmStats, ShadowStats, Split, SplitMode, SplitSpec, Weight};
-use crate::supervisor::{ChildSpec, Start, Supervisor, SupervisorSpec};
+use crate::supervisor::{ChildSpec, RestartIntensity, Start, Supervisor, SupervisorSpec};
 use crate::system::System;
 use crate::upgrade::{Upgrade, UpgradeOptions, UpgradeOrder, UpgradeState, Upgraded};
 
 /// How long a candidate may take to finish what it has accepted.
 const DRAIN_WITHIN: Duration = Duration::from_secs(30);
 
-/// The last part of a candidate's address, below its component's.
+/// The last parts of the addresses of a candidate and of its supervisor, below its component's.
 const CANDIDATE: &str = "next";
+const TRIAL: &str = "trial";
+
+/// How often a candidate is restarted before it is no longer tried; the gate has its word long before that.
+const TRIAL_RESTARTS: RestartIntensity = RestartIntensity {
+    max: 100,
+    within: Duration::from_secs(10),
+};
 
 /// What a step works with.
 #[derive(Clone)]
@@ -454,9 +461,6 @@ impl Replace {
     /// Starts an actor of the new revision beside the old one, with a mailbox of its own.
     async fn start_candidate(&mut self, ground: &Ground) -> Done {
         let address = &self.spec.address;
-        let Some((supervisor, _)) = ground.system.child(address) else {
-            return Err(format!("there is no actor `{address}`"));
-        };
         let Some(stable) = ground.system.whereis(address) else {
             return Err(format!("there is no actor `{address}`"));
         };
@@ -466,10 +470,18 @@ impl Replace {
             start.template = start.template.numbered_after(&stable.surface());
         }
         let start_within = spec.start_within;
-        let started = supervisor.start_child(spec).await;
-        let started = started.map_err(|why| with_sources(&why))?;
-        let Some(actor) = started.actor() else {
-            return Err("the candidate is not an actor".to_owned());
+        let candidate = spec.address.clone();
+        // Of its own: however often it ends, the application does not end with it.
+        let trial = SupervisorSpec {
+            intensity: TRIAL_RESTARTS,
+            children: vec![spec],
+            ..SupervisorSpec::new(address.join(TRIAL).map_err(|why| why.to_string())?)
+        };
+        let supervisor = ground.system.supervise(trial).await;
+        let supervisor = supervisor.map_err(|why| with_sources(&why))?;
+        let Some(actor) = ground.system.whereis(&candidate) else {
+            supervisor.stop().await;
+            return Err("the candidate has ended".to_owned());
         };
         self.candidate = Some((supervisor, actor.clone()));
         match actor.health(start_within).await {
@@ -555,8 +567,8 @@ impl Replace {
                 // One that hangs on is ended by its own limits, or here.
                 let _ = tokio::time::timeout(DRAIN_WITHIN, split.drained()).await;
             }
-            // It may have been stopped with its supervisor.
-            let _ = supervisor.stop_child(actor.address()).await;
+            drop(actor);
+            supervisor.stop().await;
         };
         // Nobody waits for the last of its messages.
         tokio::spawn(ending);
@@ -576,7 +588,8 @@ impl Replace {
     }
 }
 
-fn with_sources(error: &dyn std::error::Error) -> String {
+/// An error with what caused it.
+pub(super) fn with_sources(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(next) = source {
