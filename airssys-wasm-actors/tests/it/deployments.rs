@@ -370,7 +370,7 @@ async fn components_come_and_go_and_a_supervisor_that_is_made_again_knows() {
     let reply = host.actor("relay").call("work", (5_u32,)).await.unwrap();
     assert_eq!(reply.len(), 1);
     // What is gone is gone, and what has come is there, also for a supervisor that is made again.
-    let two = ONE.replace("one", "two");
+    let two = ONE.replace(".one", ".two");
     let rollout = host.deploy(&format!("{ONE}{two}")).await;
     assert_eq!(rollout.finished().await, RolloutOutcome::Permanent);
     assert!(host.system.whereis(&address("app/relay")).is_none());
