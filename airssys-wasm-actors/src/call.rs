@@ -148,7 +148,7 @@ pub(crate) fn begin(request: &CallRequest<'_>, args: &mut Args, cx: &mut Context
                 target.counters().call();
                 target.counters().ended(false);
             }
-            routed.ended(&answer);
+            routed.ended(request.target, &answer);
             Begun::Ended(answer)
         }
         Tried::HandedOver { cell, reply_by } => {

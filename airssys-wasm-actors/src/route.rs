@@ -7,11 +7,12 @@
 //! signals, timers, publications, dead letters sent again. A call on a resource goes to whoever owns it, and is not
 //! counted. In shadow mode the stable arm answers everything and `shadow` sends copies.
 //!
-//! Readers take no lock. Without a split a request pays one relaxed load and a branch. With one, it borrows the
-//! split by a hazard pointer (`arc-swap`), and that is also how a removal knows when it is complete: [`Live`] is dropped
-//! by whoever is last of those who have borrowed it to choose the candidate, and from then on nothing more can reach the
-//! candidate by this route ([`Split::drained`]). A candidate whose mailbox takes nothing, because its registration has
-//! ended, loses no request: it goes to the stable arm.
+//! Readers take no lock. An actor whose traffic was never split pays one load and a branch a request. One that has a
+//! split has a [`Switch`], which it keeps: what the split says is one word in it (`said`), so that a request for the
+//! stable arm adds to shared counters and no more. One for the candidate borrows [`Live`] by a hazard pointer (`arc-swap`),
+//! and that is also how a removal knows when it is complete: whoever is the last of those who have borrowed it drops it,
+//! and from then on nothing more can reach the candidate by this route ([`Split::drained`]). A candidate whose mailbox
+//! takes nothing, because its registration has ended, loses no request: it goes to the stable arm.
 //!
 //! It decides nothing: weights come from whoever rolls out, and what is counted here ([`ArmStats`], [`ShadowStats`]) is read there.
 
@@ -23,14 +24,15 @@ mod history;
 mod key;
 mod latency;
 mod leg;
+mod said;
 mod shadow;
 
-use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::SystemTime;
 
 use airssys_wasm::{Args, ExportId, Value};
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwapOption, Guard};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -40,15 +42,18 @@ pub use choice::Weight;
 pub(crate) use circuit::{LinkCircuit, Pass};
 pub use history::RouteChange;
 pub use latency::Latencies;
-pub(crate) use leg::{Leg, Routed, Tally, push_cast};
+pub(crate) use leg::{Routed, Tally, push_cast};
 pub use shadow::{ShadowSpec, ShadowStats};
 
 use crate::address::ActorAddress;
+use crate::counters::Counters;
 use crate::reference::{ActorRef, function_path};
 use crate::slot::Slot;
 use arm::{Arm, Sampling};
 use choice::Turn;
 use history::History;
+use leg::{Leg, Note};
+use said::Said;
 use shadow::Shadow;
 
 /// What a split does with the requests that its weight gives to the candidate.
@@ -68,10 +73,11 @@ pub struct SplitSpec {
     pub mode: SplitMode,
     /// The candidate's share at first.
     pub weight: Weight,
-    /// The parameter, counted from 0, whose value decides which arm a request goes to, always the same at one weight.
-    /// A function without such a parameter takes turns. Default: all take turns.
-    pub sticky: Option<usize>,
-    /// One of so many calls is timed; rounded up to a power of two. Default 8.
+    /// The parameter, counted from 0 (at most 254), whose value decides which arm a request goes to, always the same
+    /// at one weight. A function without such a parameter takes turns. Default: all take turns.
+    pub sticky: Option<u8>,
+    /// One of so many calls is timed; rounded up to a power of two. Where 8,192 requests and more come to an arm between
+    /// two readings of its statistics, an eighth as many of the others, each of which then stands for more. Default 8.
     pub sample_every: u32,
     /// Whether an answer `err` of a function that returns a `result` is counted as an error. Default: it is an answer.
     pub err_is_error: bool,
@@ -129,26 +135,28 @@ pub enum SplitRefused {
 pub struct Split {
     stable: Weak<Slot>,
     address: ActorAddress,
+    switch: Arc<Switch>,
     candidate: Arc<Slot>,
-    mode: SplitMode,
-    sticky: Option<usize>,
+    candidate_arm: Arm,
+    /// What had been counted of both when it was made.
+    before: [ArmStats; 2],
+    /// What was counted of the stable arm, once it is removed: another split may count there.
+    after: OnceLock<ArmStats>,
     sampling: Sampling,
     err_is_error: bool,
-    weight: AtomicU16,
-    turn: Turn,
-    stable_arm: Arm,
-    candidate_arm: Arm,
     shadow: Shadow,
+    /// Held while it is changed.
     history: Mutex<History>,
     /// No request chooses by it any more.
     removed: AtomicBool,
-    /// Nobody who has chosen by it is on the way any more.
+    /// Nobody who has chosen the candidate is on the way any more.
     settled: AtomicBool,
     settling: Notify,
 }
 
 /// A split where requests find it. Whoever may yet send something to the candidate keeps it.
 pub(crate) struct Live {
+    number: u32,
     split: Arc<Split>,
 }
 
@@ -159,43 +167,80 @@ impl Drop for Live {
     }
 }
 
-/// Where a slot's split is, if it has one.
+/// What an actor keeps whose traffic is split, or has been.
 #[derive(Default)]
-pub(crate) struct Junction {
-    /// Whether to look at all. Whoever reads an old value either looks for nothing, or was before.
-    is_split: AtomicBool,
+pub(crate) struct Switch {
+    /// A [`Said`].
+    said: AtomicU64,
+    turn: Turn,
+    stable: Arm,
     live: ArcSwapOption<Live>,
+    /// Splits so far.
+    made: AtomicU32,
+}
+
+/// Where a slot's switch is, if it has one.
+#[derive(Default)]
+pub(crate) struct Junction(OnceLock<Arc<Switch>>);
+
+impl Junction {
+    fn switch(&self) -> Option<&Arc<Switch>> {
+        self.0.get()
+    }
 }
 
 impl Slot {
     /// Where a request goes, as of now.
     pub(crate) fn route(&self, export: ExportId, args: &Args) -> Routed {
-        if self.junction().is_split.load(Ordering::Relaxed)
-            && let Some(routed) = self.route_split(export, args)
+        if let Some(switch) = self.junction().switch()
+            && let Some(routed) = switch.route(self.handler(), export, args)
         {
             return routed;
         }
         self.replica_for(args).map_or(Routed::Own, Routed::Other)
     }
+}
 
-    #[inline(never)]
-    fn route_split(&self, export: ExportId, args: &Args) -> Option<Routed> {
-        let guard = self.junction().live.load();
-        let split = &guard.as_ref()?.split;
-        if self.handler() == Some(export) {
+impl Switch {
+    /// Where a request goes, if it is a split that decides.
+    fn route(&self, handler: Option<ExportId>, export: ExportId, args: &Args) -> Option<Routed> {
+        let said = Said(self.said.load(Ordering::Relaxed));
+        if said == Said::NOTHING || handler == Some(export) {
             return None;
         }
         if let Some(owner) = owner_of(args) {
-            return split.owns(args, owner).map(Routed::Other);
+            let live = self.live_of(said)?;
+            let owns = |live: &Arc<Live>| live.split.owns(args, owner);
+            return live.as_ref().and_then(owns).map(Routed::Other);
         }
-        let is_candidates = split.is_candidates(args);
-        let mut pair = None;
-        if is_candidates && split.mode == SplitMode::Shadow {
-            pair = shadow::copy(split, export, args);
+        let mut note = Note::new(said.err_is_error());
+        if self.is_candidates(said, args)
+            && let Some(guard) = self.live_of(said)
+            && let Some(live) = &*guard
+        {
+            if !said.is_shadow() {
+                note.began(live.split.candidate_arm.request(said.sampling()));
+                return Some(Routed::Candidate(Leg::new(guard, note)));
+            }
+            note.pair(shadow::copy(&live.split, export, args));
         }
-        let to_candidate = is_candidates && split.mode == SplitMode::Weighted;
-        let began = split.arm(to_candidate).request(split.sampling);
-        Some(Routed::Split(Leg::new(guard, to_candidate, began, pair)))
+        note.began(self.stable.request(said.sampling()));
+        Some(Routed::Stable(note))
+    }
+
+    fn is_candidates(&self, said: Said, args: &Args) -> bool {
+        let weight = said.weight();
+        match said.sticky().and_then(|place| args.values().get(place)) {
+            Some(key) => choice::key_is_candidates(key::hash(key), weight),
+            None => self.turn.is_candidates(weight),
+        }
+    }
+
+    /// The split that said this; `None` once it is removed.
+    fn live_of(&self, said: Said) -> Option<Guard<Option<Arc<Live>>>> {
+        let guard = self.live.load();
+        let is_it = guard.as_ref()?.number == said.number();
+        is_it.then_some(guard)
     }
 }
 
@@ -215,71 +260,91 @@ impl Split {
         spec: SplitSpec,
     ) -> Result<Arc<Self>, SplitRefused> {
         fits(stable, &candidate)?;
+        let switch = stable.junction().0.get_or_init(Arc::default);
+        let number = switch
+            .made
+            .fetch_add(1, Ordering::Relaxed)
+            .wrapping_add(1)
+            .max(1);
+        let said = Said::new(number, &spec);
+        let candidate_arm = Arm::default();
         let split = Arc::new(Self {
             stable: Arc::downgrade(stable),
             address: stable.address().clone(),
-            mode: spec.mode,
-            sticky: spec.sticky,
-            sampling: Sampling::every(spec.sample_every),
-            err_is_error: spec.err_is_error,
-            weight: AtomicU16::new(spec.weight.parts()),
-            turn: Turn::default(),
-            stable_arm: Arm::new(stable),
-            candidate_arm: Arm::new(&candidate),
+            switch: Arc::clone(switch),
+            before: [
+                switch.stable.read(stable.counters().read()),
+                candidate_arm.read(candidate.counters().read()),
+            ],
+            after: OnceLock::new(),
+            candidate_arm,
             candidate,
+            sampling: said.sampling(),
+            err_is_error: said.err_is_error(),
             shadow: Shadow::new(spec.shadow),
             history: Mutex::default(),
             removed: AtomicBool::new(false),
             settled: AtomicBool::new(false),
             settling: Notify::new(),
         });
-        split.note(Some(spec.weight), &spec.why);
-        let junction = stable.junction();
+        let mut history = split.history.lock();
+        history.note(SystemTime::now(), Some(spec.weight), &spec.why);
         let live = Arc::new(Live {
+            number,
             split: Arc::clone(&split),
         });
         let nothing: Option<Arc<Live>> = None;
-        if junction
-            .live
-            .compare_and_swap(&nothing, Some(live))
-            .is_some()
-        {
+        if switch.live.compare_and_swap(&nothing, Some(live)).is_some() {
             return Err(SplitRefused::AlreadySplit {
                 stable: stable.address().clone(),
             });
         }
-        junction.is_split.store(true, Ordering::Release);
+        switch.said.store(said.0, Ordering::Release);
+        drop(history);
         Ok(split)
     }
 
-    /// The candidate's share.
+    /// The candidate's share; nothing once it is removed.
     #[must_use]
     pub fn weight(&self) -> Weight {
-        Weight::new(self.weight.load(Ordering::Relaxed)).unwrap_or(Weight::ALL)
+        let _unchanged = self.history.lock();
+        if self.removed.load(Ordering::Relaxed) {
+            return Weight::NONE;
+        }
+        self.said().weight()
+    }
+
+    /// What it says, while it is not removed and its history is held.
+    fn said(&self) -> Said {
+        Said(self.switch.said.load(Ordering::Relaxed))
     }
 
     /// Changes the candidate's share, for requests from now on; `why` also says who. A message that has been pushed
-    /// stays where it is.
-    pub fn set_weight(&self, weight: Weight, why: &str) {
-        // In the order in which they are noted.
+    /// stays where it is. Returns whether the split is there.
+    pub fn set_weight(&self, weight: Weight, why: &str) -> bool {
         let mut history = self.history.lock();
-        self.weight.store(weight.parts(), Ordering::Relaxed);
+        if self.removed.load(Ordering::Relaxed) {
+            return false;
+        }
         history.note(SystemTime::now(), Some(weight), why);
+        let said = self.said().with(weight);
+        self.switch.said.store(said.0, Ordering::Release);
+        true
     }
 
     /// Removes the split: every request from now on goes to the stable actor. What the candidate has accepted it
     /// finishes; [`Split::drained`] waits for that. Returns whether it was there.
     pub fn remove(&self, why: &str) -> bool {
+        let mut history = self.history.lock();
         if self.removed.swap(true, Ordering::AcqRel) {
             return false;
         }
-        self.note(None, why);
-        // A stable actor that is gone has taken it along.
-        if let Some(stable) = self.stable.upgrade() {
-            let junction = stable.junction();
-            junction.is_split.store(false, Ordering::Relaxed);
-            drop(junction.live.swap(None));
-        }
+        self.switch.said.store(Said::NOTHING.0, Ordering::Release);
+        history.note(SystemTime::now(), None, why);
+        // Set once, here.
+        let _ = self.after.set(self.stable_now());
+        drop(history);
+        drop(self.switch.live.swap(None));
         true
     }
 
@@ -297,15 +362,27 @@ impl Split {
         self.candidate.mailbox().emptied().await;
     }
 
-    /// What was counted of the stable arm and of the candidate. The difference of two readings is an interval's:
-    /// [`ArmStats::since`].
+    /// What was counted of the stable arm, until the split was removed, and of the candidate. The difference of two
+    /// readings is an interval's: [`ArmStats::since`].
     #[must_use]
     pub fn stats(&self) -> (ArmStats, ArmStats) {
-        let stable = self.stable.upgrade();
+        let stable = self.after.get().cloned();
+        let counters = self.candidate.counters().read();
+        let [_, before] = &self.before;
         (
-            self.stable_arm.read(stable.as_deref()),
-            self.candidate_arm.read(Some(&self.candidate)),
+            stable.unwrap_or_else(|| self.stable_now()),
+            self.candidate_arm.read(counters).since(before),
         )
+    }
+
+    fn stable_now(&self) -> ArmStats {
+        let counters = |slot: Arc<Slot>| slot.counters().read();
+        let counters = self
+            .stable
+            .upgrade()
+            .map_or_else(Counters::default, counters);
+        let [before, _] = &self.before;
+        self.switch.stable.read(counters).since(before)
     }
 
     /// What became of the copies in [`SplitMode::Shadow`].
@@ -330,26 +407,6 @@ impl Split {
     #[must_use]
     pub fn candidate(&self) -> &ActorAddress {
         self.candidate.address()
-    }
-
-    fn note(&self, weight: Option<Weight>, why: &str) {
-        self.history.lock().note(SystemTime::now(), weight, why);
-    }
-
-    fn arm(&self, candidate: bool) -> &Arm {
-        if candidate {
-            &self.candidate_arm
-        } else {
-            &self.stable_arm
-        }
-    }
-
-    fn is_candidates(&self, args: &Args) -> bool {
-        let weight = self.weight();
-        match self.sticky.and_then(|place| args.values().get(place)) {
-            Some(key) => choice::key_is_candidates(key::hash(key), weight),
-            None => self.turn.is_candidates(weight),
-        }
     }
 
     /// The candidate, or the replica of it, if it owns the resource that these arguments are about.

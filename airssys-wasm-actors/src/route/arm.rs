@@ -2,7 +2,8 @@
 //!
 //! Owns the live counts, written where a request is chosen and where a call ends, and [`ArmStats`], what is read of them.
 //! Restarts and dead letters are the slot's own. Only some calls are timed: two readings of the clock cost more than
-//! everything else here. Which ones follows a low-discrepancy sequence, so that no pattern of requests hides from it.
+//! everything else here. Which ones follows a low-discrepancy sequence, so that no pattern of requests hides from it. After
+//! so many requests as give enough to know, and until the next reading, fewer are timed, and stand for more.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -14,7 +15,6 @@ use crate::error::CallError;
 use crate::mailbox::Refusal;
 use crate::reply::Answer;
 use crate::route::latency::{Latencies, Recorder};
-use crate::slot::Slot;
 
 /// What was counted of one arm since its split was made, or in an interval.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -60,25 +60,42 @@ impl ArmStats {
 pub(super) struct Arm {
     requests: AtomicU64,
     errors: AtomicU64,
+    /// Requests up to this one are timed densely.
+    dense_until: AtomicU64,
     latencies: Recorder,
-    /// The slot's own counts when the split was made.
-    before: Counters,
 }
 
-impl Arm {
-    pub(super) fn new(slot: &Slot) -> Self {
+/// A call that is timed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Began {
+    at: Instant,
+    sampling: Sampling,
+}
+
+impl Default for Arm {
+    fn default() -> Self {
         Self {
             requests: AtomicU64::new(0),
             errors: AtomicU64::new(0),
+            dense_until: AtomicU64::new(DENSE),
             latencies: Recorder::default(),
-            before: slot.counters().read(),
         }
     }
+}
 
+impl Arm {
     /// A request goes to it. Returns when it began, if it is to be timed.
-    pub(super) fn request(&self, sampling: Sampling) -> Option<Instant> {
+    pub(super) fn request(&self, sampling: Sampling) -> Option<Began> {
         let nth = self.requests.fetch_add(1, Ordering::Relaxed);
-        sampling.takes(nth).then(Instant::now)
+        let sampling = if nth < self.dense_until.load(Ordering::Relaxed) {
+            sampling
+        } else {
+            sampling.sparse()
+        };
+        sampling.takes(nth).then(|| Began {
+            at: Instant::now(),
+            sampling,
+        })
     }
 
     /// A request that went to it has gone elsewhere.
@@ -87,11 +104,12 @@ impl Arm {
     }
 
     /// A call that it was asked has ended.
-    pub(super) fn ended(&self, answer: &Answer, began: Option<Instant>, err_is_error: bool) {
+    pub(super) fn ended(&self, answer: &Answer, began: Option<Began>, err_is_error: bool) {
         let failed = match answer {
             Ok(results) => {
                 if let Some(began) = began {
-                    self.latencies.record(began.elapsed());
+                    let calls = began.sampling.calls();
+                    self.latencies.record(began.at.elapsed(), calls);
                 }
                 let first = results.values().first();
                 err_is_error && matches!(first, Some(Value::Result(Err(_))))
@@ -110,17 +128,16 @@ impl Arm {
         }
     }
 
-    /// What was counted; `slot` is its own, while there is one.
-    pub(super) fn read(&self, slot: Option<&Slot>) -> ArmStats {
-        let counters = slot.map_or(self.before, |slot| slot.counters().read());
+    /// What was counted, with what the slot has counted itself.
+    pub(super) fn read(&self, counters: Counters) -> ArmStats {
+        let requests = self.requests.load(Ordering::Relaxed);
+        self.dense_until.store(requests + DENSE, Ordering::Relaxed);
         ArmStats {
-            requests: self.requests.load(Ordering::Relaxed),
+            requests,
             errors: self.errors.load(Ordering::Relaxed),
             latencies: self.latencies.read(),
-            restarts: counters.restarts.saturating_sub(self.before.restarts),
-            dead_letters: counters
-                .dead_letters
-                .saturating_sub(self.before.dead_letters),
+            restarts: counters.restarts,
+            dead_letters: counters.dead_letters,
         }
     }
 }
@@ -149,14 +166,37 @@ fn is_callees(why: &CallError) -> bool {
     }
 }
 
+/// Requests after each reading of which as many are timed as was asked for: with one of eight, a thousand.
+const DENSE: u64 = 8_192;
+/// How many times fewer are timed after those, as a power of two.
+const SPARSE_BITS: u32 = 3;
+
 /// Which requests are timed: one of 2ⁿ.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Sampling(u32);
 
 impl Sampling {
     /// Every so many, rounded up to a power of two.
     pub(super) fn every(requests: u32) -> Self {
         Self(requests.clamp(1, 1 << 31).next_power_of_two().ilog2())
+    }
+
+    /// One of 2 to the power of so many.
+    pub(super) fn of_bits(bits: u32) -> Self {
+        Self(bits.min(31))
+    }
+
+    pub(super) fn bits(self) -> u32 {
+        self.0
+    }
+
+    fn sparse(self) -> Self {
+        Self(self.0 + SPARSE_BITS)
+    }
+
+    /// How many a request stands for that is timed.
+    fn calls(self) -> u64 {
+        1 << self.0
     }
 
     fn takes(self, nth: u64) -> bool {
@@ -170,7 +210,6 @@ impl Sampling {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mailbox::MailboxConfig;
     use airssys_wasm::{Args, IntoArgs};
     use proptest::prelude::*;
     use std::time::Duration;
@@ -196,10 +235,36 @@ mod tests {
     }
 
     #[test]
+    fn many_requests_between_two_readings_are_timed_less_densely() {
+        let arm = Arm::default();
+        let sampling = Sampling::every(8);
+        let timed = || {
+            let requests = (0..100_000).map(|_| arm.request(sampling));
+            let sparse = |began: &Option<Began>| began.is_some_and(|it| it.sampling != sampling);
+            let all: Vec<_> = requests.collect();
+            let sparse = all.iter().filter(|began| sparse(began)).count() as u64;
+            (
+                all.iter().flatten().count() as u64 - sparse,
+                sparse,
+                all.into_iter()
+                    .flatten()
+                    .map(|it| it.sampling.calls())
+                    .sum::<u64>(),
+            )
+        };
+        for _ in 0..2 {
+            let (dense, sparse, calls) = timed();
+            assert!(dense.abs_diff(DENSE / 8) <= 4, "{dense}");
+            assert!(sparse.abs_diff((100_000 - DENSE) / 64) <= 4, "{sparse}");
+            assert!(calls.abs_diff(100_000) <= 300, "{calls}");
+            arm.read(Counters::default());
+        }
+    }
+
+    #[test]
     fn errors_of_the_callee_are_counted_and_those_of_the_caller_are_not() {
-        let slot = crate::slot::testing::slot(MailboxConfig::default());
-        let arm = Arm::new(&slot);
-        let address = slot.address().clone();
+        let arm = Arm::default();
+        let address: crate::ActorAddress = "a".parse().unwrap();
         let dead = CallError::CalleeDied {
             address: address.clone(),
             reason: crate::ExitReason::Killed,
@@ -210,29 +275,30 @@ mod tests {
             let began = arm.request(every);
             arm.ended(&answer, began, false);
         }
-        let before = arm.read(Some(&slot));
+        let mut counters = Counters::default();
+        let before = arm.read(counters);
         assert_eq!((before.requests, before.errors), (3, 1));
-        assert_eq!(before.latencies.count(), 1);
+        assert_eq!(before.latencies.timed(), 1);
         assert_eq!(before.error_rate(), Some(1.0 / 3.0));
 
         // What a guest answers is an answer, unless asked for.
         let err = || Ok((Value::Result(Err(None)),).into_args());
         arm.ended(&err(), arm.request(every), false);
-        assert_eq!(arm.read(Some(&slot)).since(&before).errors, 0);
+        assert_eq!(arm.read(counters).since(&before).errors, 0);
         arm.ended(&err(), arm.request(every), true);
         let late = CallError::Deadline {
             address,
             within: Duration::ZERO,
         };
         arm.ended(&Err(late), arm.request(every), false);
-        slot.counters().restart();
-        let interval = arm.read(Some(&slot)).since(&before);
+        counters.restarts = 1;
+        let interval = arm.read(counters).since(&before);
         assert_eq!((interval.requests, interval.errors), (3, 2));
-        assert_eq!(interval.latencies.count(), 2);
+        assert_eq!(interval.latencies.timed(), 2);
         assert_eq!((interval.restarts, interval.dead_letters), (1, 0));
         arm.request(every);
         arm.gone_elsewhere();
-        assert_eq!(arm.read(Some(&slot)).since(&before).requests, 3);
+        assert_eq!(arm.read(counters).since(&before).requests, 3);
         assert_eq!(ArmStats::default().error_rate(), None);
     }
 }

@@ -1,9 +1,10 @@
 //! How long calls take, in buckets.
 //!
 //! Owns the histogram that is written to and the one that is read. Buckets are log-linear: sixteen for each doubling
-//! from a nanosecond to 18 minutes, so that what is read is within a thirtieth of what was measured. Recording is two
-//! relaxed increments, without a lock or an allocation; two histograms of the same arm are subtracted to have what came
-//! between them.
+//! from a nanosecond to 18 minutes, so that what is read is within a thirtieth of what was measured. A call that is timed
+//! stands for those that are not, and is counted as so many, so that calls may be timed more and less densely in turn.
+//! Recording is three relaxed increments, without a lock or an allocation; two histograms of the same arm are subtracted to
+//! have what came between them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -45,6 +46,7 @@ fn nanos_of(bucket: usize) -> u64 {
 pub(super) struct Recorder {
     buckets: Box<[AtomicU64]>,
     nanos: AtomicU64,
+    timed: AtomicU64,
 }
 
 impl Default for Recorder {
@@ -52,16 +54,19 @@ impl Default for Recorder {
         Self {
             buckets: (0..BUCKETS).map(|_| AtomicU64::new(0)).collect(),
             nanos: AtomicU64::new(0),
+            timed: AtomicU64::new(0),
         }
     }
 }
 
 impl Recorder {
-    pub(super) fn record(&self, took: Duration) {
-        let nanos = u64::try_from(took.as_nanos()).unwrap_or(NANOS_MAX);
+    /// A call took so long, and stands for `calls` of them.
+    pub(super) fn record(&self, took: Duration, calls: u64) {
+        let nanos = u64::try_from(took.as_nanos()).map_or(NANOS_MAX, |nanos| nanos.min(NANOS_MAX));
         if let Some(bucket) = self.buckets.get(bucket_of(nanos)) {
-            bucket.fetch_add(1, Ordering::Relaxed);
-            self.nanos.fetch_add(nanos, Ordering::Relaxed);
+            bucket.fetch_add(calls, Ordering::Relaxed);
+            self.nanos.fetch_add(nanos * calls, Ordering::Relaxed);
+            self.timed.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -70,32 +75,39 @@ impl Recorder {
         Latencies {
             buckets: self.buckets.iter().map(read).collect(),
             nanos: read(&self.nanos),
+            timed: read(&self.timed),
         }
     }
 }
 
-/// How long the calls took that were timed. A value is within a thirtieth of what was measured.
+/// How long calls took, by those that were timed. A value is within a thirtieth of what was measured.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Latencies {
     buckets: Box<[u64]>,
     nanos: u64,
+    timed: u64,
 }
 
 impl Latencies {
     /// How many calls were timed.
     #[must_use]
-    pub fn count(&self) -> u64 {
+    pub fn timed(&self) -> u64 {
+        self.timed
+    }
+
+    /// How many calls they stand for.
+    fn count(&self) -> u64 {
         self.buckets.iter().sum()
     }
 
-    /// Their mean; `None` if there were none.
+    /// The mean; `None` if none were timed.
     #[must_use]
     pub fn mean(&self) -> Option<Duration> {
         let nanos = self.nanos.checked_div(self.count())?;
         Some(Duration::from_nanos(nanos))
     }
 
-    /// The time that a part of them, between 0 and 1, did not exceed: `0.99` for p99. `None` if there were none.
+    /// The time that a part of the calls, between 0 and 1, did not exceed: `0.99` for p99. `None` if none were timed.
     #[must_use]
     pub fn quantile(&self, part: f64) -> Option<Duration> {
         let count = self.count();
@@ -139,6 +151,7 @@ impl Latencies {
                 .map(|(at, now)| now.saturating_sub(before(at)))
                 .collect(),
             nanos: self.nanos.saturating_sub(earlier.nanos),
+            timed: self.timed.saturating_sub(earlier.timed),
         }
     }
 }
@@ -177,14 +190,14 @@ mod tests {
         ) {
             let recorder = Recorder::default();
             for value in &values {
-                recorder.record(Duration::from_nanos(*value));
+                recorder.record(Duration::from_nanos(*value), 1);
             }
             values.sort_unstable();
             let rank = ((values.len() as f64 * part).ceil() as usize).clamp(1, values.len());
             let read = recorder.read();
             let expected = Duration::from_nanos(nanos_of(bucket_of(values[rank - 1])));
             prop_assert_eq!(read.quantile(part), Some(expected));
-            prop_assert_eq!(read.count(), values.len() as u64);
+            prop_assert_eq!(read.timed(), values.len() as u64);
             let mean = values.iter().sum::<u64>() / values.len() as u64;
             prop_assert_eq!(read.mean(), Some(Duration::from_nanos(mean)));
         }
@@ -198,15 +211,32 @@ mod tests {
             (None, None)
         );
         for _ in 0..100 {
-            recorder.record(Duration::from_millis(5));
+            recorder.record(Duration::from_millis(5), 1);
         }
         let before = recorder.read();
-        recorder.record(Duration::from_nanos(12));
-        recorder.record(Duration::from_nanos(14));
+        recorder.record(Duration::from_nanos(12), 1);
+        recorder.record(Duration::from_nanos(14), 1);
         let interval = recorder.read().since(&before);
-        assert_eq!(interval.count(), 2);
+        assert_eq!(interval.timed(), 2);
         assert_eq!(interval.mean(), Some(Duration::from_nanos(13)));
         assert_eq!(interval.p99(), Some(Duration::from_nanos(14)));
         assert_eq!(before.since(&Latencies::default()), before);
+    }
+
+    /// Half of the calls are quick; of the slow ones a fifth as many are timed.
+    #[test]
+    fn a_call_that_is_timed_stands_for_those_that_are_not() {
+        let recorder = Recorder::default();
+        for _ in 0..50 {
+            recorder.record(Duration::from_nanos(4), 2);
+        }
+        for _ in 0..10 {
+            recorder.record(Duration::from_nanos(12), 10);
+        }
+        let read = recorder.read();
+        assert_eq!((read.timed(), read.count()), (60, 200));
+        assert_eq!(read.mean(), Some(Duration::from_nanos(8)));
+        assert_eq!(read.p50(), Some(Duration::from_nanos(4)));
+        assert_eq!(read.quantile(0.51), Some(Duration::from_nanos(12)));
     }
 }

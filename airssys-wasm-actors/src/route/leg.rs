@@ -1,12 +1,11 @@
 //! One request on its way through a split.
 //!
-//! Owns what is remembered of it between the choice of its arm and its end: [`Leg`] while its caller's own task is at
+//! Owns what is remembered of it between the choice of its arm and its end: [`Routed`] while its caller's own task is at
 //! it, borrowed and without a count of references, and [`Tally`] for a call that has to wait. Whoever keeps one for the
 //! candidate keeps the split from being settled. A cast ends when it has been pushed.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 use airssys_wasm::{Args, ExportId};
 use arc_swap::Guard;
@@ -15,67 +14,99 @@ use crate::address::ActorId;
 use crate::envelope::{CallContext, Envelope};
 use crate::mailbox::Refusal;
 use crate::reply::Answer;
+use crate::route::arm::{Arm, Began};
 use crate::route::shadow::Pair;
-use crate::route::{Live, Split};
+use crate::route::{Live, Split, Switch};
 use crate::slot::Slot;
 
 /// Where a request goes.
 pub(crate) enum Routed {
-    /// To the slot it was made for.
+    /// To the slot it was made for, and nobody counts.
     Own,
     /// To another one alone: a replica, or whoever owns a resource.
     Other(Arc<Slot>),
-    Split(Leg),
+    /// To the slot it was made for, which is the stable arm.
+    Stable(Note),
+    Candidate(Leg),
 }
 
 impl Routed {
     /// The slot it goes to; `own` is the one it was made for.
     pub(crate) fn target<'a>(&'a self, own: &'a Arc<Slot>) -> &'a Arc<Slot> {
         match self {
-            Self::Own => own,
+            Self::Own | Self::Stable(_) => own,
             Self::Other(slot) => slot,
-            Self::Split(leg) => leg.target(own),
+            Self::Candidate(leg) => leg.split().map_or(own, |split| &split.candidate),
         }
     }
 
     /// The request has ended in its caller's own task.
-    pub(crate) fn ended(self, answer: &Answer) {
-        if let Self::Split(leg) = self
-            && let Some(live) = leg.live.as_ref()
-        {
-            leg.note.ended(&live.split, answer);
+    pub(crate) fn ended(self, own: &Arc<Slot>, answer: &Answer) {
+        match self {
+            Self::Own | Self::Other(_) => {}
+            Self::Stable(note) => {
+                if let Some(switch) = own.junction().switch() {
+                    note.ended(&switch.stable, answer);
+                }
+            }
+            Self::Candidate(Leg { live, note }) => {
+                if let Some(live) = &*live {
+                    note.ended(&live.split.candidate_arm, answer);
+                }
+            }
         }
     }
 
     /// The request is a call that has to wait.
     pub(crate) fn wait(self, own: &Arc<Slot>) -> Option<Box<Tally>> {
-        match self {
-            Self::Split(leg) => leg.wait(own),
-            Self::Own | Self::Other(_) => None,
-        }
+        let (hold, note) = match self {
+            Self::Own | Self::Other(_) => return None,
+            Self::Stable(note) => (Hold::Stable(Arc::clone(own.junction().switch()?)), note),
+            Self::Candidate(Leg { live, note }) => {
+                let live = Guard::into_inner(live)?;
+                let stable = Arc::clone(own);
+                (Hold::Candidate { live, stable }, note)
+            }
+        };
+        Some(Box::new(Tally { hold, note }))
     }
 }
 
 /// What the end of a request has to know of its beginning.
-struct Note {
-    to_candidate: bool,
+pub(crate) struct Note {
+    err_is_error: bool,
     /// If it is timed.
-    began: Option<Instant>,
+    began: Option<Began>,
     /// Where its answer goes besides, if it has a shadow.
     pair: Option<Pair>,
 }
 
 impl Note {
-    fn ended(self, split: &Split, answer: &Answer) {
-        let arm = split.arm(self.to_candidate);
-        arm.ended(answer, self.began, split.err_is_error);
+    pub(super) fn new(err_is_error: bool) -> Self {
+        Self {
+            err_is_error,
+            began: None,
+            pair: None,
+        }
+    }
+
+    pub(super) fn began(&mut self, began: Option<Began>) {
+        self.began = began;
+    }
+
+    pub(super) fn pair(&mut self, pair: Option<Pair>) {
+        self.pair = pair;
+    }
+
+    fn ended(self, arm: &Arm, answer: &Answer) {
+        arm.ended(answer, self.began, self.err_is_error);
         if let Some(pair) = self.pair {
             pair.answered(answer);
         }
     }
 }
 
-/// A request whose arm has just been chosen.
+/// A request for the candidate, in its caller's own task.
 pub(crate) struct Leg {
     /// Not empty.
     live: Guard<Option<Arc<Live>>>,
@@ -83,41 +114,12 @@ pub(crate) struct Leg {
 }
 
 impl Leg {
-    pub(super) fn new(
-        live: Guard<Option<Arc<Live>>>,
-        to_candidate: bool,
-        began: Option<Instant>,
-        pair: Option<Pair>,
-    ) -> Self {
-        let note = Note {
-            to_candidate,
-            began,
-            pair,
-        };
+    pub(super) fn new(live: Guard<Option<Arc<Live>>>, note: Note) -> Self {
         Self { live, note }
     }
 
-    fn target<'a>(&'a self, own: &'a Arc<Slot>) -> &'a Arc<Slot> {
-        match &*self.live {
-            Some(live) if self.note.to_candidate => &live.split.candidate,
-            _ => own,
-        }
-    }
-
-    fn wait(self, own: &Arc<Slot>) -> Option<Box<Tally>> {
-        let live = self.live.as_ref()?;
-        let hold = if self.note.to_candidate {
-            Hold::Candidate {
-                live: Arc::clone(live),
-                stable: Arc::clone(own),
-            }
-        } else {
-            Hold::Stable(Arc::clone(&live.split))
-        };
-        Some(Box::new(Tally {
-            hold,
-            note: self.note,
-        }))
+    fn split(&self) -> Option<&Arc<Split>> {
+        (*self.live).as_ref().map(|live| &live.split)
     }
 }
 
@@ -128,18 +130,11 @@ pub(crate) struct Tally {
 }
 
 enum Hold {
-    Stable(Arc<Split>),
+    Stable(Arc<Switch>),
     Candidate { live: Arc<Live>, stable: Arc<Slot> },
 }
 
 impl Tally {
-    fn split(&self) -> &Arc<Split> {
-        match &self.hold {
-            Hold::Stable(split) => split,
-            Hold::Candidate { live, .. } => &live.split,
-        }
-    }
-
     /// Whether it is the candidate's and has no business there any more.
     pub(crate) fn is_over(&self) -> bool {
         match &self.hold {
@@ -158,16 +153,20 @@ impl Tally {
 
     /// It is the stable arm's from now on.
     pub(crate) fn divert(&mut self) {
-        let split = Arc::clone(self.split());
-        split.diverted();
-        self.note.to_candidate = false;
-        self.hold = Hold::Stable(split);
+        if let Hold::Candidate { live, .. } = &self.hold {
+            live.split.diverted();
+            // It has waited at the candidate's.
+            self.note.began = None;
+            self.hold = Hold::Stable(Arc::clone(&live.split.switch));
+        }
     }
 
     /// The call has ended.
     pub(crate) fn ended(self, answer: &Answer) {
-        let split = Arc::clone(self.split());
-        self.note.ended(&split, answer);
+        match &self.hold {
+            Hold::Stable(switch) => self.note.ended(&switch.stable, answer),
+            Hold::Candidate { live, .. } => self.note.ended(&live.split.candidate_arm, answer),
+        }
     }
 }
 
@@ -175,8 +174,7 @@ impl Split {
     /// A request of the candidate's goes to the stable arm after all.
     fn diverted(&self) {
         self.candidate_arm.gone_elsewhere();
-        // Not timed: it has waited at the candidate's.
-        self.stable_arm.request(self.sampling);
+        self.switch.stable.request(self.sampling);
     }
 }
 
@@ -198,39 +196,39 @@ pub(crate) fn push_cast(
         }
         Err(refusal) => refusal,
     };
-    let Routed::Split(leg) = &routed else {
-        return Err((Arc::clone(target), refusal));
-    };
-    leg.refused(own, refusal)
+    match &routed {
+        Routed::Candidate(leg) => leg.refused(own, refusal),
+        Routed::Stable(_) => {
+            if let Some(switch) = own.junction().switch() {
+                switch.stable.refused(&refusal);
+            }
+            Err((Arc::clone(own), refusal))
+        }
+        Routed::Own | Routed::Other(_) => Err((Arc::clone(target), refusal)),
+    }
 }
 
 impl Leg {
     /// A cast was not accepted. One that the candidate takes no more goes to the stable arm.
     #[cold]
     fn refused(&self, own: &Arc<Slot>, refusal: Refusal) -> Result<(), (Arc<Slot>, Refusal)> {
-        let Some(live) = &*self.live else {
+        let Some(split) = self.split() else {
             return Err((Arc::clone(own), refusal));
         };
-        let split = &live.split;
-        match refusal {
-            Refusal::Closed(mut envelope) if self.note.to_candidate => {
-                split.diverted();
-                envelope.target = Arc::clone(own);
-                match own.mailbox().push(envelope) {
-                    Ok(()) => {
-                        own.counters().cast();
-                        Ok(())
-                    }
-                    Err(refusal) => {
-                        split.stable_arm.refused(&refusal);
-                        Err((Arc::clone(own), refusal))
-                    }
-                }
+        let Refusal::Closed(mut envelope) = refusal else {
+            split.candidate_arm.refused(&refusal);
+            return Err((Arc::clone(&split.candidate), refusal));
+        };
+        split.diverted();
+        envelope.target = Arc::clone(own);
+        match own.mailbox().push(envelope) {
+            Ok(()) => {
+                own.counters().cast();
+                Ok(())
             }
-            refusal => {
-                let target = self.target(own);
-                split.arm(self.note.to_candidate).refused(&refusal);
-                Err((Arc::clone(target), refusal))
+            Err(refusal) => {
+                split.switch.stable.refused(&refusal);
+                Err((Arc::clone(own), refusal))
             }
         }
     }
