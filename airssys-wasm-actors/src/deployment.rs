@@ -16,11 +16,12 @@ mod machine;
 mod outline;
 mod plan;
 mod share;
+mod state;
 mod strategy;
 
 pub use autoscale::{Autoscale, AutoscaleError, Autoscaler, Load};
 pub use gate::{Gate, Interval, Judge, Latency, Verdict, Why, judge};
-pub use machine::{CommandRefused, RolloutState};
+pub use machine::CommandRefused;
 pub use outline::{
     ApplicationOutline, ComponentOutline, LinkOutline, SourceOutline, SupervisorOutline, Tuning,
 };
@@ -29,6 +30,7 @@ pub use plan::{
     PlanRefused, Replacement, Revision, Scale, Step, plan,
 };
 pub use share::{Share, ShareError};
+pub use state::RolloutState;
 pub use strategy::{
     CanaryStep, RollingMove, RolloutPolicy, RolloutStrategy, StateHandling, StrategyError,
     StrategyKind, StrategyParts, StrategyWords, rolling_moves,
