@@ -13,11 +13,12 @@ mod outline;
 mod plan;
 mod rollout;
 mod share;
+mod state;
 mod strategy;
 
 pub use autoscale::{Autoscale, AutoscaleError, Autoscaler, Load};
 pub use gate::{Gate, Interval, Judge, Latency, Verdict, Why, judge};
-pub use machine::{CommandRefused, RolloutState};
+pub use machine::CommandRefused;
 pub use outline::{
     ApplicationOutline, ComponentOutline, LinkOutline, SourceOutline, SupervisorOutline, Tuning,
 };
@@ -30,6 +31,7 @@ pub use rollout::{
     RolloutStatus, StepState, StepStatus, artifacts_of, register_first,
 };
 pub use share::{Share, ShareError};
+pub use state::RolloutState;
 pub use strategy::{
     CanaryStep, RollingMove, RolloutPolicy, RolloutStrategy, StateHandling, StrategyError,
     StrategyKind, StrategyParts, StrategyWords, rolling_moves,

@@ -18,6 +18,7 @@
 //! - A step whose switch has failed, or whose traffic was split, counts as touched: it is switched back too. To switch
 //!   back is to put the old revision in charge, whatever had been done.
 //! - A switch back that fails is reported, and the others go on.
+//! - What could not even be prepared leaves no record: there is no deployment of it.
 //!
 //! Deliberately absent: how any of it is done, and what the gate says of an interval.
 
@@ -28,91 +29,19 @@ mod undo;
 mod watch;
 
 use std::collections::{BTreeSet, VecDeque};
-use std::fmt;
 use std::time::Duration;
-
-use serde::{Deserialize, Serialize};
 
 pub(crate) use steps::{RolloutStep, Way};
 
 use super::gate::Interval;
 use super::share::Share;
+use super::state::RolloutState;
 use undo::Undoing;
 use watch::{Stage, Watching};
 
 /// The place of a step in its plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct StepId(pub(crate) usize);
-
-/// What the journal says of a rollout.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RolloutState {
-    /// Everything is loaded and fits.
-    Prepared,
-    /// Every new revision is warm.
-    Warmed,
-    /// A step is about to be switched; once for each.
-    Switching,
-    /// Everything is switched, and the old revisions are kept.
-    Soaking,
-    /// The old revisions are not kept any more.
-    Permanent,
-    /// The old revisions are being put back.
-    RollingBack,
-    /// The old revisions serve again.
-    RolledBack,
-    /// Nothing was switched, or something could not be switched back.
-    Failed,
-}
-
-impl RolloutState {
-    /// Its name in records and answers.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Prepared => "prepared",
-            Self::Warmed => "warmed",
-            Self::Switching => "switching",
-            Self::Soaking => "soaking",
-            Self::Permanent => "permanent",
-            Self::RollingBack => "rolling-back",
-            Self::RolledBack => "rolled-back",
-            Self::Failed => "failed",
-        }
-    }
-
-    /// Whether nothing follows.
-    #[must_use]
-    pub const fn is_final(self) -> bool {
-        matches!(self, Self::Permanent | Self::RolledBack | Self::Failed)
-    }
-
-    /// Whether this record may be the next one after `before`.
-    #[must_use]
-    pub const fn may_follow(self, before: Option<Self>) -> bool {
-        match before {
-            None => matches!(self, Self::Prepared | Self::Failed),
-            Some(Self::Prepared) => matches!(self, Self::Warmed | Self::Failed),
-            Some(Self::Warmed) => matches!(self, Self::Switching | Self::Failed),
-            Some(Self::Switching) => matches!(
-                self,
-                Self::Switching | Self::Soaking | Self::RollingBack | Self::Failed
-            ),
-            Some(Self::Soaking) => {
-                matches!(self, Self::Permanent | Self::RollingBack | Self::Failed)
-            }
-            Some(Self::RollingBack) => matches!(self, Self::RolledBack | Self::Failed),
-            Some(Self::Permanent | Self::RolledBack | Self::Failed) => false,
-        }
-    }
-}
-
-impl fmt::Display for RolloutState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
 
 /// What a rollout is told.
 #[derive(Debug, Clone, PartialEq)]
@@ -143,15 +72,22 @@ pub(crate) enum Input {
         step: StepId,
         /// The number that the question had.
         round: u64,
-        /// What the old revision did; nothing, once it does not serve any more.
-        stable: Interval,
-        /// What the new one did.
-        candidate: Interval,
+        /// What both did.
+        seen: Box<Seen>,
     },
     /// A new revision cannot be kept up.
     CandidateDied(StepId, String),
     /// Time has passed.
     Tick,
+}
+
+/// What the two revisions of a step did in the same interval.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Seen {
+    /// The old one; nothing, once it does not serve any more.
+    pub(crate) stable: Interval,
+    /// The new one.
+    pub(crate) candidate: Interval,
 }
 
 /// What an operator may say meanwhile.
@@ -389,12 +325,7 @@ impl RolloutMachine {
             Input::SwitchBackFailed(step, why) => self.switched_back(step, Some(why)),
             Input::Journaled => self.journaled(now),
             Input::JournalFailed(why) => self.journal_failed(why),
-            Input::IntervalOver {
-                step,
-                round,
-                stable,
-                candidate,
-            } => self.measured(step, round, (&stable, &candidate), now),
+            Input::IntervalOver { step, round, seen } => self.measured(step, round, &seen, now),
             Input::CandidateDied(step, why) => {
                 let why = self.at(step, &why);
                 self.doom(why);

@@ -208,30 +208,30 @@ fn what_cannot_be_is_found_in_one_go_and_where_it_is() {
         .map(|fault| (fault.at.unwrap().line, fault.what.as_str()))
         .collect();
     let expected = [
-        (5, "`a` is both stateful and stateless"),
+        (6, "`a` is both stateful and stateless"),
         (
-            7,
+            8,
             "`a`: it cannot be replaced by `canary`: it exports `airssys:actor/state`",
         ),
         (
-            11,
+            12,
             "`b`: it cannot be replaced by `shadow`: it takes part in `airssys:messaging`",
         ),
-        (16, "`c`: a step of 50% comes after one of 50%"),
-        (17, "no function of `c` has a parameter `m`"),
-        (18, "`c`: `max-surge` says nothing to the strategy `canary`"),
+        (17, "`c`: a step of 50% comes after one of 50%"),
+        (18, "no function of `c` has a parameter `m`"),
+        (19, "`c`: `max-surge` says nothing to the strategy `canary`"),
         (
-            19,
+            20,
             "the state of `c` is to be handed over, and it does not export",
         ),
-        (23, "`d`: it calls others, and would call them once more"),
+        (24, "`d`: it calls others, and would call them once more"),
         (
-            26,
+            27,
             "`e`: `soak` says nothing to `rolling`, which is the strategy if none is said",
         ),
-        (26, "`e`: `gate` says nothing to `rolling`"),
-        (26, "`e`: `latency-ratio-max` is 0.5"),
-        (30, "`f` is spawned, and says `rollout`"),
+        (27, "`e`: `gate` says nothing to `rolling`"),
+        (27, "`e`: `latency-ratio-max` is 0.5"),
+        (31, "`f` is spawned, and says `rollout`"),
     ];
     assert_eq!(found.len(), expected.len(), "{found:#?}");
     for ((line, what), (at, begins)) in found.iter().zip(expected) {

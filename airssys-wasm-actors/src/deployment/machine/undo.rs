@@ -38,12 +38,18 @@ impl RolloutMachine {
     pub(super) fn undo(&mut self, why: String) {
         if self.touched.is_empty() {
             self.release_new(&[]);
-            self.write(RolloutState::Failed, &why);
+            let has_record = self.state.is_some() || !self.writing.is_empty();
+            if has_record {
+                self.write(RolloutState::Failed, &why);
+            }
             self.phase = Phase::Closing(RolloutEnd::Failed {
                 why,
                 stuck: Vec::new(),
                 unjournaled: None,
             });
+            if !has_record {
+                self.finish(None);
+            }
             return;
         }
         let mut undoing = Box::new(Undoing {

@@ -10,8 +10,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::{Output, Phase, RolloutMachine, RolloutState, StepId, Then, Way};
-use crate::deployment::gate::{Interval, Judge, Verdict, judge};
+use super::{Output, Phase, RolloutMachine, RolloutState, Seen, StepId, Then, Way};
+use crate::deployment::gate::{Judge, Verdict, judge};
 
 /// How often a soak is looked at where no gate says so.
 const INTERVAL_DEFAULT: Duration = Duration::from_secs(10);
@@ -143,7 +143,7 @@ impl RolloutMachine {
         &mut self,
         step: StepId,
         round: u64,
-        (stable, candidate): (&Interval, &Interval),
+        Seen { stable, candidate }: &Seen,
         now: Duration,
     ) {
         let Phase::Watching(watching) = &mut self.phase else {

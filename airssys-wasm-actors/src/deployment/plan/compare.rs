@@ -17,6 +17,7 @@ use crate::deployment::outline::{ApplicationOutline, ComponentOutline};
 use crate::deployment::strategy::{Nature, StateHandling};
 use crate::mailbox::MailboxConfig;
 use crate::manifest::duration_text;
+use crate::reference::function_path;
 
 /// What is to be done, if anything is. What stands in the way is added to `refused`.
 pub(super) fn action(
@@ -64,6 +65,17 @@ pub(super) fn action(
             help: error.help,
         });
     }
+    if let Some(function) = missing(old, new).filter(|_| strategy.is_gradual()) {
+        let kind = strategy.kind();
+        refused.push(PlanRefusal::Strategy {
+            component: new.name.clone(),
+            what: format!(
+                "it cannot be replaced by `{kind}`: a message can go to either revision, and the new one does not have \
+                 `{function}` as the old one has it"
+            ),
+            help: "use `rolling` or `blue-green`, or keep the function until all of them are replaced".to_owned(),
+        });
+    }
     let state = match state(old, new, options) {
         Ok(StateHandling::HandOver) if replicas.from != replicas.to => {
             refused.push(PlanRefusal::StateLost {
@@ -92,6 +104,17 @@ pub(super) fn action(
         replicas,
         retuned,
     })))
+}
+
+/// The first function of the old revision that the new one does not have, or of another type.
+fn missing(old: &ComponentOutline, new: &ComponentOutline) -> Option<String> {
+    let mut functions = old.surface.export_functions();
+    let missing = functions.find(|(_, interface, function)| {
+        let interface = new.surface.exported_interface(interface.as_str());
+        let mut others = interface.iter().flat_map(|one| &one.functions);
+        !others.any(|other| other.name == function.name && other.ty.same_shape(&function.ty))
+    });
+    missing.map(|(_, interface, function)| function_path(interface, &function.name))
 }
 
 /// A strategy has to suit both revisions: each of them is one of two.

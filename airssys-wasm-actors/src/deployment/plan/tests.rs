@@ -83,7 +83,7 @@ fn a_plan_is_printed_with_everything_that_changes() {
     let text = plan.to_string();
     let digest = |name: &str, bytes: u8| {
         let hex = made::digest(name, bytes).hex();
-        hex[..12].to_owned()
+        hex.chars().take(12).collect::<String>()
     };
     let expected = format!(
         "`app`: 4 steps\
@@ -260,7 +260,10 @@ fn what_fits_only_together_is_one_step() {
         ..PlanOptions::default()
     };
     let answer = super::plan(&old, &with(2, number, RolloutStrategy::Recreate), &options);
-    assert_eq!(kinds(&answer.unwrap_err().refusals), ["together"]);
+    let refusals = answer.unwrap_err().refusals;
+    assert_eq!(kinds(&refusals), ["strategy", "together"]);
+    let why = refusals[0].to_string();
+    assert!(why.contains("does not have `app:b/api@0.1.0#f`"), "{why}");
 }
 
 #[test]
@@ -339,7 +342,7 @@ fn everything_that_cannot_be_is_refused_in_one_go() {
     new.components[0].mailbox.depth_max = 7;
     new.components[0].mailbox.strategy = BackpressureStrategy::Block;
     new.components[1].capabilities = made::messaging();
-    new.components[1].surface = made::surface("b", "", made::MESSAGING);
+    new.components[1].surface = made::surface("b", "f: func();", made::MESSAGING);
     new.components[1].rollout.strategy = canary();
     new.components[3].digest = made::digest("d", 2);
     new.components[4].name = "turned".to_owned();

@@ -183,7 +183,8 @@ impl World {
                 assert!(unjournaled.is_some() || last == Some(RolloutState::RolledBack));
             }
             RolloutEnd::Failed { unjournaled, .. } => {
-                assert!(unjournaled.is_some() || last == Some(RolloutState::Failed));
+                let said = last.is_none() || last == Some(RolloutState::Failed);
+                assert!(unjournaled.is_some() || said);
             }
         }
         self.end = Some(end.clone());
@@ -239,7 +240,9 @@ impl World {
             Pending::Prepare => Input::PrepareFailed(why()),
             Pending::Journal(state) => {
                 self.full |= self.full_from == Some(state);
-                if ok && !self.full {
+                // There is no deployment that could have failed.
+                let nothing = state == RolloutState::Failed && self.journal.is_empty();
+                if ok && !self.full && !nothing {
                     assert!(
                         state.may_follow(self.journal.last().copied()),
                         "{state} after {:?}",
@@ -288,8 +291,10 @@ impl World {
         self.tell(Input::IntervalOver {
             step,
             round,
-            stable: interval(1_000, 0),
-            candidate,
+            seen: Box::new(Seen {
+                stable: interval(1_000, 0),
+                candidate,
+            }),
         });
     }
 
