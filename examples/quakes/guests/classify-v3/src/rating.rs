@@ -3,7 +3,7 @@
 //!
 //! Two things are wrong with it, and are meant to be:
 //!
-//! - It rates hundreds of magnitudes where the second revision rates one.
+//! - It rates 1,801 magnitudes where the second revision rates one.
 //! - It counts layers of rock from sea level down. Wells and volcanoes are above it, where a depth is negative: on
 //!   this example's feed 1 event in 50, and each of them is a trap.
 
@@ -13,7 +13,7 @@ use crate::bindings::exports::quakes::app::classify::Severity;
 use crate::second;
 
 /// Magnitudes tried for each event.
-const TRIED: u32 = 400;
+const TRIED: u32 = 1800;
 /// How far they reach to both sides, in standard deviations.
 const REACH: f64 = 3.0;
 /// Standard deviation of the magnitude of an event at the surface.
