@@ -409,6 +409,201 @@ pub mod exports {
                 #[doc(hidden)]
                 pub(crate) use __export_airssys_actor_shutdown_0_1_0_cabi;
             }
+            /// How what an instance holds in memory outlives it: asked between messages, never while it works on one.
+            ///
+            /// Optional. With it, an actor can give up its instance while it has nothing to do, and is brought back by its
+            /// next message.
+            #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+            pub mod state {
+                #[used]
+                #[doc(hidden)]
+                static __FORCE_SECTION_REF: fn() = super::super::super::super::__link_custom_section_describing_imports;
+                use super::super::super::super::_rt;
+                #[doc(hidden)]
+                #[allow(non_snake_case, unused_unsafe)]
+                pub unsafe fn _export_snapshot_cabi<T_: Guest>() -> *mut u8 {
+                    unsafe {
+                        #[cfg(target_arch = "wasm32")] _rt::run_ctors_once();
+                        let result0 = { T_::snapshot() };
+                        let ptr1 = (&raw mut _RET_AREA.0).cast::<u8>();
+                        match result0 {
+                            Ok(e) => {
+                                *ptr1.add(0).cast::<u8>() = (0i32) as u8;
+                                let vec2 = <_ as Into<_rt::Vec<_>>>::into(e)
+                                    .into_boxed_slice();
+                                let ptr2 = vec2.as_ptr().cast::<u8>();
+                                let len2 = vec2.len();
+                                ::core::mem::forget(vec2);
+                                *ptr1
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>() = len2;
+                                *ptr1
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>() = ptr2.cast_mut();
+                            }
+                            Err(e) => {
+                                *ptr1.add(0).cast::<u8>() = (1i32) as u8;
+                                let vec3 = (e.into_bytes()).into_boxed_slice();
+                                let ptr3 = vec3.as_ptr().cast::<u8>();
+                                let len3 = vec3.len();
+                                ::core::mem::forget(vec3);
+                                *ptr1
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>() = len3;
+                                *ptr1
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>() = ptr3.cast_mut();
+                            }
+                        };
+                        ptr1
+                    }
+                }
+                #[doc(hidden)]
+                #[allow(non_snake_case)]
+                pub unsafe fn __post_return_snapshot<T_: Guest>(arg0: *mut u8) {
+                    unsafe {
+                        let l0 = i32::from(*arg0.add(0).cast::<u8>());
+                        match l0 {
+                            0 => {
+                                let l1 = *arg0
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l2 = *arg0
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let base3 = l1;
+                                let len3 = l2;
+                                _rt::cabi_dealloc(base3, len3 * 1, 1);
+                            }
+                            _ => {
+                                let l4 = *arg0
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l5 = *arg0
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                _rt::cabi_dealloc(l4, l5, 1);
+                            }
+                        }
+                    }
+                }
+                #[doc(hidden)]
+                #[allow(non_snake_case, unused_unsafe)]
+                pub unsafe fn _export_restore_cabi<T_: Guest>(
+                    arg0: *mut u8,
+                    arg1: usize,
+                    arg2: *mut u8,
+                    arg3: usize,
+                ) -> *mut u8 {
+                    unsafe {
+                        #[cfg(target_arch = "wasm32")] _rt::run_ctors_once();
+                        let result2 = {
+                            let len0 = arg1;
+                            let bytes0 = _rt::Vec::from_raw_parts(
+                                arg0.cast(),
+                                len0,
+                                len0,
+                            );
+                            let len1 = arg3;
+                            T_::restore(
+                                _rt::string_lift(bytes0),
+                                <_ as From<
+                                    _rt::Vec<_>,
+                                >>::from(_rt::Vec::from_raw_parts(arg2.cast(), len1, len1)),
+                            )
+                        };
+                        let ptr3 = (&raw mut _RET_AREA.0).cast::<u8>();
+                        match result2 {
+                            Ok(_) => {
+                                *ptr3.add(0).cast::<u8>() = (0i32) as u8;
+                            }
+                            Err(e) => {
+                                *ptr3.add(0).cast::<u8>() = (1i32) as u8;
+                                let vec4 = (e.into_bytes()).into_boxed_slice();
+                                let ptr4 = vec4.as_ptr().cast::<u8>();
+                                let len4 = vec4.len();
+                                ::core::mem::forget(vec4);
+                                *ptr3
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>() = len4;
+                                *ptr3
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>() = ptr4.cast_mut();
+                            }
+                        };
+                        ptr3
+                    }
+                }
+                #[doc(hidden)]
+                #[allow(non_snake_case)]
+                pub unsafe fn __post_return_restore<T_: Guest>(arg0: *mut u8) {
+                    unsafe {
+                        let l0 = i32::from(*arg0.add(0).cast::<u8>());
+                        match l0 {
+                            0 => {}
+                            _ => {
+                                let l1 = *arg0
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l2 = *arg0
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                _rt::cabi_dealloc(l1, l2, 1);
+                            }
+                        }
+                    }
+                }
+                pub trait Guest {
+                    /// Says everything a new instance needs to go on in the place of this one. The bytes are the component's
+                    /// own affair; the host bounds their number.
+                    ///
+                    /// After an error, or if the bytes are too many, the instance stays.
+                    #[allow(async_fn_in_trait)]
+                    fn snapshot() -> Result<_rt::Vec<u8>, _rt::String>;
+                    /// Makes a new instance what another one was. Called instead of `init`, before the first message.
+                    /// `from-version` is the SHA-256 of the component that took the snapshot, as 64 hexadecimal digits.
+                    ///
+                    /// An error or a trap is a failed start: the next instance gets `init`, and the snapshot is gone.
+                    #[allow(async_fn_in_trait)]
+                    fn restore(
+                        from_version: _rt::String,
+                        bytes: _rt::Vec<u8>,
+                    ) -> Result<(), _rt::String>;
+                }
+                #[doc(hidden)]
+                macro_rules! __export_airssys_actor_state_0_1_0_cabi {
+                    ($ty:ident with_types_in $($path_to_types:tt)*) => {
+                        const _ : () = { #[unsafe (export_name =
+                        "airssys:actor/state@0.1.0#snapshot")] unsafe extern "C" fn
+                        export_snapshot() -> * mut u8 { unsafe { $($path_to_types)*::
+                        _export_snapshot_cabi::<$ty > () } } #[unsafe (export_name =
+                        "cabi_post_airssys:actor/state@0.1.0#snapshot")] unsafe extern
+                        "C" fn _post_return_snapshot(arg0 : * mut u8,) { unsafe {
+                        $($path_to_types)*:: __post_return_snapshot::<$ty > (arg0) } }
+                        #[unsafe (export_name = "airssys:actor/state@0.1.0#restore")]
+                        unsafe extern "C" fn export_restore(arg0 : * mut u8, arg1 :
+                        usize, arg2 : * mut u8, arg3 : usize,) -> * mut u8 { unsafe {
+                        $($path_to_types)*:: _export_restore_cabi::<$ty > (arg0, arg1,
+                        arg2, arg3) } } #[unsafe (export_name =
+                        "cabi_post_airssys:actor/state@0.1.0#restore")] unsafe extern "C"
+                        fn _post_return_restore(arg0 : * mut u8,) { unsafe {
+                        $($path_to_types)*:: __post_return_restore::<$ty > (arg0) } } };
+                    };
+                }
+                #[doc(hidden)]
+                pub(crate) use __export_airssys_actor_state_0_1_0_cabi;
+                #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                struct _RetArea(
+                    [::core::mem::MaybeUninit<
+                        u8,
+                    >; 3 * ::core::mem::size_of::<*const u8>()],
+                );
+                static mut _RET_AREA: _RetArea = _RetArea(
+                    [::core::mem::MaybeUninit::uninit(); 3
+                        * ::core::mem::size_of::<*const u8>()],
+                );
+            }
         }
     }
     pub mod quakes {
@@ -1112,6 +1307,9 @@ macro_rules! __export_ledger_impl {
         $($path_to_types_root)*::
         exports::airssys::actor::shutdown::__export_airssys_actor_shutdown_0_1_0_cabi!($ty
         with_types_in $($path_to_types_root)*:: exports::airssys::actor::shutdown);
+        $($path_to_types_root)*::
+        exports::airssys::actor::state::__export_airssys_actor_state_0_1_0_cabi!($ty
+        with_types_in $($path_to_types_root)*:: exports::airssys::actor::state);
     };
 }
 #[doc(inline)]
@@ -1123,9 +1321,9 @@ pub(crate) use __export_ledger_impl as export;
 )]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 1117] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xe0\x07\x01A\x02\x01\
-A\x0b\x01B\x04\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05leve\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 1220] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xc7\x08\x01A\x02\x01\
+A\x0d\x01B\x04\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05leve\
 l\x03\0\0\x01@\x02\x05level\x01\x07messages\x01\0\x04\0\x03log\x01\x02\x03\0\x17\
 airssys:actor/log@0.1.0\x05\0\x01B\x06\x01ku\x01ks\x01r\x0a\x02ids\x09magnitude\0\
 \x0emagnitude-type\x01\x05place\x01\x07time-msx\x04kinds\x07tsunami\x7f\x09longi\
@@ -1145,9 +1343,12 @@ quakes:app/tally@0.1.0\x05\x03\x01B\x04\x01q\x03\x07healthy\0\0\x08degraded\x01s
 \0\x06failed\x01s\0\x04\0\x06health\x03\0\0\x01@\0\0\x01\x04\0\x05check\x01\x02\x04\
 \0\x1aairssys:actor/health@0.1.0\x05\x04\x01B\x04\x01m\x03\x06normal\x08shutdown\
 \x07upgrade\x04\0\x06reason\x03\0\0\x01@\x01\x06reason\x01\x01\0\x04\0\x08shutdo\
-wn\x01\x02\x04\0\x1cairssys:actor/shutdown@0.1.0\x05\x05\x04\0\x17quakes:app/led\
-ger@0.1.0\x04\0\x0b\x0c\x01\0\x06ledger\x03\0\0\0G\x09producers\x01\x0cprocessed\
--by\x02\x0dwit-component\x070.254.2\x10wit-bindgen-rust\x060.60.0";
+wn\x01\x02\x04\0\x1cairssys:actor/shutdown@0.1.0\x05\x05\x01B\x07\x01p}\x01j\x01\
+\0\x01s\x01@\0\0\x01\x04\0\x08snapshot\x01\x02\x01j\0\x01s\x01@\x02\x0cfrom-vers\
+ions\x05bytes\0\0\x03\x04\0\x07restore\x01\x04\x04\0\x19airssys:actor/state@0.1.\
+0\x05\x06\x04\0\x17quakes:app/ledger@0.1.0\x04\0\x0b\x0c\x01\0\x06ledger\x03\0\0\
+\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.254.2\x10wit-bind\
+gen-rust\x060.60.0";
 #[inline(never)]
 #[doc(hidden)]
 pub fn __link_custom_section_describing_imports() {

@@ -14,18 +14,22 @@ const REGIONS_MAX: usize = 1024;
 /// Longest name of a region, in bytes.
 const REGION_BYTES_MAX: usize = 256;
 
+/// By region and severity.
+pub(crate) type Regions = BTreeMap<String, BTreeMap<Severity, Entry>>;
+
 /// Everything counted so far.
-#[derive(Default)]
+#[derive(Debug, Default, PartialEq)]
 pub(crate) struct Ledger {
-    regions: BTreeMap<String, BTreeMap<Severity, Entry>>,
+    regions: Regions,
     refused: u64,
 }
 
-#[derive(Clone, Copy, Default)]
-struct Entry {
-    count: u64,
-    energy_joules: f64,
-    strongest: Option<f64>,
+/// The events of one region and one severity.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Entry {
+    pub(crate) count: u64,
+    pub(crate) energy_joules: f64,
+    pub(crate) strongest: Option<f64>,
 }
 
 impl Entry {
@@ -40,6 +44,27 @@ impl Entry {
 }
 
 impl Ledger {
+    /// The ledger that has counted this, or why there is none.
+    pub(crate) fn of(regions: Regions, refused: u64) -> Result<Self, String> {
+        if regions.len() > REGIONS_MAX {
+            return Err(format!("more than {REGIONS_MAX} regions"));
+        }
+        if regions.keys().any(|region| region.len() > REGION_BYTES_MAX) {
+            return Err(too_long());
+        }
+        let mut entries = regions.values().flat_map(BTreeMap::values);
+        let counted = entries.try_fold(0_u64, |counted, entry| counted.checked_add(entry.count));
+        if counted.is_none() {
+            return Err("too many events to be counted".to_owned());
+        }
+        Ok(Self { regions, refused })
+    }
+
+    /// The counts.
+    pub(crate) fn regions(&self) -> &Regions {
+        &self.regions
+    }
+
     /// Counts one event, or says why it cannot.
     pub(crate) fn record(
         &mut self,
@@ -68,9 +93,7 @@ impl Ledger {
 
     fn fits(&self, region: &str, magnitude: Option<f64>) -> Result<(), String> {
         if region.len() > REGION_BYTES_MAX {
-            return Err(format!(
-                "the region's name is longer than {REGION_BYTES_MAX} bytes"
-            ));
+            return Err(too_long());
         }
         if !self.regions.contains_key(region) && self.regions.len() >= REGIONS_MAX {
             return Err(format!("there are {REGIONS_MAX} regions already"));
@@ -142,6 +165,10 @@ impl Ledger {
             strongest: total.strongest,
         }
     }
+}
+
+fn too_long() -> String {
+    format!("the region's name is longer than {REGION_BYTES_MAX} bytes")
 }
 
 fn region_row(region: &str, entries: &BTreeMap<Severity, Entry>) -> RegionRow {
