@@ -18,8 +18,9 @@ use tokio::sync::{OwnedMutexGuard, mpsc, oneshot, watch};
 
 pub use journal::{RegisterError, artifacts_of, register_first};
 
-use super::machine::{Command, CommandRefused, RolloutEnd, RolloutState};
+use super::machine::{Command, CommandRefused, RolloutEnd};
 use super::plan::{Plan, PlanOptions, PlanRefused, plan};
+use super::state::RolloutState;
 use crate::application::running::Live;
 use crate::application::{Application, RunningApplication};
 use crate::registry::Registry;

@@ -17,7 +17,7 @@ use super::{
     StepStatus,
 };
 use crate::deployment::machine::{
-    Command, CommandRefused, Input, Output, RolloutEnd, RolloutMachine, Side, StepId,
+    Command, CommandRefused, Input, Output, RolloutEnd, RolloutMachine, Seen, Side, StepId,
 };
 use crate::deployment::plan::Plan;
 
@@ -385,8 +385,7 @@ async fn do_one(steps: &[Arc<Mutex<StepParts>>], ground: &Ground, work: Work) ->
             Some(Input::IntervalOver {
                 step: id,
                 round,
-                stable,
-                candidate,
+                seen: Box::new(Seen { stable, candidate }),
             })
         }
         Work::Switch(_) => Some(match parts.switch(ground).await {

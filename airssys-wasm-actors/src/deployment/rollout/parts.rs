@@ -600,12 +600,13 @@ pub(super) fn with_sources(error: &dyn std::error::Error) -> String {
 }
 
 /// The place of a parameter in the first function that has it.
-fn place_of(actor: &ActorRef, parameter: &str) -> Option<usize> {
+fn place_of(actor: &ActorRef, parameter: &str) -> Option<u8> {
     let surface = actor.surface();
     let mut functions = surface.export_functions();
     functions.find_map(|(_, _, function)| {
         let mut params = function.ty.params.iter();
-        params.position(|(name, _)| **name == *parameter)
+        let place = params.position(|(name, _)| **name == *parameter)?;
+        u8::try_from(place).ok()
     })
 }
 
@@ -682,7 +683,7 @@ fn interval(stats: &ArmStats) -> Interval {
             p50: latencies.p50().unwrap_or_default(),
             p99: latencies.p99().unwrap_or_default(),
             mean: latencies.mean().unwrap_or_default(),
-            samples: latencies.count(),
+            samples: latencies.timed(),
         },
         traps: stats.restarts,
         restarts: stats.restarts,
