@@ -506,15 +506,23 @@ pub(crate) mod testing {
 
     /// A slot whose surface has one function, `f`.
     pub(crate) fn slot(config: MailboxConfig) -> Arc<Slot> {
-        with_lanes(config, |own| Box::new([own]))
+        slot_of(F, config)
+    }
+
+    const F: &str = "package test:test; interface test { f: func(n: u32); }";
+
+    /// The same with the functions of this WIT.
+    pub(crate) fn slot_of(wit: &str, config: MailboxConfig) -> Arc<Slot> {
+        with_lanes(wit, config, |own| Box::new([own]))
     }
 
     /// The same, drained by a second lane too.
     pub(crate) fn slot_with_lane(config: MailboxConfig, second: &Arc<Lane>) -> Arc<Slot> {
-        with_lanes(config, |own| Box::new([own, Arc::clone(second)]))
+        with_lanes(F, config, |own| Box::new([own, Arc::clone(second)]))
     }
 
     fn with_lanes(
+        wit: &str,
         config: MailboxConfig,
         lanes: impl FnOnce(Arc<Lane>) -> Box<[Arc<Lane>]>,
     ) -> Arc<Slot> {
@@ -525,7 +533,6 @@ pub(crate) mod testing {
         })
         .unwrap();
         let shared = Shared::new(engine, crate::shared::Bounds::default(), true);
-        let wit = "package test:test; interface test { f: func(n: u32); }";
         let surface = Arc::new(Surface::from_wit(wit).unwrap());
         let slot = Slot::new(&shared, "test".parse().unwrap(), surface, config, false);
         let mut slot = slot;

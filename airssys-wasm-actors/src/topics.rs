@@ -6,6 +6,8 @@
 //! subscriber that is behind never holds up a publisher that does not ask for it. A subscription ends with its actor.
 
 mod subscription;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

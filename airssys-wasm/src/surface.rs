@@ -107,6 +107,16 @@ ids! { ExportId, ImportId, }
 pub struct WitError(String);
 
 impl Surface {
+    /// A surface of these interfaces, its functions numbered in order.
+    #[must_use]
+    pub fn new(imports: Vec<Interface>, exports: Vec<Interface>) -> Self {
+        Self {
+            imports,
+            exports,
+            numbers: Numbers::default(),
+        }
+    }
+
     /// Reads the surface of a compiled component.
     pub(crate) fn of(component: &wasmtime::component::Component) -> Surface {
         let engine = component.engine();
@@ -187,11 +197,7 @@ impl Surface {
                     .collect(),
             });
         }
-        Ok(Surface {
-            imports: Vec::new(),
-            exports,
-            numbers: Numbers::default(),
-        })
+        Ok(Surface::new(Vec::new(), exports))
     }
 
     /// Returns every exported function with its number, in order.

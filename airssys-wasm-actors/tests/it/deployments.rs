@@ -1,5 +1,7 @@
 //! Deployments to an application that runs: what serves afterwards, what is undone, and what the registry says.
 
+mod kills;
+
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -43,7 +45,10 @@ impl Host {
     }
 
     async fn with(tables: &str, options: RegistryOptions) -> Self {
-        let directory = Directory::new("");
+        Self::in_directory(Directory::new(""), tables, options).await
+    }
+
+    async fn in_directory(directory: Directory, tables: &str, options: RegistryOptions) -> Self {
         let bad_init = Revision { init: 1, ..V2 };
         for (file, wat) in [
             ("v1.wasm", V1.stateless()),

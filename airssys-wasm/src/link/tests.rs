@@ -5,9 +5,7 @@ use super::*;
 /// A surface that imports what the WIT text exports.
 fn importing(wit: &str) -> Surface {
     let exporting = Surface::from_wit(wit).unwrap();
-    let mut importing = Surface::default();
-    importing.imports = exporting.exports;
-    importing
+    Surface::new(exporting.exports, Vec::new())
 }
 
 const IMPORT: &str = "package q:app@0.2.0;

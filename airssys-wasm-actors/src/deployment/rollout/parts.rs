@@ -515,6 +515,8 @@ impl Replace {
             mode,
             weight,
             sticky,
+            // Few requests are enough for the gate to compare.
+            sample_every: 1,
             why,
             ..SplitSpec::default()
         };

@@ -2,12 +2,12 @@
 
 use super::*;
 use crate::deployment::{
-    Action, ConfigChange, GrantsChange, Part, Plan, Replacement, Revision, RolloutStrategy, Scale,
-    StateHandling, Step,
+    Action, ConfigChange, GrantsChange, Part, Plan, PlannedRevision, Replacement, RolloutStrategy,
+    Scale, StateHandling, Step,
 };
 
-fn revision(bytes: &str) -> Revision {
-    Revision {
+fn revision(bytes: &str) -> PlannedRevision {
+    PlannedRevision {
         digest: airssys_wasm::Digest::of(bytes.as_bytes()),
         version: None,
     }

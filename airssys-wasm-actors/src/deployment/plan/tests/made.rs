@@ -33,10 +33,7 @@ pub(super) fn surface(name: &str, functions: &str, imports: &str) -> Arc<Surface
         "" => Vec::new(),
         wit => Surface::from_wit(wit).unwrap().exports,
     };
-    Arc::new(Surface {
-        imports,
-        exports: api(name, functions),
-    })
+    Arc::new(Surface::new(imports, api(name, functions)))
 }
 
 /// A component with one function.

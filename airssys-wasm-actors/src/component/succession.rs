@@ -1,0 +1,105 @@
+//! How one instance takes the place of another of the same actor.
+//!
+//! Owns what changes hands: who serves, what the messaging plane holds, the last messages, the monitors that the new one
+//! asks for. When it happens is decided by whoever upgrades (`crate::upgrade`).
+
+use std::any::Any;
+use std::sync::Arc;
+
+use airssys_wasm::{IntoArgs, Value};
+
+use super::LiveComponent;
+use crate::address::ActorAddress;
+use crate::envelope::CallContext;
+use crate::link::LinkedOutbound;
+use crate::messaging::Plane;
+
+/// `airssys:actor/shutdown`'s `reason`, when another revision takes the place.
+const REASON_UPGRADE: u32 = 2;
+
+impl LiveComponent {
+    /// Is told what the incarnation is to be told of the ends of others, beside those in `watched` already.
+    pub(super) fn watch_all(&self, watched: &[ActorAddress]) {
+        if self.about.hooks.down.is_some() {
+            let monitors = self.about.child.spec.monitors().iter();
+            for address in monitors.filter(|address| !watched.contains(address)) {
+                self.watch(address);
+            }
+        }
+    }
+
+    /// It serves from now on, in the place of `before`, whose last messages it has in mind.
+    pub(crate) fn serve(&mut self, before: Option<&mut Self>) {
+        self.about.aside = false;
+        let owner = self.instance.resource_owner();
+        let slot = &self.about.slot;
+        slot.armed(Some(self.instance.kill_switch()), owner);
+        if slot.is_passive() {
+            slot.set_passive(false);
+        }
+        let Some(before) = before else {
+            self.watch_all(&[]);
+            return;
+        };
+        before.about.aside = true;
+        self.about.recent = std::mem::take(&mut before.about.recent);
+        let traps = self.about.hooks.exit.is_some();
+        if traps != before.about.hooks.exit.is_some() {
+            slot.trap_exits(traps);
+        }
+        // The monitors are the incarnation's, and stay.
+        let was = &before.about;
+        let watched = match was.hooks.down {
+            Some(_) => was.child.spec.monitors(),
+            None => &[],
+        };
+        self.watch_all(watched);
+    }
+
+    /// Serves no longer; whatever becomes of it is not the incarnation's.
+    pub(crate) fn step_aside(&mut self) {
+        self.about.aside = true;
+    }
+
+    /// The plane of the incarnation, and the calls it owes answers to.
+    pub(crate) fn plane_mut(&mut self) -> Option<&mut Plane> {
+        let outbound: &mut dyn Any = self.instance.outbound_mut()?;
+        let outbound = outbound.downcast_mut::<LinkedOutbound>()?;
+        outbound.plane.as_deref_mut()
+    }
+
+    /// Takes over what `before` holds of the messaging plane, as if it had been its own from the beginning.
+    pub(crate) fn inherit(&mut self, before: &mut Self) {
+        if let Some(ledger) = &before.about.ledger {
+            self.about.ledger = Some(Arc::clone(ledger));
+        }
+        if let (Some(plane), Some(before)) = (self.plane_mut(), before.plane_mut()) {
+            plane.inherit(before);
+        }
+    }
+
+    /// Lets go of what it holds of the messaging plane; `successor` has what it wants of it in the same breath.
+    pub(crate) fn hand_over_plane(&mut self, successor: &mut Self) {
+        if let Some(plane) = successor.plane_mut() {
+            plane.take_over(self.plane_mut());
+        } else if let Some(plane) = self.plane_mut() {
+            plane.let_go();
+        }
+    }
+
+    /// How many calls it owes answers to that somebody still waits for.
+    pub(crate) fn owes(&self) -> usize {
+        self.about.ledger.as_ref().map_or(0, |ledger| ledger.owed())
+    }
+
+    /// Runs its shutdown hook, for one that is aside: another revision has its place. Whatever comes of it.
+    pub(crate) async fn retire(mut self) {
+        let Some(shutdown) = self.about.hooks.shutdown else {
+            return;
+        };
+        self.about.aside = true;
+        self.begin(CallContext::default());
+        let args = (Value::Enum(REASON_UPGRADE),).into_args();
+        drop(self.instance.call(shutdown, args).await);
+    }
+}

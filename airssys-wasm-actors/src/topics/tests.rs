@@ -1,0 +1,86 @@
+//! Subscriptions that change hands.
+
+use super::*;
+use crate::mailbox::MailboxConfig;
+use crate::slot::Slot;
+use crate::slot::testing::slot_of;
+
+const WIT: &str =
+    "package test:test; interface test { f: func(p: list<u8>); g: func(p: list<u8>); }";
+
+struct Actor {
+    slot: Arc<Slot>,
+    topics: TopicTable,
+}
+
+impl Actor {
+    fn new() -> Self {
+        Self {
+            slot: slot_of(WIT, MailboxConfig::default()),
+            topics: TopicTable::default(),
+        }
+    }
+
+    fn owner(&self, tenure: u64) -> Owner {
+        Owner {
+            actor: self.slot.id(),
+            tenure: Some(tenure),
+        }
+    }
+
+    fn add(&self, pattern: &str, function: &str, tenure: u64, aside: bool, max: u32) -> bool {
+        let export = self.slot.surface().export(function).unwrap();
+        let function = ActorFunction::new(Arc::clone(&self.slot), export);
+        let (pattern, options) = (pattern.parse().unwrap(), SubscribeOptions::default());
+        let owner = self.owner(tenure);
+        let added = if aside {
+            let topics = &self.topics;
+            topics.subscribe_aside(&pattern, &function, options, owner, max)
+        } else {
+            self.topics
+                .subscribe(&pattern, &function, options, owner, max)
+        };
+        added.is_ok()
+    }
+
+    fn matched(&self, topic: &str) -> usize {
+        let published = self.topics.publish(topic, Bytes::new(), None, None);
+        published.unwrap().0.matched
+    }
+}
+
+#[test]
+fn what_a_new_instance_subscribes_counts_from_the_moment_that_the_old_ones_do_not() {
+    let actor = Actor::new();
+    assert!(actor.add("t/a", "f", 1, false, 2) && actor.add("t/b", "f", 1, false, 2));
+    // Beside the old one's, which do not count against it.
+    assert!(actor.add("t/a", "f", 2, true, 2) && actor.add("t/c", "f", 2, true, 2));
+    assert!(!actor.add("t/d", "f", 2, true, 2));
+    let matched = |actor: &Actor| ["t/a", "t/b", "t/c"].map(|topic| actor.matched(topic));
+    assert_eq!(matched(&actor), [1, 1, 0]);
+    actor.topics.take_over(Some(actor.owner(1)), actor.owner(2));
+    assert_eq!(matched(&actor), [1, 0, 1]);
+    // It has two, and may have no more.
+    assert!(!actor.add("t/d", "f", 2, false, 2) && actor.topics.len() == 2);
+    actor.topics.release(actor.owner(1));
+    assert_eq!(matched(&actor), [1, 0, 1]);
+    actor.topics.release(actor.owner(2));
+    assert_eq!(matched(&actor), [0, 0, 0]);
+}
+
+#[test]
+fn what_is_inherited_goes_on_and_is_there_once() {
+    let actor = Actor::new();
+    assert!(actor.add("t/a", "f", 1, false, 9) && actor.add("t/b", "f", 1, false, 9));
+    // The new one subscribes the same again, the same pattern by another function, and something new.
+    assert!(actor.add("t/a", "f", 2, true, 9));
+    assert!(actor.add("t/b", "g", 2, true, 9) && actor.add("t/c", "f", 2, true, 9));
+    actor.topics.inherit(actor.owner(1), actor.owner(2));
+    let matched = ["t/a", "t/b", "t/c"].map(|topic| actor.matched(topic));
+    assert_eq!(matched, [1, 2, 1]);
+    // All of it is the new one's.
+    actor.topics.release(actor.owner(1));
+    assert_eq!(actor.topics.len(), 4);
+    actor.topics.release(actor.owner(2));
+    assert_eq!(actor.topics.len(), 0);
+}

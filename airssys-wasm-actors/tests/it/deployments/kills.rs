@@ -1,0 +1,155 @@
+//! The host is killed in the middle of a deployment, and started again: one revision serves, and the journal says what
+//! became of the other.
+
+use std::mem::ManuallyDrop;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use airssys_wasm_actors::deployment::{RolloutOutcome, artifacts_of};
+use airssys_wasm_actors::{ApplicationSpec, Registry, RegistryOptions, ResolveOptions};
+
+use super::{Host, ONE, one};
+use crate::application::Directory;
+use crate::guests::{address, engine, system_with};
+use crate::upgrades::number;
+
+const DIRECTORY: &str = "AIRSSYS_TEST_KILLED_HOST";
+const STEPS: &str = "AIRSSYS_TEST_KILLED_AFTER";
+
+/// More kills at random moments than usual.
+const KILLS: &str = "AIRSSYS_KILLS";
+
+/// A host in `directory` that deploys back and forth, one of three times something bad; killed at the step of the registry
+/// of that number.
+async fn child(directory: &Path, steps: Option<u64>) {
+    let armed = Arc::<AtomicBool>::default();
+    let (on, count) = (Arc::clone(&armed), AtomicU64::new(0));
+    let options = RegistryOptions {
+        fault: Some(Arc::new(move |_| {
+            let on = on.load(Ordering::Acquire);
+            if on && Some(count.fetch_add(1, Ordering::AcqRel)) == steps {
+                std::process::abort();
+            }
+            Ok(())
+        })),
+        ..RegistryOptions::default()
+    };
+    let host = Host::in_directory(Directory(directory.to_owned()), ONE, options).await;
+    // It is the parent's to remove.
+    let host = ManuallyDrop::new(host);
+    std::fs::write(directory.join("up"), "").unwrap();
+    armed.store(true, Ordering::Release);
+    loop {
+        for file in ["v2.wasm", "no-init.wasm", "v1.wasm"] {
+            let rollout = one(file, r#"strategy = "blue-green", soak = "1ms""#);
+            let end = host.deploy(&rollout).await.finished().await;
+            assert_eq!(
+                matches!(end, RolloutOutcome::Permanent),
+                file != "no-init.wasm"
+            );
+        }
+        if steps.is_some() {
+            return;
+        }
+    }
+}
+
+fn spawn(directory: &Path, test: &str, steps: Option<u64>) -> std::process::Child {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    let name = format!("deployments::kills::{test}");
+    command.args(["--exact", "--nocapture", &name]);
+    command.env(DIRECTORY, directory);
+    command.env_remove(STEPS);
+    if let Some(steps) = steps {
+        command.env(STEPS, steps.to_string());
+    }
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().unwrap()
+}
+
+/// Boots what the registry says, and checks that it serves, and that it is one of the two.
+async fn serves_one_revision(directory: &Path) {
+    let registry = Registry::open(&directory.join("state"), RegistryOptions::default()).unwrap();
+    let name = address("app");
+    let recovered = registry.recover(&name, 1).unwrap();
+    assert!(recovered.interrupted.len() <= 1);
+    let boot = recovered.boot.unwrap();
+    for deployment in registry.history(&name, 1_000).unwrap() {
+        assert!(deployment.state.is_final(), "{deployment:?}");
+    }
+    let again = registry.recover(&name, 2).unwrap();
+    assert!(again.interrupted.is_empty());
+    assert_eq!(again.boot.unwrap().number, boot.number);
+    let system = system_with(&engine(), true).await;
+    let manifest = boot.manifest.clone();
+    let spec = ApplicationSpec::parse(directory.join("airssys.toml"), manifest).unwrap();
+    let options = ResolveOptions {
+        artifacts: artifacts_of(&registry, &boot).unwrap(),
+        ..ResolveOptions::default()
+    };
+    let application = spec.resolve(system.engine(), &options).unwrap();
+    let running = application.start(&system).await.unwrap();
+    let version = number(&system.whereis(&address("app/one")).unwrap(), "version").await;
+    let expected = if boot.manifest.contains("v2.wasm") {
+        2
+    } else {
+        1
+    };
+    assert_eq!(version, expected);
+    running.stop().await;
+    system.shutdown().await;
+    // Nothing is left that nobody will ever use.
+    registry.gc(3).unwrap();
+}
+
+#[tokio::test]
+async fn a_host_killed_at_any_step_of_the_journal_boots_one_revision() {
+    if let Some(directory) = std::env::var_os(DIRECTORY) {
+        let steps = std::env::var(STEPS).unwrap();
+        child(Path::new(&directory), Some(steps.parse().unwrap())).await;
+        return;
+    }
+    let mut steps = 0;
+    loop {
+        let directory = Directory::new("");
+        let test = "a_host_killed_at_any_step_of_the_journal_boots_one_revision";
+        let mut host = spawn(&directory.0, test, Some(steps));
+        let status = host.wait().unwrap();
+        serves_one_revision(&directory.0).await;
+        if status.success() {
+            break;
+        }
+        assert_eq!(status.code(), None, "it was to be killed by a signal");
+        steps += 1;
+    }
+    assert!(steps > 20, "{steps}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_killed_at_random_boots_one_revision() {
+    if let Some(directory) = std::env::var_os(DIRECTORY) {
+        child(Path::new(&directory), None).await;
+        return;
+    }
+    let kills = std::env::var(KILLS).map_or(5, |text| text.parse().unwrap());
+    for round in 0..kills {
+        let directory = Directory::new("");
+        let mut host = spawn(
+            &directory.0,
+            "a_host_killed_at_random_boots_one_revision",
+            None,
+        );
+        while !directory.0.join("up").exists() {
+            assert_eq!(host.try_wait().unwrap(), None);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        // At another moment each time, and never twice the same.
+        tokio::time::sleep(Duration::from_micros(round * 7_919 % 150_000)).await;
+        host.kill().unwrap();
+        host.wait().unwrap();
+        serves_one_revision(&directory.0).await;
+    }
+}
