@@ -64,6 +64,7 @@ pub(crate) trait Behaviour: Sized + Send + 'static {
     }
 
     /// Has another revision take its place, if it can.
+    #[expect(clippy::boxed_local, reason = "whoever can be replaced passes it on")]
     fn replace(
         self,
         replacement: Box<Replacement>,

@@ -134,7 +134,7 @@ impl Claim {
 
 impl Replacement {
     /// It does not take place.
-    pub(crate) fn refuse(self: Box<Self>, why: NotReplaced) {
+    pub(crate) fn refuse(self, why: NotReplaced) {
         let refused = Refused {
             why,
             fresh: Some(self.fresh),

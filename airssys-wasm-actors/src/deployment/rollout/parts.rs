@@ -48,17 +48,17 @@ pub(super) struct StepParts(Vec<OnePart>);
 
 enum OnePart {
     Replace(Box<Replace>),
-    Start(StartOne),
+    Start(Box<StartOne>),
     Stop(StopOne),
-    Retune {
-        old: ChildSpec,
-        new: ChildSpec,
-    },
-    RetuneSupervisor {
-        old: SupervisorSpec,
-        new: SupervisorSpec,
-    },
+    Retune(Box<Change<ChildSpec>>),
+    RetuneSupervisor(Box<Change<SupervisorSpec>>),
     Report,
+}
+
+/// What something was, and what it is to be.
+struct Change<T> {
+    old: T,
+    new: T,
 }
 
 type Done = Result<(), String>;
@@ -107,8 +107,8 @@ impl StepParts {
         for part in &mut self.0 {
             match part {
                 OnePart::Replace(replace) => replace.switch(ground).await?,
-                OnePart::Retune { new, .. } => retune(ground, new)?,
-                OnePart::RetuneSupervisor { new, .. } => change(ground, new).await?,
+                OnePart::Retune(change) => retune(ground, &change.new)?,
+                OnePart::RetuneSupervisor(one) => change(ground, &one.new).await?,
                 OnePart::Report => set_report(ground, &ground.new),
                 OnePart::Start(_) | OnePart::Stop(_) => {}
             }
@@ -122,8 +122,8 @@ impl StepParts {
         for part in self.0.iter_mut().rev() {
             let back = match part {
                 OnePart::Replace(replace) => replace.switch_back().await,
-                OnePart::Retune { old, .. } => retune(ground, old),
-                OnePart::RetuneSupervisor { old, .. } => change(ground, old).await,
+                OnePart::Retune(change) => retune(ground, &change.old),
+                OnePart::RetuneSupervisor(one) => change(ground, &one.old).await,
                 OnePart::Report => {
                     set_report(ground, &ground.old);
                     Ok(())
@@ -235,23 +235,23 @@ fn one(part: &Part, ground: &Ground) -> Result<OnePart, String> {
             }
             OnePart::Replace(Box::new(Replace::new(component(&ground.new)?, replacement)))
         }
-        Action::Start { .. } => OnePart::Start(StartOne {
+        Action::Start { .. } => OnePart::Start(Box::new(StartOne {
             spec: component(&ground.new)?,
             supervisor: parent(&ground.new, &address()?)?,
             started: false,
-        }),
+        })),
         Action::Stop { .. } => OnePart::Stop(StopOne {
             address: address()?,
             supervisor: parent(&ground.old, &address()?)?,
         }),
-        Action::Retune { .. } => OnePart::Retune {
+        Action::Retune { .. } => OnePart::Retune(Box::new(Change {
             old: component(&ground.old)?,
             new: component(&ground.new)?,
-        },
-        Action::RetuneSupervisor { .. } => OnePart::RetuneSupervisor {
+        })),
+        Action::RetuneSupervisor { .. } => OnePart::RetuneSupervisor(Box::new(Change {
             old: supervisor_of(&ground.old, &part.name)?,
             new: supervisor_of(&ground.new, &part.name)?,
-        },
+        })),
         Action::ChangeReport => OnePart::Report,
         Action::Scale { .. } => {
             return Err(not_yet(
