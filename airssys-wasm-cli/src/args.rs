@@ -7,6 +7,7 @@
 #[cfg(feature = "bench")]
 pub(crate) mod bench;
 mod control;
+mod deploying;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -21,6 +22,10 @@ pub(crate) use control::{
     ListLetters, OneActor, PurgeLetters, ReplayLetters, ShowCrash, ShowLetter, Status, Target,
     Tree,
 };
+pub(crate) use deploying::{
+    Deploy, History, Newest, Registry, RegistryCommand, RegistryGc, RegistryList, RegistryShow,
+    Rollback, RolloutArgs,
+};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -33,6 +38,8 @@ Exit codes:
   5    a call got a typed error instead of a reply
   6    a file, the terminal or the machine
   7    no running host was found, another one is in the way, or it refused what was asked
+  8    a deployment was rolled back, or failed: the old revisions serve
+  9    a deployment was refused: nothing was changed
   130  ended by SIGINT before it was finished (143: by SIGTERM)";
 
 /// Hosts applications of WebAssembly component actors
@@ -97,6 +104,26 @@ pub(crate) enum Command {
     Restart(OneActor),
     /// Lets an actor finish what it does, and stops it for good: its mailbox closes
     Stop(OneActor),
+    /// Deploys a manifest to the application that runs: plans it, rolls it out, and waits for the end
+    #[command(
+        after_help = "Exits with 0 when the new revisions are permanent, with 8 if the old ones serve again, and with 9 if nothing \
+                            was changed. Ctrl-C ends the wait and not the deployment."
+    )]
+    Deploy(Deploy),
+    /// Shows what `deploy` would do, and changes nothing
+    Plan(Deploy),
+    /// Lists the deployments of a running application, newest first
+    History(History),
+    /// Skips what is left of the time that a rollout waits
+    Promote(Newest),
+    /// Stops the clocks of a rollout: no further step begins
+    Pause(Newest),
+    /// Lets the clocks of a paused rollout go on
+    Resume(Newest),
+    /// Rolls back what is under way; if nothing is, deploys what was permanent before
+    Rollback(Rollback),
+    /// Lists or shows the revisions in the registry, or removes what nothing needs
+    Registry(Registry),
     /// Checks everything that `up` checks before it starts anything
     Check(Check),
     /// Starts an application without its sources, calls one function, prints the result, and stops
@@ -147,6 +174,13 @@ impl Command {
                 Some(CrashesCommand::Show(show)) => &show.target,
                 None => &crashes.list.target,
             }),
+            Self::Deploy(deploy) | Self::Plan(deploy) => Some(&deploy.target),
+            Self::History(history) => Some(&history.target),
+            Self::Promote(newest) | Self::Pause(newest) | Self::Resume(newest) => {
+                Some(&newest.target)
+            }
+            Self::Rollback(rollback) => Some(&rollback.target),
+            Self::Registry(registry) => Some(registry.command.target()),
             Self::Kill(actor) | Self::Restart(actor) | Self::Stop(actor) => Some(&actor.target),
             _ => None,
         }
@@ -167,6 +201,9 @@ pub(crate) struct Up {
     /// Stays up when every source has ended, until SIGINT or SIGTERM; the report is printed then
     #[arg(long)]
     pub(crate) keep: bool,
+    /// Keeps revisions and deployments in DIR, and boots what was deployed last; without it `deploy` works until the host ends
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
     /// Serves the control socket at PATH, instead of where `status` and the others look for it
     #[arg(long, value_name = "PATH")]
     pub(crate) control: Option<PathBuf>,
@@ -239,6 +276,7 @@ const TAKEN: &[&str] = &[
     "input",
     "audit",
     "keep",
+    "state",
     "control",
     "no-control",
     "format",
@@ -340,10 +378,33 @@ pub(crate) fn check_options(spec: &ApplicationSpec) -> Result<(), ManifestErrors
 }
 
 /// The commands that ask a running host.
-const ASKING: &[&str] = &["status", "tree", "dead-letters", "kill", "restart", "stop"];
+const ASKING: &[&str] = &[
+    "status",
+    "tree",
+    "dead-letters",
+    "crashes",
+    "kill",
+    "restart",
+    "stop",
+    "deploy",
+    "plan",
+    "history",
+    "promote",
+    "pause",
+    "resume",
+    "rollback",
+    "registry",
+];
 
 /// Options that take the next argument as their value.
-const WITH_VALUE: &[&str] = &["--input", "--audit", "--control", "--format", "--log"];
+const WITH_VALUE: &[&str] = &[
+    "--input",
+    "--audit",
+    "--state",
+    "--control",
+    "--format",
+    "--log",
+];
 
 /// The manifest of an `up` command line: the first argument that can be one. Options that are not known yet may
 /// have values of their own before it, so an argument that names nothing is passed over, unless none names
@@ -427,6 +488,10 @@ mod tests {
                 Some("app.toml"),
             ),
             ("airssys up -q app.toml other".to_owned(), Some("app.toml")),
+            (
+                format!("airssys up --state {here} {file}"),
+                Some(file.as_str()),
+            ),
             (
                 format!("airssys up --poison 25 {file}"),
                 Some(file.as_str()),

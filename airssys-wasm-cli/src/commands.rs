@@ -9,11 +9,14 @@ mod check;
 mod control;
 mod crashes;
 mod dead_letters;
+mod deploy;
 mod doctor;
+mod history;
 mod hosting;
 mod inspect;
 mod life;
 mod one_actor;
+mod registry;
 mod status;
 mod tree;
 mod up;
@@ -83,6 +86,14 @@ pub(crate) fn run(argv: Vec<OsString>) -> Result<ExitCode, Failure> {
         Command::Kill(actor) => one_actor::kill(&globals, &actor),
         Command::Restart(actor) => one_actor::restart(&globals, &actor),
         Command::Stop(actor) => one_actor::stop(&globals, &actor),
+        Command::Deploy(deploy) => deploy::deploy(&globals, &deploy),
+        Command::Plan(plan) => deploy::plan(&globals, &plan),
+        Command::History(history) => history::run(&globals, &history),
+        Command::Promote(newest) => deploy::promote(&globals, &newest),
+        Command::Pause(newest) => deploy::pause(&globals, &newest),
+        Command::Resume(newest) => deploy::resume(&globals, &newest),
+        Command::Rollback(rollback) => deploy::rollback(&globals, &rollback),
+        Command::Registry(registry) => registry::run(&globals, &registry),
         Command::Inspect(inspect) => inspect::run(&globals, &inspect),
         Command::Doctor(doctor) => doctor::run(&globals, &doctor),
         #[cfg(feature = "bench")]

@@ -7,6 +7,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use airssys_wasm_actors::{Finding, FindingKind, ManifestErrors};
+use airssys_wasm_console::api::FindingView;
 use serde_json::{Value, json};
 
 use crate::args::Format;
@@ -29,6 +30,10 @@ pub(crate) enum FailureKind {
     Io,
     /// No running host was found, another is in the way, or it refused: 7.
     Control,
+    /// A deployment was rolled back, or failed: 8.
+    RolledBack,
+    /// A deployment was refused: 9.
+    Refused,
     /// Ended by SIGINT before it was finished: 130, as shells count.
     Interrupted,
     /// Ended by SIGTERM before it was finished: 143, as shells count.
@@ -45,6 +50,8 @@ impl FailureKind {
             Self::Call => 5,
             Self::Io => 6,
             Self::Control => 7,
+            Self::RolledBack => 8,
+            Self::Refused => 9,
             Self::Interrupted => 130,
             Self::Terminated => 143,
         }
@@ -59,6 +66,8 @@ impl FailureKind {
             Self::Call => "call",
             Self::Io => "io",
             Self::Control => "control",
+            Self::RolledBack => "rolled-back",
+            Self::Refused => "refused",
             Self::Interrupted => "interrupted",
             Self::Terminated => "terminated",
         }
@@ -79,6 +88,8 @@ struct Said {
     hint: Option<String>,
     /// The manifest and its findings, where that is what is wrong.
     manifest: Option<ManifestErrors>,
+    /// What a host has found, where that is more than one thing or at a place.
+    found: Vec<FindingView>,
     /// The message is whole as it stands: clap's own.
     rendered: bool,
     /// More for scripts: key and value.
@@ -121,6 +132,12 @@ impl Failure {
         self
     }
 
+    /// With everything that a host has found wrong.
+    pub(crate) fn found(mut self, findings: Vec<FindingView>) -> Self {
+        self.said.found = findings;
+        self
+    }
+
     /// Writes it to standard error; the exit code is its kind's.
     pub(crate) fn report(self, format: Format) -> ExitCode {
         let text = match format {
@@ -135,6 +152,9 @@ impl Failure {
     fn text(&self) -> String {
         if self.said.rendered {
             return self.said.message.clone();
+        }
+        if !self.said.found.is_empty() {
+            return self.said.found.iter().map(found).collect();
         }
         let Some(manifest) = &self.said.manifest else {
             let mut text = format!("error: {}\n", indented(&self.said.message));
@@ -187,6 +207,10 @@ impl Failure {
             );
         }
         if let Some(error) = error.as_object_mut() {
+            if !self.said.found.is_empty() {
+                let findings = serde_json::to_value(&self.said.found).unwrap_or_default();
+                error.insert("findings".to_owned(), findings);
+            }
             error.extend(
                 self.said
                     .details
@@ -206,6 +230,21 @@ fn finding(finding: &Finding) -> Value {
         "message": finding.what,
         "hint": finding.help,
     })
+}
+
+/// What a host has found, as a fault of a manifest is written here.
+fn found(finding: &FindingView) -> String {
+    let file = finding.file.as_deref().map(printable);
+    let place = match (file, finding.line, finding.column) {
+        (Some(file), Some(line), Some(column)) => format!("{file}:{line}:{column}: "),
+        (Some(file), ..) => format!("{file}: "),
+        (None, ..) => String::new(),
+    };
+    let mut text = format!("error: {place}{}\n", indented(&finding.message));
+    if let Some(hint) = &finding.hint {
+        text.push_str(&format!("  help: {}\n", indented(hint)));
+    }
+    text
 }
 
 /// Escaped line by line, with the lines after the first under it.

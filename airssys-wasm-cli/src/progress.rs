@@ -1,10 +1,12 @@
 //! What is shown while something takes long: on standard error, on a terminal only, never with `--quiet`.
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use airssys_wasm_actors::{Loading, LoadingObserver};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::text::printable;
 
 /// How often the spinner turns.
 const TICK: Duration = Duration::from_millis(100);
@@ -32,6 +34,15 @@ impl Progress {
 
     pub(crate) fn say(&self, what: String) {
         self.0.set_message(what);
+    }
+
+    /// A line that stays, on standard error whatever that is.
+    pub(crate) fn note(&self, what: &str) {
+        let line = format!("note: {}\n", printable(what));
+        // If standard error is gone there is nobody to tell.
+        let _ = self
+            .0
+            .suspend(|| std::io::stderr().write_all(line.as_bytes()));
     }
 
     /// What `resolve` reports to.

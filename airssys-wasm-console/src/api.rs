@@ -8,6 +8,8 @@
 mod actors;
 mod crashes;
 mod dead_letters;
+mod deployments;
+mod registry;
 mod status;
 mod tree;
 
@@ -21,6 +23,16 @@ pub use dead_letters::{
     DeadLetterDetail, DeadLetterList, DeadLetterQuery, DeadLetterView, PurgeAnswer, PurgeRequest,
     RefusedLetter, ReplayAnswer, ReplayRequest, Selection,
 };
+pub use deployments::{
+    CurrentDeployment, DeployAnswer, DeployPhase, DeployRequest, DeploymentList, DeploymentView,
+    EndView, HistoryQuery, JournalView, NoteView, RollbackRequest, RolloutView, RolloutWords,
+    StepView,
+};
+pub(crate) use registry::STATES;
+pub use registry::{
+    DependencyView, GcAnswer, InterfaceView, RevisionDetail, RevisionList, RevisionQuery,
+    RevisionView,
+};
 pub use status::{ActorView, CounterView, Phase, Status, StatusQuery};
 pub use tree::{ChildNode, SupervisorNode, Tree};
 
@@ -28,9 +40,9 @@ pub use tree::{ChildNode, SupervisorNode, Tree};
 pub const API_MAJOR: u32 = 1;
 
 /// Grows when something is added.
-pub const API_MINOR: u32 = 1;
+pub const API_MINOR: u32 = 2;
 
-/// The header of every answer, with the version of the API: `1.1`.
+/// The header of every answer, with the version of the API: `1.2`.
 pub const VERSION_HEADER: &str = "airssys-api";
 
 /// The version as the header has it.
@@ -63,6 +75,26 @@ pub mod path {
     pub const RESTART: &str = "/v1/actors/restart";
     /// `POST` [`ActorRequest`](super::ActorRequest): [`StopAnswer`](super::StopAnswer).
     pub const STOP: &str = "/v1/actors/stop";
+    /// `GET` with [`HistoryQuery`](super::HistoryQuery): [`DeploymentList`](super::DeploymentList). `POST`
+    /// [`DeployRequest`](super::DeployRequest): [`DeployAnswer`](super::DeployAnswer).
+    pub const DEPLOYMENTS: &str = "/v1/deployments";
+    /// `GET` with `/N` behind it: [`DeployAnswer`](super::DeployAnswer), what has become of a request.
+    pub const DEPLOY_REQUESTS: &str = "/v1/deployments/requests";
+    /// `GET`: [`CurrentDeployment`](super::CurrentDeployment).
+    pub const CURRENT: &str = "/v1/deployments/current";
+    /// `POST`: [`CurrentDeployment`](super::CurrentDeployment).
+    pub const PROMOTE: &str = "/v1/deployments/current/promote";
+    /// `POST`: [`CurrentDeployment`](super::CurrentDeployment).
+    pub const PAUSE: &str = "/v1/deployments/current/pause";
+    /// `POST`: [`CurrentDeployment`](super::CurrentDeployment).
+    pub const RESUME: &str = "/v1/deployments/current/resume";
+    /// `POST` [`RollbackRequest`](super::RollbackRequest): [`DeployAnswer`](super::DeployAnswer).
+    pub const ROLLBACK: &str = "/v1/deployments/current/rollback";
+    /// `GET` with [`RevisionQuery`](super::RevisionQuery): [`RevisionList`](super::RevisionList). With
+    /// `/COMPONENT/REVISION` behind it: [`RevisionDetail`](super::RevisionDetail).
+    pub const REGISTRY: &str = "/v1/registry";
+    /// `POST`: [`GcAnswer`](super::GcAnswer).
+    pub const GC: &str = "/v1/registry/gc";
 }
 
 /// Who answers.
@@ -105,5 +137,25 @@ pub struct ErrorReport {
     /// For people.
     pub message: String,
     /// What to do about it, where something can be done.
+    pub hint: Option<String>,
+    /// Everything that is wrong, where it is more than that: the faults of a manifest, what stands in the way of a plan.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<FindingView>,
+}
+
+/// One of several things that are wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FindingView {
+    /// A stable kebab-case name.
+    pub kind: String,
+    /// The manifest, where it is one's.
+    pub file: Option<String>,
+    /// The line, from 1, where it is at one place.
+    pub line: Option<usize>,
+    /// The character in the line, from 1.
+    pub column: Option<usize>,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
     pub hint: Option<String>,
 }

@@ -3,6 +3,7 @@
 //! Owns [`ControlClient`]. One connection for each request, bounded in time and in the bytes of the answer. What
 //! answers without the header of the API is not taken for a host.
 
+mod deployments;
 mod error;
 
 use std::io;

@@ -8,7 +8,10 @@ mod actors;
 mod answer;
 mod connection;
 mod crashes;
+mod deployments;
 mod letters;
+mod orders;
+mod registry;
 mod routes;
 
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
@@ -22,9 +25,11 @@ use tokio::task::JoinSet;
 
 use crate::api::Phase;
 use crate::socket::ControlSocket;
+use orders::Orders;
 
 pub use actors::ACTION_WITHIN;
 pub use connection::{BODY_BYTES_MAX, BODY_WITHIN, CONNECTION_WITHIN, HEAD_BYTES_MAX, HEAD_WITHIN};
+pub use orders::{Deploying, ORDERS_MAX, ResolveManifest};
 pub use routes::{STATUS_ACTORS_DEFAULT, STATUS_ACTORS_MAX};
 
 /// Most connections at a time; one more is told so and closed.
@@ -53,6 +58,7 @@ struct HostState {
     /// Written by the host a few times in its life.
     phase: RwLock<Phase>,
     system: OnceLock<System>,
+    orders: OnceLock<Arc<Orders>>,
 }
 
 impl HostState {
@@ -80,6 +86,7 @@ impl ControlServer {
             began_at: SystemTime::now(),
             phase: RwLock::new(Phase::Loading),
             system: OnceLock::new(),
+            orders: OnceLock::new(),
         });
         let (stop, stopped) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -103,6 +110,11 @@ impl ControlServer {
     /// The system that requests are about, once there is one. A second is ignored.
     pub fn attach(&self, system: &System) {
         let _ = self.state.system.set(system.clone());
+    }
+
+    /// What deploys, once the application runs. A second is ignored.
+    pub fn attach_deploying(&self, deploying: Deploying) {
+        let _ = self.state.orders.set(Arc::new(Orders::new(deploying)));
     }
 
     /// Where the host is with its application.

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 
+use airssys_wasm_console::api::ErrorReport;
 use airssys_wasm_console::{ControlClient, ControlError, SocketDirectory};
 use serde::Serialize;
 
@@ -13,6 +14,22 @@ use crate::text::printable;
 /// Asks the host that is meant.
 pub(super) fn ask<T, F: Future<Output = Result<T, ControlError>>>(
     target: &Target,
+    question: impl FnOnce(ControlClient) -> F,
+) -> Result<T, Failure> {
+    asked(target, FailureKind::Control, question)
+}
+
+/// The same to deploy: a refusal is one of the deployment.
+pub(super) fn ask_to_deploy<T, F: Future<Output = Result<T, ControlError>>>(
+    target: &Target,
+    question: impl FnOnce(ControlClient) -> F,
+) -> Result<T, Failure> {
+    asked(target, FailureKind::Refused, question)
+}
+
+fn asked<T, F: Future<Output = Result<T, ControlError>>>(
+    target: &Target,
+    refusal: FailureKind,
     question: impl FnOnce(ControlClient) -> F,
 ) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -30,7 +47,7 @@ pub(super) fn ask<T, F: Future<Output = Result<T, ControlError>>>(
             };
             question(client).await
         })
-        .map_err(|error| failed(&error))
+        .map_err(|error| failed(&error, refusal))
 }
 
 /// Writes an answer as people or programs want it.
@@ -49,13 +66,28 @@ pub(super) fn print<T: Serialize>(
     }
 }
 
-fn failed(error: &ControlError) -> Failure {
+/// A refusal that a host has told later than in its first answer.
+pub(super) fn refused(report: ErrorReport) -> Failure {
+    // Statuses are of answers; nothing is made of this one.
+    failed(
+        &ControlError::Refused { status: 0, report },
+        FailureKind::Refused,
+    )
+}
+
+/// What is the matter; `refusal` is the kind where the host has refused what was asked.
+fn failed(error: &ControlError, refusal: FailureKind) -> Failure {
     // What the command line says is wrong; everything else is between the host and its actors.
-    let kind = match error.kind() {
-        "bad-request" => FailureKind::Usage,
+    let kind = match error {
+        ControlError::Refused { report, .. } if report.kind == "bad-request" => FailureKind::Usage,
+        ControlError::Refused { .. } => refusal,
         _ => FailureKind::Control,
     };
     let failure = Failure::of(kind, error).detail("control", error.kind());
+    let failure = match error {
+        ControlError::Refused { report, .. } => failure.found(report.findings.clone()),
+        _ => failure,
+    };
     match error.hint() {
         Some(hint) => failure.hint(hint),
         None => failure,

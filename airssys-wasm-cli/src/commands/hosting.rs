@@ -5,8 +5,8 @@ use std::path::Path;
 
 use airssys_wasm::{AuditConfig, AuditSinkConfig, Engine, EngineConfig, Policy};
 use airssys_wasm_actors::{
-    ActorAddress, Application, ApplicationSpec, Event, ResolveOptions, RunningApplication,
-    StartError, System, SystemConfig,
+    ActorAddress, Application, ApplicationSpec, Event, ManifestErrors, ResolveOptions,
+    RunningApplication, StartError, System, SystemConfig,
 };
 
 use crate::args;
@@ -61,6 +61,20 @@ pub(super) async fn resolve_aside(
         },
         kind = signals.next() => Err(Failure::new(kind, "stopped while the application was being loaded")),
     }
+}
+
+/// The same for a manifest that is deployed to an application that runs; nothing shows how far it is.
+pub(super) fn resolve_later(
+    spec: &ApplicationSpec,
+    engine: &Engine,
+    options: ResolveOptions,
+) -> Result<Application, ManifestErrors> {
+    args::check_options(spec)?;
+    let options = ResolveOptions {
+        policy: Policy::permissive(),
+        ..options
+    };
+    spec.resolve(engine, &options)
 }
 
 fn granting(options: ResolveOptions, progress: &Progress) -> ResolveOptions {

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use airssys_wasm_console::api::{self, StatusQuery};
+use airssys_wasm_console::api::{self, CurrentDeployment, RolloutView, StatusQuery};
 
 use super::control;
 use crate::args::{Globals, Status};
@@ -57,6 +57,9 @@ fn text(status: &api::Status) -> String {
         control::count(status.dead_letters_kept, "dead letter"),
         size(bytes(status.dead_letters_bytes)),
     ));
+    if let Some(deployment) = &status.deployment {
+        text.push_str(&deployed(deployment));
+    }
     let heads = [
         ("actor", Side::Left),
         ("state", Side::Left),
@@ -92,6 +95,54 @@ fn text(status: &api::Status) -> String {
     }
     if status.more {
         text.push_str("… and more: raise `--limit`, or name a pattern\n");
+    }
+    text
+}
+
+/// What is deployed, and how far the newest rollout is; nothing where nothing was ever deployed.
+fn deployed(current: &CurrentDeployment) -> String {
+    let mut text = match current.number {
+        Some(number) => format!("deployment {number}\n"),
+        None if current.rollout.is_some() => "deployments are not recorded\n".to_owned(),
+        None => return String::new(),
+    };
+    if let Some(rollout) = &current.rollout {
+        text.push_str(&progress(rollout));
+    }
+    text.push('\n');
+    text
+}
+
+/// Where a rollout stands, and each of its steps.
+pub(super) fn progress(rollout: &RolloutView) -> String {
+    let number = rollout.number.map(|number| format!(" {number}"));
+    let mut text = format!(
+        "rollout{}: {}{}{}\n",
+        number.unwrap_or_default(),
+        printable(rollout.state.as_deref().unwrap_or("preparing")),
+        if rollout.paused { ", paused" } else { "" },
+        match &rollout.end {
+            Some(end) => match &end.reason {
+                Some(reason) => format!(": {}", printable(reason)),
+                None => String::new(),
+            },
+            None => ", under way".to_owned(),
+        }
+    );
+    for step in &rollout.steps {
+        let weight = step.weight.map(|parts| {
+            let (whole, rest) = (parts / 100, parts % 100);
+            match rest {
+                0 => format!(", {whole}% of the traffic"),
+                rest => format!(", {whole}.{rest:02}% of the traffic"),
+            }
+        });
+        text.push_str(&format!(
+            "  {}: {}{}\n",
+            printable(&step.parts.join(", ")),
+            printable(&step.state),
+            weight.unwrap_or_default()
+        ));
     }
     text
 }

@@ -4,17 +4,19 @@
 //! empty and every event is accounted for once. Events that failed are reported, and are no failure of the command.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use airssys_wasm::Engine;
+use airssys_wasm_actors::deployment::Deployer;
 use airssys_wasm_actors::{
     ActorAddress, Application, ApplicationEnded, ApplicationSpec, Event, ExitReason, Input,
-    InputOverride, Report, ResolveOptions, RunningApplication, System,
+    InputOverride, Registry, Report, ResolveOptions, RunningApplication, System,
 };
-
-use airssys_wasm_console::ControlServer;
 use airssys_wasm_console::api::Phase;
+use airssys_wasm_console::{ControlServer, Deploying};
 
 use super::{hosting, life};
 use crate::args::{Format, Globals, Up};
@@ -24,6 +26,7 @@ use crate::progress::Progress;
 use crate::signals::Signals;
 
 mod control;
+mod state;
 mod summary;
 
 pub(super) fn run(
@@ -36,27 +39,48 @@ pub(super) fn run(
     let progress = Progress::new(globals.quiet);
     let engine = hosting::engine(up.audit.as_deref())?;
     let audit = engine.audit().clone();
-    let inputs = up.input.iter().map(|text| input(spec, text)).collect();
-    let options = ResolveOptions {
+    // What is deployed later names its files from the root, and sources are compared by their files.
+    let file =
+        std::path::absolute(&spec.file).map_err(|error| Failure::of(FailureKind::Io, &error))?;
+    let spec = &ApplicationSpec {
+        file,
+        ..spec.clone()
+    };
+    let given = Given {
         values,
-        inputs,
-        ..ResolveOptions::default()
+        inputs: up.input.iter().map(|text| input(spec, text)).collect(),
     };
     let ended = hosting::block_on(async {
         let mut signals = Signals::listen()?;
         // Once signals are heard, so that they remove it again; dropped last, when everything has stopped.
         let control = control::serve(up, spec)?;
-        let application =
-            hosting::resolve_aside(spec, &engine, options, &progress, &mut signals).await?;
-        let system = hosting::system(engine).await?;
+        let booting = state::boot(up.state.as_deref(), spec, &progress).await?;
+        let options = given.options(booting.artifacts);
+        let resolving =
+            hosting::resolve_aside(&booting.spec, &engine, options, &progress, &mut signals);
+        let application = resolving.await.inspect_err(|_| {
+            if let Some((_, Some(number))) = &booting.registry {
+                progress.note(&format!(
+                    "this is of deployment {number} as the registry has it, not of the file"
+                ));
+            }
+        })?;
+        let system = hosting::system(engine.clone()).await?;
         let run = Run {
             globals,
             keep: up.keep,
             control: control.as_ref(),
             progress,
             started,
+            manifest: spec.file.clone(),
         };
-        run.host(application, &system, &mut signals).await
+        let deploying = Later {
+            given,
+            engine,
+            registry: booting.registry,
+        };
+        run.host(application, deploying, &system, &mut signals)
+            .await
     });
     // Whichever way it ended, what was recorded is in the file.
     audit.flush();
@@ -80,15 +104,67 @@ fn input(spec: &ApplicationSpec, text: &str) -> InputOverride {
     InputOverride { source, input }
 }
 
+/// What the command line adds to a manifest: to the one that starts, and to those that are deployed later.
+struct Given {
+    values: BTreeMap<String, String>,
+    inputs: Vec<InputOverride>,
+}
+
+impl Given {
+    fn options(&self, artifacts: BTreeMap<String, PathBuf>) -> ResolveOptions {
+        ResolveOptions {
+            values: self.values.clone(),
+            inputs: self.inputs.clone(),
+            artifacts,
+            ..ResolveOptions::default()
+        }
+    }
+}
+
+/// What is needed to deploy to the application once it runs.
+struct Later {
+    given: Given,
+    engine: Engine,
+    registry: Option<(Registry, Option<u64>)>,
+}
+
 struct Run<'a> {
     globals: &'a Globals,
     keep: bool,
     control: Option<&'a ControlServer>,
     progress: Progress,
     started: Instant,
+    manifest: PathBuf,
 }
 
 impl Run<'_> {
+    /// Records what has started, and lets it be deployed to.
+    async fn open(
+        &self,
+        later: Later,
+        application: Application,
+        running: &RunningApplication,
+    ) -> Result<(), Failure> {
+        let Later {
+            given,
+            engine,
+            registry,
+        } = later;
+        let registry = state::recorded(registry, &application, &self.manifest).await?;
+        let Some(control) = self.control else {
+            return Ok(());
+        };
+        control.attach_deploying(Deploying {
+            deployer: Deployer::new(running, application, registry),
+            manifest: self.manifest.clone(),
+            runtime: tokio::runtime::Handle::current(),
+            resolve: Box::new(move |spec, artifacts| {
+                hosting::resolve_later(spec, &engine, given.options(artifacts))
+            }),
+        });
+        Ok(())
+    }
+
     fn enter(&self, phase: Phase) {
         if let Some(control) = self.control {
             control.enter(phase);
@@ -113,6 +189,7 @@ impl Run<'_> {
     async fn host(
         self,
         application: Application,
+        later: Later,
         system: &System,
         signals: &mut Signals,
     ) -> Result<ExitCode, Failure> {
@@ -125,7 +202,11 @@ impl Run<'_> {
         }
         self.enter(Phase::Starting);
         let exits = Exits::watch(system);
-        let running = hosting::start(application, system, signals).await?;
+        let running = hosting::start(application.clone(), system, signals).await?;
+        if let Err(failure) = self.open(later, application, &running).await {
+            hosting::stop(&running, system, signals).await;
+            return Err(failure);
+        }
         tracing::info!(
             application = name,
             actors = running.actors().len(),

@@ -1,88 +1,12 @@
 //! Commands that ask a running host, and the socket it serves.
 
-use std::io::{BufRead, BufReader, Read as _, Write as _};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::fixture::{ADDER, App, Ran, SINK, airssys, ran, runtime_directory};
-
-/// A running `up`, killed at the end of the test whatever happens.
-struct Up {
-    child: Child,
-    stderr: BufReader<ChildStderr>,
-    runtime: PathBuf,
-}
-
-impl Drop for Up {
-    fn drop(&mut self) {
-        // It may have ended.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Starts `up` with its sockets in `runtime`, and waits until it says `until`.
-fn start(app: &App, runtime: &Path, args: &[&str], until: &str) -> Up {
-    let mut child = airssys()
-        .args(["up", app.path(), "--log", "info"])
-        .args(args)
-        .env("XDG_RUNTIME_DIR", runtime)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let stderr = BufReader::new(child.stderr.take().unwrap());
-    let mut up = Up {
-        child,
-        stderr,
-        runtime: runtime.to_owned(),
-    };
-    up.says(until);
-    up
-}
-
-impl Up {
-    /// Waits for a line with a word.
-    fn says(&mut self, word: &str) {
-        let mut line = String::new();
-        while !line.contains(word) {
-            line.clear();
-            let read = self.stderr.read_line(&mut line).unwrap();
-            assert_ne!(read, 0, "it ended before it said {word}");
-        }
-    }
-
-    fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args([name, &pid]).status().unwrap();
-        assert!(sent.success());
-    }
-
-    /// Waits for its end; exit code and standard output.
-    fn end(&mut self) -> (Option<i32>, String) {
-        let mut out = String::new();
-        let stdout = self.child.stdout.take();
-        stdout.unwrap().read_to_string(&mut out).unwrap();
-        (self.child.wait().unwrap().code(), out)
-    }
-
-    fn ask(&self, args: &[&str]) -> Ran {
-        ask(&self.runtime, args)
-    }
-
-    fn sockets(&self) -> Vec<String> {
-        let found = std::fs::read_dir(self.runtime.join("airssys")).unwrap();
-        let names = found.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        names.collect()
-    }
-}
-
-fn ask(runtime: &Path, args: &[&str]) -> Ran {
-    ran(airssys().args(args).env("XDG_RUNTIME_DIR", runtime))
-}
+use crate::fixture::{ADDER, App, SINK, airssys, ran, runtime_directory};
+use crate::running_host::{Up, ask, start};
 
 fn adder() -> App {
     App::of("adder", ADDER)

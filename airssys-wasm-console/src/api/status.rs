@@ -3,6 +3,8 @@
 use airssys_wasm_actors::{ActorRef, Counters};
 use serde::{Deserialize, Serialize};
 
+use super::CurrentDeployment;
+
 /// Where a host is with its application.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -77,6 +79,9 @@ pub struct Status {
     pub actors: Vec<ActorView>,
     /// Whether there are more than the limit.
     pub more: bool,
+    /// What is deployed, without the log; `null` where nothing can be deployed yet.
+    #[serde(default)]
+    pub deployment: Option<CurrentDeployment>,
 }
 
 /// One actor.

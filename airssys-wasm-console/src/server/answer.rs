@@ -13,10 +13,10 @@ use serde::de::DeserializeOwned;
 
 use super::HostState;
 use super::connection::{BODY_BYTES_MAX, BODY_WITHIN};
-use crate::api::{ErrorBody, ErrorReport};
+use crate::api::{ErrorBody, ErrorReport, FindingView};
 
 /// A request that was not done.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Refusal {
     status: StatusCode,
     report: ErrorReport,
@@ -30,6 +30,7 @@ impl Refusal {
                 kind: kind.to_owned(),
                 message: message.into(),
                 hint: None,
+                findings: Vec::new(),
             },
         }
     }
@@ -37,6 +38,15 @@ impl Refusal {
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.report.hint = Some(hint.into());
         self
+    }
+
+    pub(super) fn findings(mut self, findings: Vec<FindingView>) -> Self {
+        self.report.findings = findings;
+        self
+    }
+
+    pub(super) fn report(&self) -> &ErrorReport {
+        &self.report
     }
 
     /// Something in the request is not what it should be.

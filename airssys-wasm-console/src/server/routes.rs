@@ -12,7 +12,7 @@ use axum::{Json, Router, middleware};
 
 use super::answer::{Queried, Refusal};
 use super::connection::BODY_BYTES_MAX;
-use super::{HostState, actors, crashes, letters};
+use super::{HostState, actors, crashes, deployments, letters, registry};
 use crate::api::{
     ActorView, Status, StatusQuery, SupervisorNode, Tree, VERSION_HEADER, Version, api_version,
     path,
@@ -40,6 +40,22 @@ pub(super) fn router(state: Arc<HostState>) -> Router {
         .route(path::KILL, post(actors::kill))
         .route(path::RESTART, post(actors::restart))
         .route(path::STOP, post(actors::stop))
+        .route(
+            path::DEPLOYMENTS,
+            get(deployments::list).post(deployments::deploy),
+        )
+        .route(
+            "/v1/deployments/requests/{number}",
+            get(deployments::request),
+        )
+        .route(path::CURRENT, get(deployments::current))
+        .route(path::PROMOTE, post(deployments::promote))
+        .route(path::PAUSE, post(deployments::pause))
+        .route(path::RESUME, post(deployments::resume))
+        .route(path::ROLLBACK, post(deployments::rollback))
+        .route(path::REGISTRY, get(registry::list))
+        .route("/v1/registry/{*revision}", get(registry::show))
+        .route(path::GC, post(registry::gc))
         .fallback(nothing)
         .method_not_allowed_fallback(other_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
@@ -130,6 +146,13 @@ async fn status(
         actors_total: all.len(),
         actors,
         more: wanted.next().is_some(),
+        deployment: state.orders.get().map(|orders| {
+            let mut current = orders.current();
+            if let Some(rollout) = &mut current.rollout {
+                rollout.log.clear();
+            }
+            current
+        }),
     }))
 }
 

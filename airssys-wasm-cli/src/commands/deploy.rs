@@ -1,0 +1,261 @@
+//! `airssys deploy`, `plan`, `promote`, `pause`, `resume` and `rollback`: what a running application is made of.
+//!
+//! Owns the wait for the end of a deployment, and what its end means for the exit code. The host does it all: ending the
+//! wait ends nothing.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use airssys_wasm_console::api::{
+    CurrentDeployment, DeployAnswer, DeployPhase, DeployRequest, EndView, NoteView,
+    RollbackRequest, RolloutWords,
+};
+use airssys_wasm_console::{ControlClient, ControlError};
+
+use super::control::{self, ask, ask_to_deploy};
+use super::status;
+use crate::args::{Deploy, Format, Globals, Newest, Rollback, RolloutArgs};
+use crate::failure::{Failure, FailureKind};
+use crate::output;
+use crate::text::printable;
+
+/// How often a host is asked how far it is.
+const ASK_EVERY: Duration = Duration::from_millis(200);
+
+pub(super) fn deploy(globals: &Globals, deploy: &Deploy) -> Result<ExitCode, Failure> {
+    let manifest = std::path::absolute(&deploy.manifest).map_err(|error| {
+        let what = format!("{}: {error}", deploy.manifest.display());
+        Failure::new(FailureKind::Io, what)
+    })?;
+    let manifest = manifest.to_str().ok_or_else(|| {
+        let what = format!("{} is not UTF-8", deploy.manifest.display());
+        Failure::new(FailureKind::Usage, what)
+    })?;
+    let request = DeployRequest {
+        manifest: manifest.to_owned(),
+        rollout: words(&deploy.rollout),
+        by: user(),
+        why: deploy.why.clone().unwrap_or_default(),
+        queue: deploy.queue,
+        plan_only: deploy.plan,
+    };
+    let follow = Follow::new(globals, deploy.detach);
+    let answer = ask_to_deploy(&deploy.target, async |client| {
+        let begun = client.deploy(&request).await?;
+        follow.to_the_end(&client, begun).await
+    })?;
+    follow.ended(answer)
+}
+
+pub(super) fn plan(globals: &Globals, plan: &Deploy) -> Result<ExitCode, Failure> {
+    let plan = Deploy {
+        plan: true,
+        manifest: plan.manifest.clone(),
+        rollout: plan.rollout.clone(),
+        why: plan.why.clone(),
+        target: plan.target.clone(),
+        ..*plan
+    };
+    deploy(globals, &plan)
+}
+
+pub(super) fn rollback(globals: &Globals, rollback: &Rollback) -> Result<ExitCode, Failure> {
+    let request = RollbackRequest {
+        to: rollback.to,
+        rollout: words(&rollback.rollout),
+        by: user(),
+        why: rollback.why.clone().unwrap_or_default(),
+        queue: rollback.queue,
+    };
+    let follow = Follow::new(globals, rollback.detach);
+    let answer = ask_to_deploy(&rollback.target, async |client| {
+        let begun = client.roll_back(&request).await?;
+        follow.to_the_end(&client, begun).await
+    })?;
+    // One that was under way and is not any more is what was asked for.
+    let undone = |end: &EndView| end.outcome == "rolled-back";
+    let end = answer
+        .rollout
+        .as_ref()
+        .and_then(|rollout| rollout.end.as_ref());
+    if answer.plan.is_none() && end.is_some_and(undone) {
+        follow.print(&answer)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    follow.ended(answer)
+}
+
+pub(super) fn promote(globals: &Globals, newest: &Newest) -> Result<ExitCode, Failure> {
+    let current = ask(&newest.target, async |client| client.promote().await)?;
+    shown(globals, &current)
+}
+
+pub(super) fn pause(globals: &Globals, newest: &Newest) -> Result<ExitCode, Failure> {
+    let current = ask(&newest.target, async |client| client.pause().await)?;
+    shown(globals, &current)
+}
+
+pub(super) fn resume(globals: &Globals, newest: &Newest) -> Result<ExitCode, Failure> {
+    let current = ask(&newest.target, async |client| client.resume().await)?;
+    shown(globals, &current)
+}
+
+fn shown(globals: &Globals, current: &CurrentDeployment) -> Result<ExitCode, Failure> {
+    control::print(globals, current, |current| {
+        current
+            .rollout
+            .as_ref()
+            .map_or_else(String::new, status::progress)
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn words(args: &RolloutArgs) -> RolloutWords {
+    let RolloutArgs {
+        strategy,
+        steps,
+        soak,
+        max_surge,
+        max_unavailable,
+        share,
+        pause,
+        sticky,
+        state,
+        keep_sources,
+    } = args.clone();
+    RolloutWords {
+        strategy,
+        steps,
+        soak,
+        max_surge,
+        max_unavailable,
+        share,
+        pause,
+        sticky,
+        state,
+        keep_sources,
+    }
+}
+
+/// Who runs the command, as the environment says.
+pub(super) fn user() -> String {
+    let named = ["USER", "LOGNAME"].into_iter();
+    let mut named = named.filter_map(|name| std::env::var(name).ok());
+    named
+        .find(|name| !name.is_empty())
+        .unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()))
+}
+
+/// Says how a deployment goes on.
+struct Follow<'a> {
+    globals: &'a Globals,
+    detach: bool,
+}
+
+impl<'a> Follow<'a> {
+    fn new(globals: &'a Globals, detach: bool) -> Self {
+        Self { globals, detach }
+    }
+
+    fn people(&self) -> bool {
+        self.globals.format == Format::Text
+    }
+
+    fn say(&self, text: &str) {
+        if self.people() {
+            // Whoever does not listen any more still gets the exit code.
+            let _ = output::print(text);
+        }
+    }
+
+    fn print(&self, answer: &DeployAnswer) -> Result<(), Failure> {
+        if self.people() {
+            return Ok(());
+        }
+        control::print(self.globals, answer, |_| String::new())
+    }
+
+    /// Waits until nothing follows, or with `--detach` until it is not being checked any more.
+    async fn to_the_end(
+        &self,
+        client: &ControlClient,
+        mut answer: DeployAnswer,
+    ) -> Result<DeployAnswer, ControlError> {
+        let mut said = Said::default();
+        loop {
+            self.say(&said.news(&answer));
+            let enough = self.detach && answer.phase != DeployPhase::Checking;
+            if answer.phase.is_final() || enough {
+                return Ok(answer);
+            }
+            tokio::time::sleep(ASK_EVERY).await;
+            answer = client.deploy_request(answer.request).await?;
+        }
+    }
+
+    /// What the end means.
+    fn ended(&self, answer: DeployAnswer) -> Result<ExitCode, Failure> {
+        if let Some(refusal) = answer.refusal {
+            return Err(control::refused(refusal));
+        }
+        self.print(&answer)?;
+        let end = answer.rollout.and_then(|rollout| rollout.end);
+        let Some(end) = end.filter(|end| end.outcome != "permanent") else {
+            if self.detach && !answer.phase.is_final() {
+                self.say("it goes on: see `airssys status`\n");
+            }
+            return Ok(ExitCode::SUCCESS);
+        };
+        let reason = end.reason.unwrap_or_default();
+        let what = match end.outcome.as_str() {
+            "rolled-back" => format!("the deployment was rolled back: {reason}"),
+            _ => format!("the deployment failed: {reason}"),
+        };
+        let failure = Failure::new(FailureKind::RolledBack, what)
+            .detail("outcome", end.outcome)
+            .detail("stuck", end.stuck.clone());
+        Err(match end.stuck.as_slice() {
+            [] => failure.hint("the old revisions serve"),
+            stuck => failure.hint(format!("not switched back: {}", stuck.join("; "))),
+        })
+    }
+}
+
+/// What of an order has been written already.
+#[derive(Default)]
+struct Said {
+    plan: Option<String>,
+    waits: bool,
+    notes: Vec<NoteView>,
+}
+
+impl Said {
+    /// What is new of it.
+    fn news(&mut self, answer: &DeployAnswer) -> String {
+        let mut text = String::new();
+        if let Some(plan) = &answer.text
+            && self.plan.as_ref() != Some(plan)
+        {
+            for line in plan.lines() {
+                text.push_str(&format!("{}\n", printable(line)));
+            }
+            self.plan = Some(plan.clone());
+        }
+        if answer.phase == DeployPhase::Waiting && !self.waits {
+            self.waits = true;
+            text.push_str("waiting for the deployment that is under way\n");
+        }
+        let notes = answer.rollout.as_ref().map(|rollout| &rollout.log);
+        let notes = notes.map(Vec::as_slice).unwrap_or_default();
+        // The oldest may have been forgotten since.
+        let known = self.notes.last().and_then(|last| {
+            let found = notes.iter().rposition(|note| note == last);
+            found.map(|at| at + 1)
+        });
+        for note in notes.iter().skip(known.unwrap_or(0)) {
+            text.push_str(&format!("{}\n", printable(&note.what)));
+        }
+        self.notes = notes.to_vec();
+        text
+    }
+}

@@ -1,0 +1,189 @@
+//! Deployments by the command line: planned, rolled out, gone back from, recorded, and found again.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::Stdio;
+
+use serde_json::Value;
+
+use crate::fixture::{ADDER, App, airssys, runtime_directory};
+use crate::running_host::{Up, start};
+
+const SOAKING: &[&str] = &["--strategy", "blue-green", "--soak", "1h", "--detach"];
+
+fn first() -> App {
+    App::of("adder", ADDER)
+}
+
+/// The same application with another component.
+fn second() -> App {
+    App::of("adder", &ADDER.replace("i32.add", "i32.sub"))
+}
+
+/// A third one.
+fn third() -> App {
+    App::of("adder", &ADDER.replace("i32.add", "i32.mul"))
+}
+
+/// Asks for the status until it is as wanted.
+fn until(up: &Up, wanted: impl Fn(&Value) -> bool) -> Value {
+    loop {
+        let deployment = up.ask(&["status", "--json"]).json()["deployment"].clone();
+        if wanted(&deployment) {
+            return deployment;
+        }
+    }
+}
+
+fn deploy(up: &Up, app: &App, args: &[&str]) -> crate::fixture::Ran {
+    up.ask(&[&["deploy", app.path()], args].concat())
+}
+
+#[test]
+fn what_is_deployed_is_planned_rolled_out_recorded_and_gone_back_from() {
+    let (one, two, runtime) = (first(), second(), runtime_directory());
+    let state = one.at("state");
+    let up = start(&one, &runtime, &["--state", &state], "running");
+    for plan in [
+        up.ask(&["plan", two.path()]),
+        deploy(&up, &two, &["--plan"]),
+    ] {
+        assert_eq!(plan.code, 0, "{plan:?}");
+        assert!(plan.stdout.contains("replace `adder`"), "{plan:?}");
+    }
+    let history = up.ask(&["history", "--json"]).json();
+    assert_eq!(history["deployments"].as_array().unwrap().len(), 1);
+
+    let deployed = deploy(&up, &two, &["--why", "it is better"]);
+    assert_eq!(deployed.code, 0, "{deployed:?}");
+    assert!(
+        deployed.stdout.contains("the new revisions serve"),
+        "{deployed:?}"
+    );
+    let status = up.ask(&["status"]).stdout;
+    assert!(status.contains("deployment 2\n"), "{status}");
+    assert!(status.contains("adder: switched"), "{status}");
+    let history = up.ask(&["history", "--json"]).json();
+    assert_eq!(
+        (&history["permanent"], &history["deployments"][0]["why"]),
+        (&Value::from(2), &Value::from("it is better"))
+    );
+    let listed = up.ask(&["registry", "list", "--exports", "add", "--json"]);
+    assert_eq!(listed.json()["revisions"].as_array().unwrap().len(), 2);
+    let shown = up.ask(&["registry", "show", "app/adder", "2"]).stdout;
+    assert!(shown.contains("test:app/add"), "{shown}");
+    up.ask(&["registry", "show", "app/adder", "9"])
+        .fails(7, &["no revision 9"]);
+    assert_eq!(up.ask(&["registry", "gc"]).code, 0);
+
+    let back = up.ask(&["rollback"]);
+    assert_eq!(back.code, 0, "{back:?}");
+    let history = up.ask(&["history", "--json"]).json();
+    let newest = &history["deployments"][0];
+    assert_eq!(
+        (
+            &newest["number"],
+            &newest["why"],
+            &newest["components"]["app/adder"]
+        ),
+        (
+            &Value::from(3),
+            &Value::from("rollback to 1"),
+            &Value::from(1)
+        )
+    );
+    let text = up.ask(&["history", "--limit", "1"]).stdout;
+    assert!(text.contains("rollback to 1"), "{text}");
+    up.ask(&["rollback", "--to", "99"])
+        .fails(9, &["has no deployment 99"]);
+}
+
+#[test]
+fn a_host_that_was_killed_boots_what_was_permanent() {
+    let (one, two, runtime) = (first(), second(), runtime_directory());
+    let state = one.at("state");
+    let mut up = start(&one, &runtime, &["--state", &state], "running");
+    assert_eq!(deploy(&up, &two, &[]).code, 0);
+    assert_eq!(deploy(&up, &third(), SOAKING).code, 0);
+    until(&up, |deployment| {
+        deployment["rollout"]["state"] == "soaking"
+    });
+    up.signal("-KILL");
+    assert_eq!(up.end().0, None);
+
+    let mut up = start(
+        &one,
+        &runtime,
+        &["--state", &state],
+        "deployment 3 was soaking when the host ended",
+    );
+    up.says("is not what was deployed last: deployment 2 starts");
+    up.says("running");
+    let deployment = until(&up, |deployment| deployment["number"] == 2);
+    assert_eq!(deployment["rollout"], Value::Null);
+    let serving = up.ask(&["registry", "list", "--state", "serving", "--json"]);
+    assert_eq!(serving.json()["revisions"][0]["revision"], 2);
+}
+
+#[test]
+fn a_manifest_with_faults_is_refused_with_their_places() {
+    let (one, runtime) = (first(), runtime_directory());
+    let up = start(&one, &runtime, &[], "running");
+    let broken = App::of("adder", ADDER).manifest("[components.adder]\nfile = \"none.wasm\"\n");
+    let place = broken.at("airssys.toml:4:8: there is no file `none.wasm`");
+    deploy(&up, &broken, &[]).fails(9, &[&place]);
+    let error = deploy(&up, &broken, &["--json"]).error();
+    assert_eq!(
+        (&error["control"], &error["findings"][0]["line"]),
+        (&Value::from("manifest"), &Value::from(4))
+    );
+    deploy(&up, &one, &["--strategy", "blue"]).fails(2, &["there is no strategy `blue`"]);
+    up.ask(&["rollback"]).fails(9, &["no registry", "--state"]);
+    up.ask(&["promote"])
+        .fails(7, &["nothing has been deployed"]);
+    // Without a registry it is deployed all the same.
+    assert_eq!(deploy(&up, &second(), &[]).code, 0);
+    let history = up.ask(&["history"]).stdout;
+    assert!(history.contains("not recorded"), "{history}");
+}
+
+#[test]
+fn of_two_deployments_at_once_one_is_refused_or_waits() {
+    let (one, two, three) = (first(), second(), third());
+    let runtime = runtime_directory();
+    let up = start(&one, &runtime, &[], "running");
+    assert_eq!(deploy(&up, &two, SOAKING).code, 0);
+    until(&up, |deployment| {
+        deployment["rollout"]["state"] == "soaking"
+    });
+    deploy(&up, &three, &[]).fails(9, &["another deployment is under way", "--queue"]);
+    let mut waiting = airssys()
+        .args(["deploy", three.path(), "--queue"])
+        .env("XDG_RUNTIME_DIR", &runtime)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut out = BufReader::new(waiting.stdout.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("waiting for the deployment") {
+        line.clear();
+        assert_ne!(out.read_line(&mut line).unwrap(), 0);
+    }
+    assert_eq!(up.ask(&["promote"]).code, 0);
+    let mut rest = String::new();
+    out.read_to_string(&mut rest).unwrap();
+    assert_eq!(waiting.wait().unwrap().code(), Some(0), "{rest}");
+
+    // One that is under way is rolled back.
+    assert_eq!(deploy(&up, &one, SOAKING).code, 0);
+    until(&up, |deployment| {
+        deployment["rollout"]["state"] == "soaking"
+    });
+    assert_eq!(up.ask(&["pause"]).code, 0);
+    up.ask(&["pause"]).fails(7, &["paused already"]);
+    assert_eq!(up.ask(&["resume"]).code, 0);
+    let back = up.ask(&["rollback", "--why", "too slow"]);
+    assert_eq!(back.code, 0, "{back:?}");
+    let status = up.ask(&["status"]).stdout;
+    assert!(status.contains("rolled-back"), "{status}");
+    assert!(status.contains("too slow"), "{status}");
+}

@@ -1,0 +1,366 @@
+//! Deployments: asked for, followed, commanded, listed.
+
+use std::collections::BTreeMap;
+
+use airssys_wasm_actors::deployment::{RolloutOutcome, RolloutStatus};
+use airssys_wasm_actors::{Deployment, JournalEntry};
+use serde::{Deserialize, Serialize};
+
+use super::ErrorReport;
+
+/// How carefully, in the words of a command line; only what is said is there.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RolloutWords {
+    /// `recreate`, `rolling`, `blue-green`, `canary` or `shadow`, for everything that is replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strategy: Option<String>,
+    /// Canary: `5%:30s,50%:1min`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steps: Option<String>,
+    /// How long the old revision is kept: `1min`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub soak: Option<String>,
+    /// Rolling: how many replicas more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_surge: Option<u32>,
+    /// Rolling: how many replicas fewer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_unavailable: Option<u32>,
+    /// Shadow: what part is copied, `10%`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<String>,
+    /// Shadow: for how long, `1min`.
+    #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+    pub pause: Option<String>,
+    /// Canary: the parameter whose value decides who serves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sticky: Option<String>,
+    /// What becomes of state: `hand-over` or `discard`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    /// Sources that differ go on as they are.
+    #[serde(default)]
+    pub keep_sources: bool,
+}
+
+/// What is to be deployed.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeployRequest {
+    /// The absolute path of the manifest, or of a directory that holds an `airssys.toml`, as the host finds it.
+    pub manifest: String,
+    /// How carefully, instead of what the manifest says.
+    #[serde(default)]
+    pub rollout: RolloutWords,
+    /// Who deploys.
+    #[serde(default)]
+    pub by: String,
+    /// Why.
+    #[serde(default)]
+    pub why: String,
+    /// Whether it waits its turn while another deployment is under way.
+    #[serde(default)]
+    pub queue: bool,
+    /// Only the plan is wanted; nothing is changed.
+    #[serde(default)]
+    pub plan_only: bool,
+}
+
+/// What is to be gone back to.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RollbackRequest {
+    /// The number of a deployment. Without it, what is under way is rolled back; if nothing is, the deployment that was
+    /// permanent before is deployed again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<u64>,
+    /// How carefully; blue-green without a soak if nothing is said.
+    #[serde(default)]
+    pub rollout: RolloutWords,
+    /// Who goes back.
+    #[serde(default)]
+    pub by: String,
+    /// Why.
+    #[serde(default)]
+    pub why: String,
+    /// Whether it waits its turn while another deployment is under way.
+    #[serde(default)]
+    pub queue: bool,
+}
+
+/// How far a request to deploy is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum DeployPhase {
+    /// The manifest is read, its components are compiled, and the plan is made.
+    Checking,
+    /// The plan is there, and nothing else was wanted.
+    Planned,
+    /// Another deployment is under way, and this one waits for its end.
+    Waiting,
+    /// It is rolled out.
+    RollingOut,
+    /// The rollout has ended.
+    Over,
+    /// Nothing was changed.
+    Refused,
+}
+
+impl DeployPhase {
+    /// Whether nothing follows.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Planned | Self::Over | Self::Refused)
+    }
+}
+
+/// A request to deploy, and what has become of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct DeployAnswer {
+    /// Its number in this host, to ask for it again.
+    pub request: u64,
+    /// How far it is.
+    pub phase: DeployPhase,
+    /// What leads from what ran to what is wanted, as it was when the request came.
+    pub plan: Option<serde_json::Value>,
+    /// The plan for people.
+    pub text: Option<String>,
+    /// Why nothing was changed, if it turned out late.
+    pub refusal: Option<ErrorReport>,
+    /// Where the rollout stands, once it has begun.
+    pub rollout: Option<RolloutView>,
+}
+
+/// Where a rollout stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct RolloutView {
+    /// The number of the deployment, if there is a registry and it has come so far.
+    pub number: Option<u64>,
+    /// Who deployed.
+    pub by: String,
+    /// Why.
+    pub why: String,
+    /// When it began, in milliseconds since 1970 UTC.
+    pub began_unix_ms: u64,
+    /// The newest record: `prepared`, `warmed`, `switching`, `soaking`, `permanent`, `rolling-back`, `rolled-back` or
+    /// `failed`.
+    pub state: Option<String>,
+    /// Whether its clocks stand still.
+    pub paused: bool,
+    /// Each step of its plan.
+    pub steps: Vec<StepView>,
+    /// How it ended, if it has.
+    pub end: Option<EndView>,
+    /// What has happened, oldest first; the last 256.
+    pub log: Vec<NoteView>,
+}
+
+/// Where one step of a rollout stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct StepView {
+    /// What it changes.
+    pub parts: Vec<String>,
+    /// `waiting`, `warm`, `trial`, `switching`, `switched`, `switching-back` or `switched-back`.
+    pub state: String,
+    /// The new revision's share of the traffic in ten thousandths, while it is split.
+    pub weight: Option<u16>,
+}
+
+/// How a rollout ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct EndView {
+    /// `permanent`, `rolled-back` or `failed`.
+    pub outcome: String,
+    /// What made it so, unless it is permanent.
+    pub reason: Option<String>,
+    /// What could not be switched back, and why not.
+    pub stuck: Vec<String>,
+}
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct NoteView {
+    /// When, in milliseconds since 1970 UTC.
+    pub at_unix_ms: u64,
+    /// What.
+    pub what: String,
+}
+
+/// The name that an enum has in JSON.
+fn word(value: &impl Serialize) -> String {
+    let json = serde_json::to_value(value).unwrap_or_default();
+    json.as_str().unwrap_or_default().to_owned()
+}
+
+impl From<RolloutStatus> for RolloutView {
+    fn from(status: RolloutStatus) -> Self {
+        let steps = status.steps.iter().map(|step| StepView {
+            parts: step.parts.clone(),
+            state: word(&step.state),
+            weight: step.weight,
+        });
+        let log = status.log.iter().map(|note| NoteView {
+            at_unix_ms: note.at_unix_ms,
+            what: note.what.clone(),
+        });
+        Self {
+            number: status.number,
+            state: status.state.map(|state| state.as_str().to_owned()),
+            paused: status.paused,
+            steps: steps.collect(),
+            end: status.end.as_ref().map(EndView::of),
+            log: log.collect(),
+            by: status.by,
+            why: status.why,
+            began_unix_ms: status.began_unix_ms,
+        }
+    }
+}
+
+impl EndView {
+    fn of(outcome: &RolloutOutcome) -> Self {
+        let (outcome, reason, stuck) = match outcome {
+            RolloutOutcome::Permanent => ("permanent", None, Vec::new()),
+            RolloutOutcome::RolledBack { reason } => ("rolled-back", Some(reason), Vec::new()),
+            RolloutOutcome::Failed { reason, stuck } => ("failed", Some(reason), stuck.clone()),
+            // A later one has no word here yet.
+            _ => ("unknown", None, Vec::new()),
+        };
+        Self {
+            outcome: outcome.to_owned(),
+            reason: reason.cloned(),
+            stuck,
+        }
+    }
+}
+
+/// What runs, and the newest rollout.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct CurrentDeployment {
+    /// The number of the deployment that runs, if there is a registry.
+    pub number: Option<u64>,
+    /// Whether deployments are recorded in a registry.
+    pub registry: bool,
+    /// The rollout that was begun last since the host began.
+    pub rollout: Option<RolloutView>,
+}
+
+/// Which deployments are listed.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HistoryQuery {
+    /// Most deployments, the newest first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+}
+
+/// The deployments of an application.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct DeploymentList {
+    /// The application.
+    pub application: String,
+    /// Whether they are recorded; without a registry these are the rollouts that the host remembers.
+    pub registry: bool,
+    /// What the application boots.
+    pub permanent: Option<u64>,
+    /// The one that has not ended.
+    pub trial: Option<u64>,
+    /// What was permanent before.
+    pub rollback_target: Option<u64>,
+    /// Newest first.
+    pub deployments: Vec<DeploymentView>,
+}
+
+/// One deployment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct DeploymentView {
+    /// Its number; `null` without a registry.
+    pub number: Option<u64>,
+    /// Who deployed.
+    pub by: String,
+    /// Why.
+    pub why: String,
+    /// When, in milliseconds since 1970 UTC.
+    pub at_unix_ms: u64,
+    /// How far it is.
+    pub state: String,
+    /// The number of each component's revision, by address.
+    pub components: BTreeMap<String, u64>,
+    /// What has happened, oldest first.
+    pub journal: Vec<JournalView>,
+}
+
+/// One record of a journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct JournalView {
+    /// When, in milliseconds since 1970 UTC.
+    pub at_unix_ms: u64,
+    /// The component it is about, if it is about one.
+    pub component: Option<String>,
+    /// The state that began, if one did.
+    pub state: Option<String>,
+    /// What a reader should know.
+    pub note: String,
+}
+
+impl From<Deployment> for DeploymentView {
+    fn from(deployment: Deployment) -> Self {
+        let components = deployment.components.iter();
+        let journal = deployment.journal.into_iter().map(|record| {
+            let (state, note) = match record.entry {
+                JournalEntry::Transition { to, note } => (Some(to.name().to_owned()), note),
+                JournalEntry::Step { name, value } => (None, format!("{name}: {value}")),
+            };
+            JournalView {
+                at_unix_ms: record.at_unix_ms,
+                component: record.component.map(|component| component.to_string()),
+                state,
+                note,
+            }
+        });
+        Self {
+            number: Some(deployment.number),
+            components: components
+                .map(|(address, deployed)| (address.to_string(), deployed.revision))
+                .collect(),
+            journal: journal.collect(),
+            by: deployment.by,
+            why: deployment.why,
+            at_unix_ms: deployment.at_unix_ms,
+            state: deployment.state.name().to_owned(),
+        }
+    }
+}
+
+impl From<RolloutStatus> for DeploymentView {
+    fn from(status: RolloutStatus) -> Self {
+        let journal = status.log.iter().map(|note| JournalView {
+            at_unix_ms: note.at_unix_ms,
+            component: None,
+            state: None,
+            note: note.what.clone(),
+        });
+        Self {
+            number: status.number,
+            state: status
+                .state
+                .map_or_else(String::new, |state| state.as_str().to_owned()),
+            components: BTreeMap::new(),
+            journal: journal.collect(),
+            by: status.by,
+            why: status.why,
+            at_unix_ms: status.began_unix_ms,
+        }
+    }
+}

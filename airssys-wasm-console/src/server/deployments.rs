@@ -1,0 +1,136 @@
+//! What is asked about deployments. Statuses are read without waiting; the registry blocks, on a thread for that.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+
+use super::HostState;
+use super::answer::{JsonBody, Queried, Refusal};
+use super::orders::{Orders, commanded};
+use super::registry::blocking;
+use super::routes::Host;
+use crate::api::{
+    CurrentDeployment, DeployAnswer, DeployRequest, DeploymentList, DeploymentView, HistoryQuery,
+    Phase, RollbackRequest,
+};
+use airssys_wasm_actors::deployment::Rollout;
+
+/// Deployments in an answer when the request does not say how many.
+const HISTORY_DEFAULT: usize = 20;
+
+/// Most deployments in an answer.
+const HISTORY_MAX: usize = 1_000;
+
+/// The orders, once the application runs.
+pub(super) fn orders(state: &Arc<HostState>) -> Result<&Arc<Orders>, Refusal> {
+    state.orders.get().ok_or_else(|| Refusal::loading(state))
+}
+
+/// The same, unless the application is being stopped.
+fn open(state: &Arc<HostState>) -> Result<&Arc<Orders>, Refusal> {
+    if state.phase() == Phase::Stopping {
+        let what = format!("`{}` is being stopped", state.application);
+        return Err(Refusal::new(StatusCode::CONFLICT, "stopping", what));
+    }
+    orders(state)
+}
+
+pub(super) async fn deploy(
+    State(state): Host,
+    JsonBody(request): JsonBody<DeployRequest>,
+) -> Result<Json<DeployAnswer>, Refusal> {
+    let order = open(&state)?.deploy(request)?;
+    order.checked().await.map(Json)
+}
+
+pub(super) async fn rollback(
+    State(state): Host,
+    JsonBody(request): JsonBody<RollbackRequest>,
+) -> Result<Json<DeployAnswer>, Refusal> {
+    let order = open(&state)?.roll_back(request).await?;
+    order.checked().await.map(Json)
+}
+
+pub(super) async fn request(
+    State(state): Host,
+    Path(number): Path<String>,
+) -> Result<Json<DeployAnswer>, Refusal> {
+    let orders = orders(&state)?;
+    let what = || format!("`{}` is no number of a request", number.escape_debug());
+    let number: u64 = number.parse().map_err(|_| Refusal::bad(what()))?;
+    let order = orders.get(number).ok_or_else(|| {
+        let what = format!("there is no request {number}");
+        Refusal::new(StatusCode::NOT_FOUND, "no-such-request", what)
+            .hint("it may have been forgotten for newer ones: see `airssys history`")
+    })?;
+    Ok(Json(order.answer()))
+}
+
+pub(super) async fn current(State(state): Host) -> Result<Json<CurrentDeployment>, Refusal> {
+    Ok(Json(orders(&state)?.current()))
+}
+
+fn newest(orders: &Orders) -> Result<Rollout, Refusal> {
+    orders.deployer().rollout().ok_or_else(|| {
+        let what = "nothing has been deployed since the host began";
+        Refusal::new(StatusCode::CONFLICT, "no-rollout", what)
+    })
+}
+
+pub(super) async fn promote(State(state): Host) -> Result<Json<CurrentDeployment>, Refusal> {
+    let orders = open(&state)?;
+    commanded(newest(orders)?.promote()).await?;
+    Ok(Json(orders.current()))
+}
+
+pub(super) async fn pause(State(state): Host) -> Result<Json<CurrentDeployment>, Refusal> {
+    let orders = open(&state)?;
+    commanded(newest(orders)?.pause()).await?;
+    Ok(Json(orders.current()))
+}
+
+pub(super) async fn resume(State(state): Host) -> Result<Json<CurrentDeployment>, Refusal> {
+    let orders = open(&state)?;
+    commanded(newest(orders)?.resume()).await?;
+    Ok(Json(orders.current()))
+}
+
+pub(super) async fn list(
+    State(state): Host,
+    Queried(query): Queried<HistoryQuery>,
+) -> Result<Json<DeploymentList>, Refusal> {
+    let orders = orders(&state)?;
+    let limit = query.limit.unwrap_or(HISTORY_DEFAULT).min(HISTORY_MAX);
+    let application = orders.deployer().current().name().clone();
+    let Some(registry) = orders.deployer().registry() else {
+        let rollouts = orders.deployer().rollouts();
+        let newest = rollouts.iter().rev().take(limit);
+        return Ok(Json(DeploymentList {
+            application: application.to_string(),
+            registry: false,
+            permanent: None,
+            trial: None,
+            rollback_target: None,
+            deployments: newest
+                .map(|rollout| DeploymentView::from(rollout.status()))
+                .collect(),
+        }));
+    };
+    let registry = registry.clone();
+    blocking(move || {
+        let pointers = registry.pointers(&application)?;
+        let deployments = registry.history(&application, limit)?;
+        Ok(DeploymentList {
+            application: application.to_string(),
+            registry: true,
+            permanent: pointers.permanent,
+            trial: pointers.trial,
+            rollback_target: pointers.rollback_target,
+            deployments: deployments.into_iter().map(DeploymentView::from).collect(),
+        })
+    })
+    .await
+    .map(Json)
+}

@@ -1,0 +1,438 @@
+//! What is to be deployed, and what becomes of it.
+//!
+//! Owns [`Deploying`], what a host gives to have its application deployed to, and the orders: each request to deploy is one,
+//! goes on in the runtime of the host whether or not its client waits, and can be asked for until newer ones take its place.
+//! Reading, compiling and the registry block, and do so on threads for that; one manifest is compiled at a time.
+
+pub(super) mod refusals;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use airssys_wasm_actors::deployment::{
+    CommandRefused, DeployError, DeployOptions, Deployer, Gate, Plan, PlanOptions, Rollout,
+    RolloutStrategy, StateHandling, StrategyWords, artifacts_of,
+};
+use airssys_wasm_actors::{Application, ApplicationSpec, ManifestErrors, Registry};
+use axum::http::StatusCode;
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, watch};
+
+use super::ACTION_WITHIN;
+use super::answer::Refusal;
+use crate::api::{
+    CurrentDeployment, DeployAnswer, DeployPhase, DeployRequest, RollbackRequest, RolloutWords,
+};
+
+/// Most orders that are remembered, and that can be under way or waiting.
+pub const ORDERS_MAX: usize = 64;
+
+/// Makes an application of a manifest, with the files of components where they are not those that it names. Blocks.
+pub type ResolveManifest = Box<
+    dyn Fn(&ApplicationSpec, BTreeMap<String, PathBuf>) -> Result<Application, ManifestErrors>
+        + Send
+        + Sync,
+>;
+
+/// What a host gives to have its application deployed to.
+pub struct Deploying {
+    /// Deploys to it.
+    pub deployer: Deployer,
+    /// The manifest it was started from: what a manifest of the registry is taken to lie at.
+    pub manifest: PathBuf,
+    /// Where deployments run: the runtime of the host, never the server's.
+    pub runtime: Handle,
+    /// As the host resolved the manifest it was started from.
+    pub resolve: ResolveManifest,
+}
+
+impl std::fmt::Debug for Deploying {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Deploying")
+            .field("deployer", &self.deployer)
+            .field("manifest", &self.manifest)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The orders of one host.
+pub(super) struct Orders {
+    deploying: Arc<Deploying>,
+    /// Requests write, and so does nobody else; held for a few steps.
+    kept: Mutex<Kept>,
+    compiling: Arc<Semaphore>,
+}
+
+#[derive(Default)]
+struct Kept {
+    last: u64,
+    orders: VecDeque<Arc<Order>>,
+}
+
+/// One request to deploy.
+pub(super) struct Order {
+    number: u64,
+    progress: watch::Sender<Progress>,
+}
+
+#[derive(Clone)]
+struct Progress {
+    phase: DeployPhase,
+    plan: Option<Arc<Plan>>,
+    refusal: Option<Refusal>,
+    rollout: Option<Rollout>,
+}
+
+/// Where what is deployed comes from.
+enum From {
+    Manifest(PathBuf),
+    /// A deployment of the registry; its rollback target if no number is said.
+    Registry(Option<u64>),
+}
+
+struct Job {
+    from: From,
+    options: DeployOptions,
+    plan_only: bool,
+}
+
+/// A manifest that fits what runs.
+struct Ready {
+    application: Application,
+    plan: Option<Plan>,
+    options: DeployOptions,
+}
+
+impl Order {
+    fn new(number: u64, phase: DeployPhase, rollout: Option<Rollout>) -> Self {
+        Self {
+            number,
+            progress: watch::Sender::new(Progress {
+                phase,
+                plan: None,
+                refusal: None,
+                rollout,
+            }),
+        }
+    }
+
+    fn refuse(&self, refusal: Refusal) {
+        self.progress.send_modify(|progress| {
+            progress.phase = DeployPhase::Refused;
+            progress.refusal = Some(refusal);
+        });
+    }
+
+    fn phase(&self) -> DeployPhase {
+        self.progress.borrow().phase_now()
+    }
+
+    /// What has become of it.
+    pub(super) fn answer(&self) -> DeployAnswer {
+        let progress = self.progress.borrow().clone();
+        let plan = progress.plan.as_deref();
+        DeployAnswer {
+            request: self.number,
+            phase: progress.phase_now(),
+            plan: plan.and_then(|plan| serde_json::to_value(plan).ok()),
+            text: plan.map(ToString::to_string),
+            refusal: progress
+                .refusal
+                .as_ref()
+                .map(|refusal| refusal.report().clone()),
+            rollout: progress.rollout.map(|rollout| rollout.status().into()),
+        }
+    }
+
+    /// The answer once it is checked, or when that has taken long enough; a refusal is one of the request.
+    pub(super) async fn checked(&self) -> Result<DeployAnswer, Refusal> {
+        let mut progress = self.progress.subscribe();
+        let checked = progress.wait_for(|progress| progress.phase != DeployPhase::Checking);
+        let checked = tokio::time::timeout(ACTION_WITHIN, checked).await;
+        if let Ok(Ok(progress)) = checked
+            && let Some(refusal) = &progress.refusal
+        {
+            return Err(refusal.clone());
+        }
+        Ok(self.answer())
+    }
+}
+
+impl Progress {
+    fn phase_now(&self) -> DeployPhase {
+        let over = |rollout: &Rollout| rollout.status().end.is_some();
+        match self.phase {
+            DeployPhase::RollingOut if self.rollout.as_ref().is_some_and(over) => DeployPhase::Over,
+            phase => phase,
+        }
+    }
+}
+
+impl Orders {
+    pub(super) fn new(deploying: Deploying) -> Self {
+        Self {
+            deploying: Arc::new(deploying),
+            kept: Mutex::default(),
+            compiling: Arc::new(Semaphore::new(1)),
+        }
+    }
+
+    pub(super) fn deployer(&self) -> &Deployer {
+        &self.deploying.deployer
+    }
+
+    pub(super) fn registry(&self) -> Result<&Registry, Refusal> {
+        self.deployer().registry().ok_or_else(refusals::no_registry)
+    }
+
+    pub(super) fn current(&self) -> CurrentDeployment {
+        let deployer = self.deployer();
+        CurrentDeployment {
+            number: deployer.current_number(),
+            registry: deployer.registry().is_some(),
+            rollout: deployer.rollout().map(|rollout| rollout.status().into()),
+        }
+    }
+
+    /// The order of a number.
+    pub(super) fn get(&self, number: u64) -> Option<Arc<Order>> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut orders = kept.orders.iter();
+        orders.find(|order| order.number == number).cloned()
+    }
+
+    fn keep(&self, phase: DeployPhase, rollout: Option<Rollout>) -> Result<Arc<Order>, Refusal> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.orders.len() >= ORDERS_MAX {
+            let done = kept.orders.iter();
+            let done = done.map(|order| order.phase().is_final());
+            let Some(oldest) = done.into_iter().position(|done| done) else {
+                return Err(refusals::too_many());
+            };
+            kept.orders.remove(oldest);
+        }
+        kept.last += 1;
+        let order = Arc::new(Order::new(kept.last, phase, rollout));
+        kept.orders.push_back(Arc::clone(&order));
+        Ok(order)
+    }
+
+    /// Begins to deploy a manifest.
+    pub(super) fn deploy(&self, request: DeployRequest) -> Result<Arc<Order>, Refusal> {
+        let manifest = PathBuf::from(&request.manifest);
+        if !manifest.is_absolute() {
+            let what = format!("`{}` is no absolute path", request.manifest.escape_debug());
+            return Err(Refusal::bad(what).hint("the host may be in another directory"));
+        }
+        let options = DeployOptions {
+            plan: plan_options(&request.rollout)?,
+            by: request.by,
+            why: request.why,
+            source: request.manifest,
+            queue: request.queue,
+        };
+        self.begin(Job {
+            from: From::Manifest(manifest),
+            options,
+            plan_only: request.plan_only,
+        })
+    }
+
+    /// Rolls back what is under way, or deploys what was before.
+    pub(super) async fn roll_back(&self, request: RollbackRequest) -> Result<Arc<Order>, Refusal> {
+        if request.to.is_none()
+            && let Some(rollout) = self.deployer().rollout()
+            && rollout.status().end.is_none()
+        {
+            let by = match request.by.as_str() {
+                "" => "request",
+                by => by,
+            };
+            let why = match request.why.as_str() {
+                "" => format!("rolled back by {by}"),
+                why => format!("rolled back by {by}: {why}"),
+            };
+            commanded(rollout.roll_back(&why)).await?;
+            return self.keep(DeployPhase::RollingOut, Some(rollout));
+        }
+        self.registry()?;
+        let mut plan = plan_options(&request.rollout)?;
+        plan.strategy
+            .get_or_insert_with(|| RolloutStrategy::BlueGreen {
+                soak: Duration::ZERO,
+                gate: Gate::default(),
+            });
+        let options = DeployOptions {
+            plan,
+            by: request.by,
+            why: request.why,
+            source: String::new(),
+            queue: request.queue,
+        };
+        self.begin(Job {
+            from: From::Registry(request.to),
+            options,
+            plan_only: false,
+        })
+    }
+
+    fn begin(&self, job: Job) -> Result<Arc<Order>, Refusal> {
+        let order = self.keep(DeployPhase::Checking, None)?;
+        let (deploying, compiling) = (Arc::clone(&self.deploying), Arc::clone(&self.compiling));
+        let working = Arc::clone(&order);
+        self.deploying.runtime.spawn(async move {
+            if let Err(refusal) = carry_out(&working, deploying, &compiling, job).await {
+                working.refuse(refusal);
+            }
+        });
+        Ok(order)
+    }
+}
+
+/// Does what an order says; a refusal where nothing was changed.
+async fn carry_out(
+    order: &Order,
+    deploying: Arc<Deploying>,
+    compiling: &Semaphore,
+    job: Job,
+) -> Result<(), Refusal> {
+    let plan_only = job.plan_only;
+    let ready = {
+        // It is never closed.
+        let _one_at_a_time = compiling.acquire().await;
+        let deploying = Arc::clone(&deploying);
+        let preparing = tokio::task::spawn_blocking(move || prepare(&deploying, job));
+        preparing.await.map_err(|_| refusals::broken())??
+    };
+    let queue = ready.options.queue;
+    order.progress.send_modify(|progress| {
+        progress.plan = ready.plan.map(Arc::new);
+        if plan_only {
+            progress.phase = DeployPhase::Planned;
+        }
+    });
+    if plan_only {
+        return Ok(());
+    }
+    let deployer = &deploying.deployer;
+    let at_once = DeployOptions {
+        queue: false,
+        ..ready.options.clone()
+    };
+    let rollout = match deployer.deploy(ready.application.clone(), at_once).await {
+        Err(DeployError::UnderWay) if queue => {
+            order
+                .progress
+                .send_modify(|progress| progress.phase = DeployPhase::Waiting);
+            deployer.deploy(ready.application, ready.options).await
+        }
+        begun => begun,
+    };
+    let rollout = rollout.map_err(|error| refusals::of_deploy(&error))?;
+    order.progress.send_modify(|progress| {
+        // What it does, which is not what it would have done when it was asked for.
+        progress.plan = Some(Arc::new(rollout.plan().clone()));
+        progress.phase = DeployPhase::RollingOut;
+        progress.rollout = Some(rollout);
+    });
+    Ok(())
+}
+
+/// Reads, compiles and plans. Blocks.
+fn prepare(deploying: &Deploying, job: Job) -> Result<Ready, Refusal> {
+    let deployer = &deploying.deployer;
+    let mut options = job.options;
+    let (spec, artifacts) = match job.from {
+        From::Manifest(path) => {
+            let spec = ApplicationSpec::read(&path);
+            let spec = spec.map_err(|errors| refusals::of_manifest(&errors))?;
+            (spec, BTreeMap::new())
+        }
+        From::Registry(to) => {
+            let registry = deployer.registry().ok_or_else(refusals::no_registry)?;
+            let refused = |error| refusals::of_registry(&error);
+            let application = deployer.current();
+            let name = application.name();
+            let number = match to {
+                Some(number) => number,
+                None => {
+                    let pointers = registry.pointers(name).map_err(refused)?;
+                    pointers.rollback_target.ok_or_else(refusals::no_target)?
+                }
+            };
+            let deployment = registry.deployment(name, number).map_err(refused)?;
+            let artifacts = artifacts_of(registry, &deployment).map_err(refused)?;
+            let spec = ApplicationSpec::parse(deploying.manifest.clone(), deployment.manifest);
+            let spec = spec.map_err(|errors| refusals::of_manifest(&errors))?;
+            options.why = match options.why.as_str() {
+                "" => format!("rollback to {number}"),
+                why => format!("rollback to {number}: {why}"),
+            };
+            options.source = format!("deployment {number}");
+            (spec, artifacts)
+        }
+    };
+    let application = (deploying.resolve)(&spec, artifacts);
+    let application = application.map_err(|errors| refusals::of_manifest(&errors))?;
+    let under_way = || {
+        let newest = deployer.rollout();
+        newest.is_some_and(|rollout| rollout.status().end.is_none())
+    };
+    let plan = match deployer.plan(&application, &options.plan) {
+        Ok(plan) => Some(plan),
+        // It is planned again at its turn, when something else runs.
+        Err(_) if options.queue && !job.plan_only && under_way() => None,
+        Err(error) => return Err(refusals::of_deploy(&error)),
+    };
+    Ok(Ready {
+        application,
+        plan,
+        options,
+    })
+}
+
+/// An answer to a command, within its time.
+pub(super) async fn commanded(
+    command: impl Future<Output = Result<(), CommandRefused>>,
+) -> Result<(), Refusal> {
+    match tokio::time::timeout(ACTION_WITHIN, command).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(refused)) => Err(refusals::of_command(refused)),
+        Err(_) => Err(Refusal::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            "timeout",
+            "the rollout is ending, and has not answered in time",
+        )),
+    }
+}
+
+fn plan_options(words: &RolloutWords) -> Result<PlanOptions, Refusal> {
+    let strategy = StrategyWords {
+        strategy: words.strategy.as_deref(),
+        steps: words.steps.as_deref(),
+        soak: words.soak.as_deref(),
+        max_surge: words.max_surge,
+        max_unavailable: words.max_unavailable,
+        share: words.share.as_deref(),
+        pause: words.pause.as_deref(),
+        sticky: words.sticky.as_deref(),
+    };
+    let strategy = strategy.read().map_err(refusals::of_words)?;
+    let state = match words.state.as_deref() {
+        None => None,
+        Some(text) => {
+            let all = [StateHandling::HandOver, StateHandling::Discard];
+            let known = all.into_iter().find(|handling| handling.as_str() == text);
+            let what = || format!("`{}` is nothing to do with state", text.escape_debug());
+            let refusal = || Refusal::bad(what()).hint("there are `hand-over` and `discard`");
+            Some(known.ok_or_else(refusal)?)
+        }
+    };
+    Ok(PlanOptions {
+        strategy,
+        state,
+        keep_sources: words.keep_sources,
+    })
+}

@@ -1,0 +1,137 @@
+//! Why nothing is deployed, in the one form of refusals.
+
+use airssys_wasm_actors::deployment::{CommandRefused, DeployError, StrategyError};
+use airssys_wasm_actors::{ManifestErrors, RegistryError};
+use axum::http::StatusCode;
+
+use super::ORDERS_MAX;
+use crate::api::FindingView;
+use crate::server::answer::Refusal;
+
+fn conflict(kind: &str, message: impl Into<String>) -> Refusal {
+    Refusal::new(StatusCode::CONFLICT, kind, message)
+}
+
+pub(super) fn no_registry() -> Refusal {
+    conflict(
+        "no-registry",
+        "this host has no registry: nothing is recorded",
+    )
+    .hint("start it with `airssys up MANIFEST --state DIR`")
+}
+
+pub(super) fn no_target() -> Refusal {
+    conflict(
+        "no-rollback-target",
+        "there is no deployment to go back to: none was permanent before this one",
+    )
+    .hint("name one of `airssys history` with `--to N`")
+}
+
+pub(super) fn too_many() -> Refusal {
+    let what = format!("{ORDERS_MAX} deployments are under way or waiting already");
+    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "busy", what).hint("wait for them")
+}
+
+/// A task of the host did not come to its end.
+pub(super) fn broken() -> Refusal {
+    Refusal::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "internal",
+        "reading the manifest ended early: the host is going down, or this is a fault of it",
+    )
+}
+
+pub(super) fn of_manifest(errors: &ManifestErrors) -> Refusal {
+    let file = errors.file.display().to_string();
+    let findings: Vec<_> = errors
+        .findings
+        .iter()
+        .map(|finding| FindingView {
+            kind: finding.kind.as_str().to_owned(),
+            file: Some(file.clone()),
+            line: finding.at.map(|at| at.line),
+            column: finding.at.map(|at| at.column),
+            message: finding.what.clone(),
+            hint: finding.help.clone(),
+        })
+        .collect();
+    first(StatusCode::UNPROCESSABLE_ENTITY, "manifest", findings)
+}
+
+/// The first finding is the refusal's message.
+fn first(status: StatusCode, kind: &str, findings: Vec<FindingView>) -> Refusal {
+    let first = findings.first();
+    let message = first.map_or_else(String::new, |first| first.message.clone());
+    let hint = first.and_then(|first| first.hint.clone());
+    let refusal = Refusal::new(status, kind, message).findings(findings);
+    match hint {
+        Some(hint) => refusal.hint(hint),
+        None => refusal,
+    }
+}
+
+fn finding(kind: &str, message: String, hint: Option<String>) -> FindingView {
+    FindingView {
+        kind: kind.to_owned(),
+        file: None,
+        line: None,
+        column: None,
+        message,
+        hint,
+    }
+}
+
+pub(super) fn of_words(errors: Vec<StrategyError>) -> Refusal {
+    let findings = errors.into_iter();
+    let findings = findings.map(|error| finding(error.part, error.what, Some(error.help)));
+    first(StatusCode::BAD_REQUEST, "bad-request", findings.collect())
+}
+
+pub(super) fn of_deploy(error: &DeployError) -> Refusal {
+    match error {
+        DeployError::Refused(refused) => {
+            let findings = refused
+                .refusals
+                .iter()
+                .map(|refusal| finding(refusal.kind(), refusal.to_string(), Some(refusal.help())));
+            first(StatusCode::CONFLICT, "plan-refused", findings.collect())
+        }
+        DeployError::Unsupported(reasons) => {
+            let findings = reasons.iter();
+            let findings = findings.map(|why| finding("unsupported", why.clone(), None));
+            first(StatusCode::CONFLICT, "unsupported", findings.collect())
+        }
+        DeployError::UnderWay => conflict("under-way", "another deployment is under way").hint(
+            "wait for it, roll it back with `airssys rollback`, or wait your turn with `--queue`",
+        ),
+        error => conflict("not-deployed", error.to_string()),
+    }
+}
+
+pub(super) fn of_command(refused: CommandRefused) -> Refusal {
+    let kind = match refused {
+        CommandRefused::Over => "over",
+        CommandRefused::RollingBack => "rolling-back",
+        CommandRefused::NothingToSkip => "nothing-to-skip",
+        CommandRefused::Paused => "paused",
+        CommandRefused::NotPaused => "not-paused",
+        _ => "not-now",
+    };
+    conflict(kind, refused.to_string())
+}
+
+pub(in crate::server) fn of_registry(error: &RegistryError) -> Refusal {
+    let status = match error {
+        RegistryError::NoSuchArtifact { .. }
+        | RegistryError::NoSuchRevision { .. }
+        | RegistryError::NoSuchDeployment { .. } => StatusCode::NOT_FOUND,
+        error if error.retryable() => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    let mut message = error.to_string();
+    if let Some(source) = std::error::Error::source(error) {
+        message = format!("{message}: {source}");
+    }
+    Refusal::new(status, error.kind(), message)
+}
