@@ -92,7 +92,7 @@ impl Driver {
         };
         let (status, watching) = watch::channel(status);
         let (say, commands) = mpsc::channel(16);
-        // As many as the machine has asked questions.
+        // unbounded: as many as the machine has asked questions.
         let (tell, inputs) = mpsc::unbounded_channel();
         let steps: Vec<_> = steps
             .into_iter()
@@ -330,7 +330,7 @@ fn workers(
     ground: &Ground,
     tell: &mpsc::UnboundedSender<Input>,
 ) -> mpsc::UnboundedSender<Work> {
-    // As many as the machine has outputs, and it waits for what matters.
+    // unbounded: as many as the machine has outputs, and it waits for what matters.
     let (work, mut queue) = mpsc::unbounded_channel::<Work>();
     let (steps, ground, tell) = (steps.to_vec(), ground.clone(), tell.clone());
     tokio::spawn(async move {

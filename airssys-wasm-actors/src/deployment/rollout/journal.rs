@@ -53,7 +53,7 @@ impl Journal {
         deployment: oneshot::Receiver<Deployed>,
         inputs: mpsc::UnboundedSender<Input>,
     ) -> Self {
-        // A rollout writes a record only after it was told of the one before, but for one more in a rollback.
+        // unbounded: a rollout writes a record only after it was told of the one before, but for one more in a rollback.
         let (records, mut queue) = mpsc::unbounded_channel::<(RolloutState, String)>();
         tokio::spawn(async move {
             // Without one there is no record but that it has failed.
