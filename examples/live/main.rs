@@ -1,216 +1,201 @@
-//! The earthquakes of `examples/quakes`, live: three deployments while events come in, and then the accounts.
+//! Live: the application `quakes` under load, deployed to three times without a stop, and then the accounts.
 //!
-//! Run it with `cargo run --release --example live`. A classifier is replaced by canary and promoted by itself; a bad release of
-//! it is tried, found out and taken back by itself; the tally is replaced with all that it has counted. It fails if a
-//! check does: every event has one end and is counted once, and none failed because of a deployment that does well.
+//! Run it with `cargo run --release --example live -- 12`: the fewest seconds that the load runs; the deployments
+//! take about six. A canary is promoted by itself, a bad release is rolled back by itself, and the tally hands its
+//! state to its successor. It fails if a check does: every item has one end, none is missing or counted twice, and
+//! only the bad release has cost any.
 
-mod feed;
+mod checks;
+mod load;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
-use airssys_wasm::{CacheLocation, Engine, EngineConfig, Policy, Value};
-use airssys_wasm_actors::deployment::{
-    DeployOptions, Deployer, PlanOptions, RolloutOutcome, StrategyWords, register_first,
-};
+use airssys_wasm::{CacheLocation, Engine, EngineConfig, Policy};
+use airssys_wasm_actors::deployment::{DeployOptions, Deployer, RolloutOutcome, register_first};
 use airssys_wasm_actors::{
-    Application, ApplicationSpec, Registry, RegistryOptions, ResolveOptions, System, SystemConfig,
+    Application, ApplicationSpec, DeploymentState, Registry, RegistryOptions, ResolveOptions,
+    RunningApplication, System, SystemConfig,
 };
 
-use feed::{Fed, Feed};
+use checks::Findings;
+use load::Load;
 
-/// Of the canaries; the manifests take longer.
-const STEPS: &str = "5%:1s,25%:1s,50%:1s";
-const SOAK: &str = "1s";
+const QUAKES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/quakes");
+/// The table that only the second revision of the tally can fill.
+const NEW_TABLE: &str = "Strongest earthquake by region";
+/// What a gate's reasons have in common with nobody else's.
+const GATE_SAYS: [&str; 4] = ["traps", "restarts", "times as long", "requests failed"];
 
 #[tokio::main]
 async fn main() -> Result<ExitCode, Box<dyn Error>> {
-    let findings = run().await?;
+    let seconds = std::env::args()
+        .nth(1)
+        .map_or(Ok(12), |text| text.parse())?;
+    let findings = run(Duration::from_secs(seconds)).await?;
     if findings.is_empty() {
         println!("every check holds");
         return Ok(ExitCode::SUCCESS);
     }
-    for finding in &findings {
+    for finding in findings.iter() {
         eprintln!("error: {finding}");
     }
     Ok(ExitCode::FAILURE)
 }
 
-/// A directory that is removed.
-struct Scratch(PathBuf);
+/// A directory that is gone at the end.
+struct Temporary(PathBuf);
 
-impl Drop for Scratch {
+impl Drop for Temporary {
     fn drop(&mut self) {
-        // What is left of it is in the system's own directory for such things.
+        // What cannot be removed is the system's to remove.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
-fn resolve(
-    directory: &Path,
-    manifest: &str,
-    engine: &Engine,
-) -> Result<Application, Box<dyn Error>> {
-    let spec = ApplicationSpec::read(&directory.join(manifest))?;
+struct Live {
+    running: RunningApplication,
+    deployer: Deployer,
+    registry: Registry,
+    load: Load,
+}
+
+async fn run(at_least: Duration) -> Result<Findings, Box<dyn Error>> {
+    let engine = Engine::new(EngineConfig {
+        cache: CacheLocation::Off,
+        ..EngineConfig::default()
+    })?;
+    let [first, second, third, fourth] = [
+        resolve("airssys.toml", &engine)?,
+        resolve("airssys-v2.toml", &engine)?,
+        resolve("airssys-v3.toml", &engine)?,
+        resolve("airssys-v4.toml", &engine)?,
+    ];
+    let items = load::items(&Path::new(QUAKES).join("data/earthquakes.json"))?;
+    println!(
+        "{} events in a loop, {} in flight, and three deployments",
+        items.len(),
+        load::IN_FLIGHT
+    );
+    let name = format!("airssys-live-{}", std::process::id());
+    let directory = Temporary(std::env::temp_dir().join(name));
+    let registry = Registry::open(&directory.0, RegistryOptions::default())?;
+    let system = System::start(SystemConfig::new(engine)).await?;
+    let running = first.clone().start(&system).await?;
+    let number = register_first(&registry, &first, &by("the first"))?;
+    let deployer = Deployer::new(&running, first, Some((registry.clone(), number)));
+    let intake = running.actor("intake").ok_or("there is no intake")?;
+    let began = Instant::now();
+    let load = Load::start(intake, items)?;
+    let live = Live {
+        running,
+        deployer,
+        registry,
+        load,
+    };
+
+    let mut findings = Findings::default();
+    let canary = live.deploy("v1 → v2", second, &mut findings, true).await?;
+    let bad = live.deploy("v2 → v3", third, &mut findings, false).await?;
+    let before = live.running.report().await?.counted;
+    let state = live.deploy("v2 → v4", fourth, &mut findings, true).await?;
+    let after = live.running.report().await?;
+    println!(
+        "tally: {before} counted before the switch, {} after it",
+        after.counted
+    );
+    findings.holds(before > 0 && before <= after.counted, || {
+        format!(
+            "the tally has lost count: {before} before, {} after",
+            after.counted
+        )
+    });
+    let mut tables = after.tables.iter();
+    let new = tables.find(|table| table.title == NEW_TABLE);
+    findings.holds(new.is_some_and(|table| !table.rows.is_empty()), || {
+        format!("the new tally does not answer: no rows in `{NEW_TABLE}`")
+    });
+
+    // The load goes on for as long as was asked for.
+    tokio::time::sleep(at_least.saturating_sub(began.elapsed())).await;
+    let (sent, account) = live.load.end().await?;
+    println!(
+        "longest time between two replies: {:.0?} in v1 → v2, {:.0?} in v2 → v4",
+        account.gap(canary),
+        account.gap(state)
+    );
+    let counted = live.running.report().await?.counted;
+    checks::items(sent, counted, &account, bad, &mut findings);
+    checks::whole(&system, &mut findings).await;
+    checks::counters(&system, &mut findings);
+    system.shutdown().await;
+    Ok(findings)
+}
+
+impl Live {
+    /// Deploys and waits for the end, which is checked; returns the stage of the load.
+    async fn deploy(
+        &self,
+        what: &str,
+        new: Application,
+        findings: &mut Findings,
+        good: bool,
+    ) -> Result<usize, Box<dyn Error>> {
+        let stage = self.load.next_stage();
+        let began = Instant::now();
+        let rollout = self.deployer.deploy(new, by(what)).await?;
+        let outcome = rollout.finished().await;
+        // What is sent from here on cannot meet the candidate.
+        self.load.next_stage();
+        let took = began.elapsed();
+        match &outcome {
+            RolloutOutcome::Permanent => println!("{what}: permanent, after {took:.1?}"),
+            RolloutOutcome::RolledBack { reason } => {
+                println!("{what}: rolled back after {took:.1?}: {reason}");
+            }
+            other => println!("{what}: {other:?}"),
+        }
+        let as_wanted = match &outcome {
+            RolloutOutcome::Permanent => good,
+            RolloutOutcome::RolledBack { reason } => {
+                !good && GATE_SAYS.iter().any(|says| reason.contains(says))
+            }
+            _ => false,
+        };
+        findings.holds(as_wanted, || format!("{what} has ended so: {outcome:?}"));
+        let number = rollout.status().number.ok_or("it has no number")?;
+        let application = self.running.supervisor().address();
+        let recorded = self.registry.deployment(application, number)?.state;
+        let expected = if good {
+            DeploymentState::Permanent
+        } else {
+            DeploymentState::RolledBack
+        };
+        findings.equal(
+            &format!("what the registry says of {what}"),
+            recorded,
+            expected,
+        );
+        Ok(stage)
+    }
+}
+
+fn by(why: &str) -> DeployOptions {
+    DeployOptions {
+        by: "the example".to_owned(),
+        why: why.to_owned(),
+        ..DeployOptions::default()
+    }
+}
+
+/// Without its source, which would feed each event once.
+fn resolve(manifest: &str, engine: &Engine) -> Result<Application, Box<dyn Error>> {
+    let spec = ApplicationSpec::read(&Path::new(QUAKES).join(manifest))?;
     let options = ResolveOptions {
         policy: Policy::permissive(),
         ..ResolveOptions::default()
     };
     Ok(spec.resolve(engine, &options)?.without_sources())
-}
-
-async fn run() -> Result<Vec<String>, Box<dyn Error>> {
-    let quakes = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/quakes");
-    let scratch =
-        Scratch(std::env::temp_dir().join(format!("airssys-live-{}", std::process::id())));
-    let engine = Engine::new(EngineConfig {
-        cache: CacheLocation::Off,
-        ..EngineConfig::default()
-    })?;
-    let system = System::start(SystemConfig::new(engine.clone())).await?;
-    let application = resolve(&quakes, "airssys.toml", &engine)?;
-    let running = application.clone().start(&system).await?;
-    let registry = Registry::open(&scratch.0, RegistryOptions::default())?;
-    let first = register_first(&registry, &application, &DeployOptions::default())?;
-    let deployer = Deployer::new(&running, application, Some((registry, first)));
-
-    let intake = running.actor("intake").ok_or("there is no intake")?;
-    let feed = Feed::start(intake, &quakes.join("data/earthquakes.json"))?;
-    let mut findings = Vec::new();
-    let mut live = Live {
-        deployer: &deployer,
-        engine: &engine,
-        quakes: &quakes,
-        feed: &feed,
-        findings: &mut findings,
-    };
-    live.deploy("airssys-v2.toml", Expected::Permanent, true)
-        .await?;
-    live.deploy("airssys-v3.toml", Expected::RolledBack, true)
-        .await?;
-    live.deploy("airssys-v4.toml", Expected::Permanent, false)
-        .await?;
-
-    let fed = feed.end().await?;
-    let tally = running.actor("tally").ok_or("there is no tally")?;
-    let counted = counted(tally.call("totals", ()).await?.into_values().next());
-    accounts(&fed, counted, &mut findings);
-    let extremes = tally.call("strongest-by-region", ()).await?;
-    if !matches!(extremes.into_values().next(), Some(Value::List(regions)) if !regions.is_empty()) {
-        findings.push("the second revision of the tally knows no extremes".to_owned());
-    }
-    let counters = system.counters();
-    if counters.calls != counters.replies + counters.call_errors + counters.calls_abandoned {
-        findings.push(format!("calls and their ends differ: {counters:?}"));
-    }
-    if counters.casts != counters.casts_handled + counters.dead_letters {
-        findings.push(format!("casts and their ends differ: {counters:?}"));
-    }
-    running.stop().await;
-    system.shutdown().await;
-    if engine.instances() > 0 {
-        findings.push(format!("{} instances are left", engine.instances()));
-    }
-    Ok(findings)
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Expected {
-    Permanent,
-    RolledBack,
-}
-
-struct Live<'a> {
-    deployer: &'a Deployer,
-    engine: &'a Engine,
-    quakes: &'a Path,
-    feed: &'a Feed,
-    findings: &'a mut Vec<String>,
-}
-
-impl Live<'_> {
-    /// Deploys a manifest, and looks at what became of it.
-    async fn deploy(
-        &mut self,
-        manifest: &str,
-        expected: Expected,
-        canary: bool,
-    ) -> Result<(), Box<dyn Error>> {
-        let new = resolve(self.quakes, manifest, self.engine)?;
-        let words = StrategyWords {
-            strategy: Some("canary"),
-            steps: Some(STEPS),
-            soak: Some(SOAK),
-            ..StrategyWords::default()
-        };
-        let strategy = words.read().map_err(|_| "the strategy makes no sense")?;
-        let options = DeployOptions {
-            plan: PlanOptions {
-                strategy: strategy.filter(|_| canary),
-                ..PlanOptions::default()
-            },
-            why: "live".to_owned(),
-            source: manifest.to_owned(),
-            ..DeployOptions::default()
-        };
-        let before = self.feed.so_far();
-        self.feed.take_gap();
-        let rollout = self.deployer.deploy(new, options).await?;
-        println!("{}", rollout.plan());
-        let outcome = rollout.finished().await;
-        let (gap, after) = (self.feed.take_gap(), self.feed.so_far());
-        let failed = after.failed + after.errors - before.failed - before.errors;
-        let said = match &outcome {
-            RolloutOutcome::Permanent => "permanent".to_owned(),
-            RolloutOutcome::RolledBack { reason } => format!("rolled back: {reason}"),
-            other => format!("{other:?}"),
-        };
-        println!(
-            "{manifest}: {said}; meanwhile {} events, {failed} failed, longest time without an answer {gap:.1?}\n",
-            after.sent - before.sent,
-        );
-        let as_expected = match expected {
-            Expected::Permanent => outcome == RolloutOutcome::Permanent,
-            Expected::RolledBack => matches!(outcome, RolloutOutcome::RolledBack { .. }),
-        };
-        if !as_expected {
-            self.findings.push(format!(
-                "{manifest} was to be {expected:?}, and is {outcome:?}"
-            ));
-        }
-        if expected == Expected::Permanent && failed > 0 {
-            self.findings.push(format!(
-                "{failed} events failed while {manifest} was deployed"
-            ));
-        }
-        Ok(())
-    }
-}
-
-fn counted(totals: Option<Value>) -> u64 {
-    match totals {
-        Some(Value::Record(fields)) => match fields.first() {
-            Some(Value::U64(counted)) => *counted,
-            _ => 0,
-        },
-        _ => 0,
-    }
-}
-
-/// Every event has one end, and the tally has counted those that it has answered for, each once.
-fn accounts(fed: &Fed, counted: u64, findings: &mut Vec<String>) {
-    println!(
-        "{} events: {} counted, {} rejected, {} failed with the bad release, {} not answered; the tally has {counted}",
-        fed.sent, fed.counted, fed.rejected, fed.failed, fed.errors,
-    );
-    if fed.sent != fed.counted + fed.rejected + fed.failed + fed.errors {
-        findings.push("an event has no end, or two".to_owned());
-    }
-    if counted != fed.counted {
-        findings.push(format!(
-            "{} were answered for, and {counted} are counted",
-            fed.counted
-        ));
-    }
 }
