@@ -64,7 +64,9 @@ pub(crate) fn run(argv: Vec<OsString>) -> Result<ExitCode, Failure> {
     if cli.command.target().is_some_and(|target| target.json) {
         globals.format = Format::Json;
     }
-    logging::start(&globals)?;
+    // What rows make crash by the thousand is no news, and writing it down would be in their figures.
+    let bench = matches!(cli.command, Command::Bench(_));
+    logging::start(&globals, bench)?;
     match cli.command {
         Command::Up(up) => {
             let spec = match spec {

@@ -1,6 +1,6 @@
 //! Logs, on standard error.
 //!
-//! Owns the level: `--log` before `AIRSSYS_LOG` before `warn`, which is `error` with `--quiet` and with
+//! Owns the level: `--log` before `AIRSSYS_LOG` before `warn`, which is `error` with `--quiet`, in `bench` and with
 //! `--format json`, where standard error is for programs. Both take a level or
 //! tracing's directives (`airssys_wasm_actors=debug`). The guests' own lines are among them, escaped by the engine.
 
@@ -14,9 +14,10 @@ use crate::failure::{Failure, FailureKind};
 /// The environment variable that sets the level.
 pub(crate) const VARIABLE: &str = "AIRSSYS_LOG";
 
-pub(crate) fn start(globals: &Globals) -> Result<(), Failure> {
+/// With `few`, only errors are written unless the user says otherwise.
+pub(crate) fn start(globals: &Globals, few: bool) -> Result<(), Failure> {
     let variable = std::env::var(VARIABLE).ok();
-    let few = globals.quiet || globals.format == Format::Json;
+    let few = few || globals.quiet || globals.format == Format::Json;
     let (directives, from) = match (globals.log.as_deref(), &variable) {
         (Some(level), _) => (level, "--log"),
         (None, Some(level)) if !level.is_empty() => (level.as_str(), VARIABLE),

@@ -272,7 +272,11 @@ fn rows(before: &[Row], after: &[Row]) -> (Vec<Change>, Vec<String>) {
         }
         let good = match row.unit {
             Unit::PerSecond => Good::More,
-            Unit::Nanoseconds | Unit::Kibibytes => Good::Less,
+            Unit::Nanoseconds
+            | Unit::Kibibytes
+            | Unit::Milliseconds
+            | Unit::Points
+            | Unit::Count => Good::Less,
         };
         let (measure, figures) = match (row.ratio, other.ratio) {
             (Some(value), Some(after)) if row.baseline == other.baseline => (

@@ -67,6 +67,12 @@ impl Samples {
         self.page_tables_kib = Some(page_tables_kib);
     }
 
+    /// Records a number of something that is no time: [`Unit::Count`](crate::Unit), or thousandths of
+    /// [`Unit::Points`](crate::Unit).
+    pub(crate) fn record_number(&mut self, number: u64) {
+        self.histogram.saturating_record(number);
+    }
+
     /// Operations in a second.
     fn rate(&self) -> f64 {
         #[expect(clippy::cast_precision_loss, reason = "exact below 2^53")]
@@ -262,8 +268,11 @@ impl GroupRun {
         for row in self.rows {
             let n = match row.spec.unit {
                 _ if row.skipped.is_some() => 0,
-                Unit::Nanoseconds | Unit::PerSecond => row.histogram.len(),
+                Unit::Nanoseconds | Unit::PerSecond | Unit::Milliseconds | Unit::Points => {
+                    row.histogram.len()
+                }
                 Unit::Kibibytes => self.effort.operations(row.spec),
+                Unit::Count => self.effort.operations(row.spec) * row.histogram.len(),
             };
             let p99 = in_unit(row.spec.unit, row.histogram.value_at_quantile(0.99));
             measured.push(Measured {
@@ -306,6 +315,7 @@ impl Running {
         self.rounds.push(match self.spec.stat {
             Stat::P50 | Stat::Median => quantile(0.5),
             Stat::P99 => quantile(0.99),
+            Stat::Worst => quantile(1.0),
             Stat::Rate => samples.rate(),
         });
         self.page_tables_kib.extend(samples.page_tables_kib);
@@ -321,7 +331,9 @@ fn in_unit(unit: Unit, value: u64) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "exact below 2^53")]
     let value = value as f64;
     match unit {
-        Unit::Nanoseconds | Unit::PerSecond => value,
+        Unit::Nanoseconds | Unit::PerSecond | Unit::Count => value,
+        Unit::Milliseconds => value / 1e6,
+        Unit::Points => value / 1e3,
         Unit::Kibibytes => value / 1024.0,
     }
 }

@@ -57,9 +57,12 @@ pub struct Row {
     pub ratio_max: Option<f64>,
     /// The median ratio is between these with 95 % confidence; of fewer than 6 rounds nothing can be said.
     pub ratio_interval: Option<(f64, f64)>,
+    /// Median over the rounds of row − baseline of the same round, where the bar is for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beyond: Option<f64>,
     /// The most, or the least, that is allowed.
     pub bar: Option<f64>,
-    /// What the bar is for: `ratio`, `interval` (of the ratio) or `median`.
+    /// What the bar is for: `ratio`, `interval` (of the ratio), `median` or `beyond`.
     pub bar_on: Option<String>,
     /// Whether the bar is the least that is allowed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -93,27 +96,47 @@ pub(crate) fn rows(specs: &[&'static RowSpec], measured: &[Measured]) -> Vec<Row
 
 /// Each round's ratio to the sum of its baselines.
 fn ratios(row: &Measured, baseline: &[&Measured]) -> Vec<f64> {
+    let pairs = pairs(row, baseline).into_iter();
+    let some = pairs.filter(|(_, sum)| *sum > 0.0);
+    some.map(|(value, sum)| value / sum).collect()
+}
+
+/// Each round's value and the sum of its baselines.
+fn pairs(row: &Measured, baseline: &[&Measured]) -> Vec<(f64, f64)> {
     if baseline.is_empty() {
         return Vec::new();
     }
-    let mut ratios = Vec::with_capacity(row.rounds.len());
+    let mut pairs = Vec::with_capacity(row.rounds.len());
     for (round, value) in row.rounds.iter().enumerate() {
         let sum: Option<f64> = baseline
             .iter()
             .map(|baseline| baseline.rounds.get(round))
             .sum();
-        if let Some(sum) = sum.filter(|sum| *sum > 0.0) {
-            ratios.push(value / sum);
+        if let Some(sum) = sum {
+            pairs.push((*value, sum));
         }
     }
-    ratios
+    pairs
 }
 
 fn summarize(spec: &RowSpec, row: &Measured, baseline: &[&Measured]) -> Row {
     let ratios = ratios(row, baseline);
     let some = |value: f64| (!ratios.is_empty()).then_some(rounded(value, 3));
     let ratio = some(median(&ratios));
-    let middle = rounded(median(&row.rounds), 2);
+    let middle = match spec.stat {
+        Stat::Worst => row.rounds.iter().copied().fold(0.0, f64::max),
+        _ => median(&row.rounds),
+    };
+    let digits = if spec.unit == Unit::Milliseconds {
+        4
+    } else {
+        2
+    };
+    let middle = rounded(middle, digits);
+    let between = pairs(row, baseline).into_iter();
+    let between: Vec<f64> = between.map(|(value, sum)| value - sum).collect();
+    let beyond = matches!(spec.bar, Some(Bar::Beyond(_))) && !between.is_empty();
+    let beyond = beyond.then(|| rounded(median(&between), digits));
     let has_figures = !row.rounds.is_empty();
     let interval = interval95(&ratios);
     let (bar, bar_on, met) = match spec.bar {
@@ -132,13 +155,18 @@ fn summarize(spec: &RowSpec, row: &Measured, baseline: &[&Measured]) -> Row {
             Some("median"),
             has_figures.then_some(middle <= bar),
         ),
+        Some(Bar::Beyond(bar)) => (
+            Some(bar),
+            Some("beyond"),
+            beyond.map(|beyond| beyond <= bar),
+        ),
         None => (None, None, None),
     };
     Row {
         name: spec.name.to_owned(),
         group: spec.group.as_str().to_owned(),
         median: middle,
-        p99: row.p99.map(|p99| rounded(p99, 2)),
+        p99: row.p99.map(|p99| rounded(p99, digits)),
         n: row.n,
         unit: spec.unit,
         threads: row.threads,
@@ -149,6 +177,7 @@ fn summarize(spec: &RowSpec, row: &Measured, baseline: &[&Measured]) -> Row {
         ratio_min: some(ratios.iter().copied().fold(f64::INFINITY, f64::min)),
         ratio_max: some(ratios.iter().copied().fold(0.0, f64::max)),
         ratio_interval: interval.map(|(low, high)| (rounded(low, 3), rounded(high, 3))),
+        beyond,
         bar,
         bar_on: bar_on.map(str::to_owned),
         bar_is_least: matches!(spec.bar, Some(Bar::RatioAtLeast(_))),

@@ -28,6 +28,15 @@ pub enum Unit {
     /// Operations in a second.
     #[serde(rename = "1/s")]
     PerSecond,
+    /// Milliseconds for one operation.
+    #[serde(rename = "ms")]
+    Milliseconds,
+    /// Percentage points between what was to be and what was.
+    #[serde(rename = "points")]
+    Points,
+    /// How many there were, of all the operations of a round.
+    #[serde(rename = "count")]
+    Count,
 }
 
 /// What a row's `median` is taken over, in each round.
@@ -45,6 +54,9 @@ pub enum Stat {
     /// The round's operations ÷ the time it took.
     #[serde(rename = "rate")]
     Rate,
+    /// The largest sample of all rounds: one bad round is not made good by others.
+    #[serde(rename = "worst")]
+    Worst,
 }
 
 /// How good a row has to be.
@@ -59,6 +71,8 @@ pub enum Bar {
     RatioInterval(f64),
     /// The most that its median may be, in its unit.
     Median(f64),
+    /// The most, in its unit, by which it may be above its baseline: the median over the rounds of what is between them.
+    Beyond(f64),
 }
 
 /// A scenario being made.
@@ -228,6 +242,20 @@ impl RowSpec {
         self
     }
 
+    /// Takes the largest sample of all rounds.
+    #[must_use]
+    pub const fn worst(mut self) -> Self {
+        self.stat = Stat::Worst;
+        self
+    }
+
+    /// Counts in another unit.
+    #[must_use]
+    pub const fn unit(mut self, unit: Unit) -> Self {
+        self.unit = unit;
+        self
+    }
+
     /// Compares what another row has measured, in place of a scenario of its own.
     pub(crate) const fn compares(mut self, row: &'static str) -> Self {
         self.measure = Measure::As(row);
@@ -269,6 +297,9 @@ const TABLES: &[&[RowSpec]] = &[
     scenarios::storm::ROWS,
     scenarios::supervised::ROWS,
     scenarios::route::ROWS,
+    scenarios::upgrade::ROWS,
+    scenarios::deploy::ROWS,
+    scenarios::boot::ROWS,
     scenarios::kill::ROWS,
     scenarios::topic::ROWS,
     scenarios::rss::ROWS,
@@ -335,7 +366,10 @@ mod tests {
     #[test]
     fn a_ratio_has_a_bar_only_where_there_is_a_baseline() {
         for spec in rows() {
-            if let Some(Bar::Ratio(_) | Bar::RatioAtLeast(_) | Bar::RatioInterval(_)) = spec.bar {
+            if let Some(
+                Bar::Ratio(_) | Bar::RatioAtLeast(_) | Bar::RatioInterval(_) | Bar::Beyond(_),
+            ) = spec.bar
+            {
                 assert!(!spec.baseline.is_empty(), "{}", spec.name);
             }
         }

@@ -5,12 +5,14 @@
 //! measured on this machine is made an error of, [`BenchError::skipped`], and stands in the report with the reason.
 
 pub(crate) mod ask;
+pub(crate) mod boot;
 pub(crate) mod call;
 pub(crate) mod cast;
 pub(crate) mod children;
 pub(crate) mod closure;
 pub(crate) mod composed;
 pub(crate) mod density;
+pub(crate) mod deploy;
 #[cfg(feature = "rivals")]
 pub(crate) mod kameo;
 pub(crate) mod kill;
@@ -26,6 +28,7 @@ pub(crate) mod spawn;
 pub(crate) mod storm;
 pub(crate) mod supervised;
 pub(crate) mod topic;
+pub(crate) mod upgrade;
 
 use crate::error::BenchError;
 use crate::harness::Scenario;

@@ -3,8 +3,10 @@
 //! Both sides run the same two components in pools of the same size. Ours is the engine as its users get it;
 //! the raw one is configured as our strict profile is, without anything of ours around it.
 
+pub(crate) mod callers;
 pub(crate) mod echo;
 pub(crate) mod raw;
+pub(crate) mod scratch;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -32,6 +34,8 @@ pub(crate) const CALLER: &[u8] = include_bytes!("../guests/components/caller.was
 pub(crate) const COMPOSED: &[u8] = include_bytes!("../guests/components/composed.wasm");
 /// A caller that reads the clock after every ask, as text.
 pub(crate) const ASKER: &[u8] = include_bytes!("workbench/asker.wat");
+/// Counts what it is sent, and hands its state over.
+pub(crate) const COUNTER: &[u8] = include_bytes!("workbench/counter.wat");
 
 /// The interfaces of both.
 pub(crate) const MATH: &str = "bench:guests/math@0.1.0";
@@ -243,6 +247,15 @@ pub(crate) fn linked(name: &str, links: &[&str], grants: Grants, limits: Limits)
         limits,
         links,
     }
+}
+
+/// Another revision of a component: the same bytes, and a section that says which.
+pub(crate) fn revision(component: &[u8], number: u32) -> Vec<u8> {
+    let mut bytes = component.to_vec();
+    // A custom section of ten bytes, with its name.
+    bytes.extend_from_slice(b"\0\x0a\x05bench");
+    bytes.extend_from_slice(&number.to_le_bytes());
+    bytes
 }
 
 pub(crate) fn address(text: &str) -> Result<ActorAddress, BenchError> {

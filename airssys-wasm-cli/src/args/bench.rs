@@ -38,7 +38,7 @@ pub(crate) enum BenchWhat {
     Rows(Rows),
     /// Every row about supervision: restarts, many children, exits beside a service, what a message pays for it
     Supervision(RowsOptions),
-    /// Every row about deployments: what a route costs a message
+    /// Every row about deployments: what a route costs a message, pauses of upgrades, deploys, rollback, boot
     Deploy(RowsOptions),
     /// The host calls a component and has its reply
     #[command(after_help = LOAD_HELP)]

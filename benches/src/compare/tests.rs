@@ -28,6 +28,7 @@ pub(crate) fn made_up_row(
         ratio_min: None,
         ratio_max: None,
         ratio_interval: ratio.map(|(_, low, high)| (low, high)),
+        beyond: None,
         bar: bar.map(|(bar, _)| bar),
         bar_on: bar.map(|_| "ratio".to_owned()),
         bar_is_least: false,

@@ -78,12 +78,18 @@ pub(crate) fn bar(row: &Row) -> Option<String> {
         Unit::Nanoseconds if !on_ratio && bar >= 1e6 => format!("{} ms", bar / 1e6),
         Unit::Nanoseconds if !on_ratio => format!("{bar} ns"),
         Unit::Kibibytes if !on_ratio => format!("{bar} KiB"),
+        Unit::Milliseconds if !on_ratio => format!("{bar} ms"),
+        Unit::Points if !on_ratio => format!("{bar} points"),
         Unit::PerSecond if !on_ratio => format!("{bar}/s"),
         _ if (bar * 3.0 - 1.0).abs() < f64::EPSILON => "1/3".to_owned(),
         _ => bar.to_string(),
     };
     let sign = if row.bar_is_least { '≥' } else { '≤' };
     let verdict = if met { "met" } else { "MISSED" };
+    if let Some(beyond) = row.beyond {
+        let by = human(beyond, row.unit);
+        return Some(format!("≤ {text} above it: {by}, {verdict}"));
+    }
     let close = match row.ratio_interval {
         Some((low, _)) if on_interval && met && low <= 1.0 => ", 1 is in the interval",
         Some((low, high)) if on_ratio && !on_interval && low <= bar && bar <= high => {
@@ -114,6 +120,9 @@ pub(crate) fn human(value: f64, unit: Unit) -> String {
         Unit::Nanoseconds if value < 10_000.0 => format!("{value:.0} ns"),
         Unit::Nanoseconds if value < 10_000_000.0 => format!("{:.1} µs", value / 1e3),
         Unit::Nanoseconds => format!("{:.1} ms", value / 1e6),
+        Unit::Milliseconds => format!("{value:.3} ms"),
+        Unit::Points => format!("{value:.3} points"),
+        Unit::Count => format!("{value}"),
         Unit::PerSecond if value < 10_000.0 => format!("{value:.0}/s"),
         Unit::PerSecond if value < 10_000_000.0 => format!("{:.1} k/s", value / 1e3),
         Unit::PerSecond => format!("{:.1} M/s", value / 1e6),

@@ -5,8 +5,6 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use airssys_wasm::{CacheLocation, ComponentRef, Engine, Loaded};
@@ -15,6 +13,7 @@ use super::expect;
 use crate::error::{BenchError, OrFailed};
 use crate::harness::{Samples, Scenario, Work};
 use crate::rows::{Bar, Group, RowSpec, latency, made};
+use crate::workbench::scratch::Scratch;
 use crate::workbench::{self, Workbench};
 
 /// Loading a component.
@@ -141,31 +140,6 @@ fn component(functions: u32) -> Result<Vec<u8>, BenchError> {
     wat::parse_str(&text).or_failed("encoding the generated component")
 }
 
-/// A directory that is removed when it is done with.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new() -> Result<Self, BenchError> {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("airssys-bench-{}-{number}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir(&path).or_failed("making a directory for the generated component")?;
-        Ok(Self(path))
-    }
-
-    fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // What is left in the temporary directory is the system's to clean.
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,14 +148,5 @@ mod tests {
     fn the_generated_component_is_one() {
         let bytes = component(3).unwrap();
         assert_eq!(bytes.get(..8), Some(&b"\0asm\x0d\0\x01\0"[..]));
-    }
-
-    #[test]
-    fn a_scratch_directory_goes_with_its_guard() {
-        let scratch = Scratch::new().unwrap();
-        let path = scratch.path().to_owned();
-        assert!(path.is_dir());
-        drop(scratch);
-        assert!(!path.exists());
     }
 }

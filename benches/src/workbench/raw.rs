@@ -112,6 +112,12 @@ impl RawHost {
         RawInstance::of(&self.adder).await
     }
 
+    /// What [`RawInstance::of`] needs to make instances of a component that imports nothing.
+    pub(crate) fn load(&self, bytes: &[u8]) -> Result<InstancePre<RawState>, BenchError> {
+        let component = Component::from_binary(&self.engine, bytes);
+        self.link(&component.or_failed("compiling a guest")?, |_| Ok(()))
+    }
+
     /// What [`RawInstance::of`] needs to make adders.
     pub(crate) fn adder_pre(&self) -> InstancePre<RawState> {
         self.adder.clone()

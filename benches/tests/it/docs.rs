@@ -37,7 +37,12 @@ fn every_row_is_documented_with_what_it_is_compared_with() {
             Some(Bar::Median(most)) if row.unit == Unit::Nanoseconds => {
                 format!("≤ {} ms", most / 1e6)
             }
-            Some(Bar::Median(most)) => format!("≤ {most} KiB"),
+            Some(Bar::Median(most) | Bar::Beyond(most)) => match row.unit {
+                Unit::Milliseconds => format!("≤ {most} ms"),
+                Unit::Points => format!("≤ {most} point"),
+                Unit::Count => format!("≤ {most}"),
+                _ => format!("≤ {most} KiB"),
+            },
         };
         assert!(line.contains(&bar), "{bar}: {line}");
     }

@@ -91,10 +91,16 @@ fn check(row: &Row) {
     assert_eq!(row.rounds, 2, "{row:?}");
     assert_eq!(row.p99.is_none(), row.stat == Stat::Rate, "{row:?}");
     assert!(row.median.is_finite(), "{row:?}");
-    if row.unit != Unit::Kibibytes {
+    // What goes well is lost by none and shared exactly.
+    if !matches!(row.unit, Unit::Kibibytes | Unit::Points | Unit::Count) {
         assert!(row.median > 0.0, "{row:?}");
     }
     assert_eq!(row.baseline.is_some(), row.ratio.is_some(), "{row:?}");
+    assert_eq!(
+        row.bar_on.as_deref() == Some("beyond"),
+        row.beyond.is_some(),
+        "{row:?}"
+    );
     assert_eq!(row.bar.is_some(), row.met.is_some(), "{row:?}");
     assert_eq!(
         row.page_tables_kib.is_some(),
