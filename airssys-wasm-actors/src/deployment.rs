@@ -13,7 +13,6 @@ mod outline;
 mod plan;
 mod rollout;
 mod share;
-mod state;
 mod strategy;
 
 pub use autoscale::{Autoscale, AutoscaleError, Autoscaler, Load};
@@ -31,7 +30,6 @@ pub use rollout::{
     RolloutStatus, StepState, StepStatus, artifacts_of, register_first,
 };
 pub use share::{Share, ShareError};
-pub use state::RolloutState;
 pub use strategy::{
     CanaryStep, RollingMove, RolloutPolicy, RolloutStrategy, StateHandling, StrategyError,
     StrategyKind, StrategyParts, StrategyWords, rolling_moves,

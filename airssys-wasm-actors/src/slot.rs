@@ -152,6 +152,11 @@ impl Slot {
         self.published.first()
     }
 
+    /// How often another revision of it has taken the place of one: whoever prepares the next knows which it follows.
+    pub(crate) fn revision(&self) -> u64 {
+        self.published.revision()
+    }
+
     /// It offers this from now on, which is numbered after what it offered before; and so do the replicas, of a team.
     pub(crate) fn publish(&self, surface: &Arc<Surface>) {
         self.published.publish(surface);

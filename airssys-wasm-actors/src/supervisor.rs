@@ -28,7 +28,7 @@ pub use child::{ChildSpec, NativeStart, REPLICAS_MAX, ShutdownPolicy, Start, Sup
 pub(crate) use child::{PreparedActor, PreparedChild};
 pub use decide::{RestartIntensity, RestartPolicy, RestartWindow, restarts};
 pub use errors::{StartError, StopError};
-pub(crate) use prepare::successor;
+pub(crate) use prepare::{predecessor, successor};
 pub(crate) use record::{ExitSink, Record};
 pub use spec::{AutoShutdown, Backoff, SpecError, Strategy, SupervisorSpec};
 

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use replacement::make;
 use replacement::{Fresh, Replaced};
 pub use replacement::{NotReplaced, StateTaken};
-pub(crate) use replacement::{Replacement, replace};
+pub(crate) use replacement::{Replacement, become_revision, replace};
 use slots::Place;
 
 use crate::address::ActorAddress;
@@ -28,7 +28,7 @@ use crate::shared::Shared;
 use crate::slot::Slot;
 use crate::supervisor::{
     ChildSpec, PreparedActor, PreparedChild, Record, Start, StartError, SupervisorMessage,
-    successor,
+    predecessor, successor,
 };
 use crate::system::System;
 
@@ -255,7 +255,7 @@ impl System {
                 ..before.spec.clone()
             };
             let successor = prepare(&before, tuned)?;
-            if record.respec(&successor) {
+            if record.respec(&successor).is_ok() {
                 let id = successor.slot.id();
                 record.tell(SupervisorMessage::Respecced(id));
             }
@@ -590,16 +590,7 @@ async fn switch_back(
         state,
     } = switched;
     let address = before.slot.address().clone();
-    // Numbered after the revision that goes: nobody's number comes to mean another function.
-    let spec = ChildSpec {
-        address: before.spec.address.clone(),
-        ..before.spec.clone()
-    };
-    let again = match successor(&now, spec) {
-        Ok(again) => Arc::new(again),
-        // What it was linked to is gone since.
-        Err(_) => before,
-    };
+    let again = Arc::new(predecessor(&now, &before));
     let place = Place {
         record: &record,
         successor: &again,

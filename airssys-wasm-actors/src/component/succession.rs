@@ -73,8 +73,11 @@ impl LiveComponent {
         if let Some(ledger) = &before.about.ledger {
             self.about.ledger = Some(Arc::clone(ledger));
         }
-        if let (Some(plane), Some(before)) = (self.plane_mut(), before.plane_mut()) {
-            plane.inherit(before);
+        match (self.plane_mut(), before.plane_mut()) {
+            (Some(plane), Some(before)) => plane.inherit(before),
+            (Some(plane), None) => plane.take_over(None),
+            (None, Some(before)) => before.let_go(),
+            (None, None) => {}
         }
     }
 

@@ -35,7 +35,7 @@ pub(crate) use steps::{RolloutStep, Way};
 
 use super::gate::Interval;
 use super::share::Share;
-use super::state::RolloutState;
+use crate::registry::DeploymentState;
 use undo::Undoing;
 use watch::{Stage, Watching};
 
@@ -142,7 +142,7 @@ pub(crate) enum Output {
     /// Load everything, and check what can be checked without starting it.
     Prepare,
     /// Write a record, and say [`Input::Journaled`] when it is on disk.
-    Journal(RolloutState, String),
+    Journal(DeploymentState, String),
     /// Start the new revisions of a step beside the old ones.
     Warm(StepId),
     /// Give the new revision so much of the traffic.
@@ -229,9 +229,9 @@ pub(crate) struct RolloutMachine {
     /// Steps that have been touched, in order.
     touched: Vec<StepId>,
     /// Records that are being written, oldest first.
-    writing: VecDeque<RolloutState>,
+    writing: VecDeque<DeploymentState>,
     /// The newest record that is on disk.
-    state: Option<RolloutState>,
+    state: Option<DeploymentState>,
     /// Numbers the questions.
     round: u64,
     outputs: Vec<Output>,
@@ -277,7 +277,7 @@ impl RolloutMachine {
 
     /// The newest record that is on disk.
     #[must_use]
-    pub(crate) fn state(&self) -> Option<RolloutState> {
+    pub(crate) fn state(&self) -> Option<DeploymentState> {
         self.state
     }
 
@@ -299,7 +299,7 @@ impl RolloutMachine {
         match input {
             Input::Prepared => {
                 if matches!(self.phase, Phase::Preparing) {
-                    self.journal(RolloutState::Prepared, "", Then::Warm);
+                    self.journal(DeploymentState::Prepared, "", Then::Warm);
                 }
             }
             Input::PrepareFailed(why) => {
@@ -393,12 +393,12 @@ impl RolloutMachine {
         }
     }
 
-    fn journal(&mut self, state: RolloutState, note: &str, then: Then) {
+    fn journal(&mut self, state: DeploymentState, note: &str, then: Then) {
         self.write(state, note);
         self.phase = Phase::Journaling(then);
     }
 
-    fn write(&mut self, state: RolloutState, note: &str) {
+    fn write(&mut self, state: DeploymentState, note: &str) {
         self.writing.push_back(state);
         self.outputs.push(Output::Journal(state, note.to_owned()));
     }
@@ -433,7 +433,7 @@ impl RolloutMachine {
                 self.undo(why);
             }
             Phase::Undoing(undoing) => {
-                if lost == RolloutState::RollingBack {
+                if lost == DeploymentState::RollingBack {
                     undoing.unjournaled = Some(why);
                 }
                 self.undone();
@@ -467,7 +467,7 @@ impl RolloutMachine {
         self.outputs.extend(steps.iter().copied().map(Output::Warm));
         self.warmed.clone_from(&steps);
         if steps.is_empty() {
-            self.journal(RolloutState::Warmed, "", Then::Steps(0));
+            self.journal(DeploymentState::Warmed, "", Then::Steps(0));
         } else {
             self.phase = Phase::Warming(steps);
         }
@@ -479,7 +479,7 @@ impl RolloutMachine {
         };
         left.remove(&step);
         if left.is_empty() {
-            self.journal(RolloutState::Warmed, "", Then::Steps(0));
+            self.journal(DeploymentState::Warmed, "", Then::Steps(0));
         }
     }
 
@@ -489,13 +489,13 @@ impl RolloutMachine {
         let next = steps.find(|(_, step)| step.way != Way::Last);
         match next.map(|(at, step)| (StepId(at), step.label.clone())) {
             Some((step, label)) => {
-                self.journal(RolloutState::Switching, &label, Then::Act(Some(step)));
+                self.journal(DeploymentState::Switching, &label, Then::Act(Some(step)));
             }
-            None if self.state == Some(RolloutState::Warmed) => {
+            None if self.state == Some(DeploymentState::Warmed) => {
                 let note = "nothing is switched";
-                self.journal(RolloutState::Switching, note, Then::Act(None));
+                self.journal(DeploymentState::Switching, note, Then::Act(None));
             }
-            None => self.journal(RolloutState::Soaking, "", Then::Soak),
+            None => self.journal(DeploymentState::Soaking, "", Then::Soak),
         }
     }
 

@@ -20,9 +20,9 @@ pub use journal::{RegisterError, artifacts_of, register_first};
 
 use super::machine::{Command, CommandRefused, RolloutEnd};
 use super::plan::{Plan, PlanOptions, PlanRefused, plan};
-use super::state::RolloutState;
 use crate::application::running::Live;
 use crate::application::{Application, RunningApplication};
+use crate::registry::DeploymentState;
 use crate::registry::Registry;
 use crate::system::System;
 use driver::Driver;
@@ -261,7 +261,7 @@ pub struct RolloutStatus {
     /// When it began, in milliseconds since 1970.
     pub began_unix_ms: u64,
     /// The newest record.
-    pub state: Option<RolloutState>,
+    pub state: Option<DeploymentState>,
     /// Whether its clocks stand still.
     pub paused: bool,
     /// Each step of the plan.

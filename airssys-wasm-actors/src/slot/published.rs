@@ -4,6 +4,7 @@
 //! after the one before: whoever holds a function's number, a link or a message that waits, goes on with it. Read when
 //! a function is resolved, never on the way of a message.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use airssys_wasm::{ExportId, Surface};
@@ -18,6 +19,8 @@ pub(super) struct Published {
     newer: ArcSwapOption<Surface>,
     /// Where messages of the messaging plane go: they are more than a call, and take no short road. Its number stays.
     handler: OnceLock<ExportId>,
+    /// How often another revision has taken the place of one.
+    revision: AtomicU64,
 }
 
 impl Published {
@@ -31,6 +34,7 @@ impl Published {
             first,
             newer: ArcSwapOption::empty(),
             handler,
+            revision: AtomicU64::new(0),
         }
     }
 
@@ -50,6 +54,11 @@ impl Published {
             let _ = self.handler.set(found);
         }
         self.newer.store(Some(Arc::clone(surface)));
+        self.revision.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(super) fn revision(&self) -> u64 {
+        self.revision.load(Ordering::Acquire)
     }
 
     pub(super) fn handler(&self) -> Option<ExportId> {

@@ -28,6 +28,7 @@ use super::{ChildSpec, StartError, Started, StopError, StopReport};
 use crate::address::{ActorAddress, ActorId};
 use crate::events::Event;
 use crate::exit::ExitReason;
+use crate::upgrade::{NotReplaced, become_revision};
 
 pub(crate) type StartReply = oneshot::Sender<Result<Vec<Started>, StartError>>;
 pub(crate) type StopReply = oneshot::Sender<Result<StopReport, StopError>>;
@@ -71,7 +72,7 @@ pub(crate) enum SupervisorMessage {
     /// The child is another revision of itself from its next start on, if it is down now; says whether it was.
     Respec {
         successor: Arc<PreparedActor>,
-        reply: oneshot::Sender<bool>,
+        reply: oneshot::Sender<Result<bool, NotReplaced>>,
     },
     /// Another revision of the child serves.
     Respecced(ActorId),
@@ -351,16 +352,23 @@ impl State {
                 let _ = reply.send(changed);
             }
             SupervisorMessage::Respec { successor, reply } => {
-                let down = !successor.slot.is_active() && self.record.respec(&successor);
-                if down {
+                let down = !successor.slot.is_active();
+                let done = if down {
+                    become_revision(&self.record, &successor)
+                } else {
+                    Ok(())
+                };
+                if down && done.is_ok() {
                     self.respecced(successor.slot.id());
                 }
                 // The asker may have left.
-                let _ = reply.send(down);
+                let _ = reply.send(done.map(|()| down));
             }
             SupervisorMessage::Respecced(child) => {
                 self.respecced(child);
-                if let Some(PreparedChild::Actor(actor)) = self.child(child) {
+                if let Some(PreparedChild::Actor(actor)) = self.child(child)
+                    && actor.slot.is_active()
+                {
                     self.health.remove(&child);
                     self.watch_health(child, actor.slot.incarnation());
                 }

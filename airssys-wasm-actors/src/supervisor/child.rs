@@ -348,6 +348,8 @@ pub(crate) struct PreparedActor {
     pub(crate) targets: Arc<LinkTargets>,
     pub(crate) hooks: Hooks,
     pub(crate) standing: Arc<Standing>,
+    /// The revision of the slot that it was prepared for.
+    pub(crate) follows: u64,
 }
 
 impl PreparedActor {

@@ -75,6 +75,7 @@ pub(crate) fn respec(actor: &PreparedActor, spec: ChildSpec) -> Result<PreparedA
             address: slot.address().clone(),
             ..spec
         },
+        follows: slot.revision(),
         slot,
         standing: Arc::clone(&actor.standing),
     })
@@ -103,9 +104,29 @@ pub(crate) fn successor(
             address: slot.address().clone(),
             ..spec
         },
+        follows: slot.revision(),
         slot,
         standing: Arc::clone(&actor.standing),
     })
+}
+
+/// What an actor was before it became `now`, to take that back, and nothing that came later. Its links are as they were;
+/// its functions are numbered after those that it has now, so that nobody's number comes to mean another one.
+pub(crate) fn predecessor(now: &PreparedActor, before: &PreparedActor) -> PreparedActor {
+    let mut spec = before.spec.clone();
+    let mut hooks = before.hooks;
+    if let Start::Component(start) = &mut spec.start {
+        start.template = start.template.numbered_after(&now.slot.surface());
+        hooks = Hooks::of(start.template.surface());
+    }
+    PreparedActor {
+        spec,
+        slot: Arc::clone(&before.slot),
+        targets: Arc::clone(&before.targets),
+        hooks,
+        standing: Arc::clone(&before.standing),
+        follows: now.follows + 1,
+    }
 }
 
 impl Tree<'_> {
@@ -241,6 +262,7 @@ fn link_all(
                     }
                     prepared.push(PreparedChild::Actor(Arc::new(PreparedActor {
                         hooks: Hooks::of(&slot.surface()),
+                        follows: slot.revision(),
                         slot,
                         targets,
                         spec,

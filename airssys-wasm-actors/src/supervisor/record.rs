@@ -22,6 +22,7 @@ use crate::events::Event;
 use crate::exit::ExitReason;
 use crate::shared::Shared;
 use crate::slot::Slot;
+use crate::upgrade::NotReplaced;
 
 pub(crate) type SupervisorRef = ractor::ActorRef<SupervisorMessage>;
 
@@ -138,12 +139,18 @@ impl Record {
         self.children.lock().get(&id).cloned()
     }
 
-    /// The child is this from its next start on, and for whoever asks; `false` if there is no such child.
-    pub(crate) fn respec(&self, successor: &Arc<PreparedActor>) -> bool {
+    /// The child is this from its next start on, and for whoever asks.
+    ///
+    /// # Errors
+    /// There is no such child, or another revision has come since this one was prepared.
+    pub(crate) fn respec(&self, successor: &Arc<PreparedActor>) -> Result<(), NotReplaced> {
         let mut children = self.children.lock();
         let Some(child) = children.get_mut(&successor.slot.id()) else {
-            return false;
+            return Err(NotReplaced::Gone);
         };
+        if successor.follows != successor.slot.revision() {
+            return Err(NotReplaced::Superseded);
+        }
         let before = std::mem::replace(child, PreparedChild::Actor(Arc::clone(successor)));
         let address = child.shared_address();
         drop(children);
@@ -155,7 +162,7 @@ impl Record {
                 ..successor.spec.clone()
             };
         }
-        true
+        Ok(())
     }
 
     /// Its children in start order: those it starts with as its spec says, then the others as they were added.

@@ -102,6 +102,9 @@ pub enum NotReplaced {
     /// The message in hand took longer than was waited for.
     #[error("its message in hand took longer than the time to wait")]
     Busy,
+    /// Another upgrade of it has been done since this one was prepared.
+    #[error("another revision has taken its place meanwhile; prepare the upgrade again")]
+    Superseded,
     /// It has been stopped, and its supervisor has forgotten it.
     #[error("it has been stopped")]
     Gone,
@@ -150,6 +153,11 @@ pub(crate) async fn replace(
     replacement: Box<Replacement>,
 ) -> Result<ComponentBehaviour, ExitReason> {
     if !replacement.claim.begin() {
+        return Ok(running);
+    }
+    // Looked at again when it is switched; nothing is made, and nothing dropped, for one that comes too late.
+    if replacement.successor.follows != replacement.successor.slot.revision() {
+        replacement.refuse(NotReplaced::Superseded);
         return Ok(running);
     }
     if let Some(why) = obstacle(&running, &replacement) {
@@ -218,8 +226,8 @@ pub(crate) async fn replace(
     let takes_state = matches!(state, StateTaken::HandedOver { .. } | StateTaken::AsItWas);
     let (serving, aside) = match switch(running, next, &successor, &record, takes_state) {
         Ok(switched) => switched,
-        Err(running) => {
-            let _ = answer.send(Err(refused(NotReplaced::Gone)));
+        Err((running, why)) => {
+            let _ = answer.send(Err(refused(why)));
             return Ok(running);
         }
     };
@@ -328,14 +336,11 @@ async fn instead(
             return Ok(ComponentBehaviour::Live(live));
         }
     };
-    if !record.respec(&successor) {
-        let _ = answer.send(Err(Refused {
-            why: NotReplaced::Gone,
-            fresh: None,
-        }));
+    if let Err(why) = become_revision(&record, &successor) {
+        // Its supervisor starts what it knows of, if it knows of anything.
+        let _ = answer.send(Err(Refused { why, fresh: None }));
         return Err(ExitReason::Shutdown);
     }
-    publish(&successor);
     serve_alone(&mut next);
     let _ = answer.send(Ok(Replaced {
         aside: None,
@@ -358,11 +363,10 @@ fn switch(
     successor: &Arc<PreparedActor>,
     record: &Record,
     takes_state: bool,
-) -> Result<(ComponentBehaviour, ComponentBehaviour), ComponentBehaviour> {
-    if !record.respec(successor) {
-        return Err(running);
+) -> Result<(ComponentBehaviour, ComponentBehaviour), (ComponentBehaviour, NotReplaced)> {
+    if let Err(why) = become_revision(record, successor) {
+        return Err((running, why));
     }
-    publish(successor);
     let slot = &successor.slot;
     let before = match &mut running {
         ComponentBehaviour::Live(before) => Some(before),
@@ -377,7 +381,7 @@ fn switch(
             }
             next.serve(Some(before));
         }
-        (ComponentBehaviour::Live(next), None) => next.serve(None),
+        (ComponentBehaviour::Live(next), None) => serve_alone(next),
         (ComponentBehaviour::Passive(_), before) => {
             if let Some(before) = before {
                 before.step_aside();
@@ -388,8 +392,12 @@ fn switch(
     Ok((next, running))
 }
 
-/// Callers resolve functions in it from now on.
-pub(super) fn publish(successor: &PreparedActor) {
+/// The actor is this revision from now on: for its supervisor, and for callers that resolve functions in it.
+pub(crate) fn become_revision(
+    record: &Record,
+    successor: &Arc<PreparedActor>,
+) -> Result<(), NotReplaced> {
+    record.respec(successor)?;
     let slot = &successor.slot;
     if let Ok(surface) = successor.spec.surface() {
         slot.publish(surface);
@@ -406,4 +414,5 @@ pub(super) fn publish(successor: &PreparedActor) {
             digest: start.template.digest().hex().into(),
         });
     }
+    Ok(())
 }

@@ -45,7 +45,7 @@ impl Place<'_> {
             if self.record.child(self.successor.slot.id()).is_none() {
                 return Err(NotReplaced::Gone);
             }
-            if !self.successor.slot.is_active() && self.respec().await {
+            if !self.successor.slot.is_active() && self.respec().await? {
                 return Ok(Replaced {
                     aside: None,
                     state: StateTaken::None,
@@ -77,12 +77,18 @@ impl Place<'_> {
     }
 
     /// Changes the spec of one that is down.
-    async fn respec(&self) -> bool {
+    async fn respec(&self) -> Result<bool, NotReplaced> {
         let (reply, answer) = oneshot::channel();
         let successor = Arc::clone(self.successor);
-        self.record
-            .tell(SupervisorMessage::Respec { successor, reply })
-            && answer.await.unwrap_or(false)
+        // A supervisor that is not there, or ends meanwhile, is asked again.
+        let told = self
+            .record
+            .tell(SupervisorMessage::Respec { successor, reply });
+        if told {
+            answer.await.unwrap_or(Ok(false))
+        } else {
+            Ok(false)
+        }
     }
 
     async fn ask(&self, fresh: Fresh, regardless: bool) -> Asked {

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use airssys_wasm::Policy;
 use airssys_wasm_actors::deployment::{
-    CommandRefused, DeployError, DeployOptions, Deployer, Rollout, RolloutOutcome, RolloutState,
-    StepState, artifacts_of, register_first,
+    CommandRefused, DeployError, DeployOptions, Deployer, Rollout, RolloutOutcome, StepState,
+    artifacts_of, register_first,
 };
 use airssys_wasm_actors::{
     ActorRef, Application, ApplicationSpec, DeploymentState, Registry, RegistryOptions,
@@ -194,7 +194,7 @@ async fn a_rolling_deployment_under_load_loses_nothing_and_is_permanent() {
         assert_eq!(rollout.finished().await, RolloutOutcome::Permanent);
         let status = rollout.status();
         assert_eq!(status.number, Some(round + 2));
-        assert_eq!(status.state, Some(RolloutState::Permanent));
+        assert_eq!(status.state, Some(DeploymentState::Permanent));
         assert_eq!(status.steps[0].state, StepState::Switched);
         assert_eq!(u64::from(number(&actor, "version").await), 2 - round % 2);
         assert_eq!(host.permanent(), Some(round + 2));
@@ -272,7 +272,7 @@ async fn a_soak_is_paused_promoted_and_rolled_back_by_command() {
     let actor = host.actor("one");
     let soak = r#"strategy = "blue-green", soak = "1h""#;
     let soaking = |status: &airssys_wasm_actors::deployment::RolloutStatus| {
-        status.state == Some(RolloutState::Soaking)
+        status.state == Some(DeploymentState::Soaking)
     };
     let rollout = host.deploy(&one("v2.wasm", soak)).await;
     rollout.until(soaking).await;
@@ -506,7 +506,7 @@ async fn many_deployments_leave_nothing_behind() {
         let soak = r#"strategy = "blue-green", soak = "1h""#;
         let rollout = host.deploy(&one(file, soak)).await;
         rollout
-            .until(|status| status.state == Some(RolloutState::Soaking))
+            .until(|status| status.state == Some(DeploymentState::Soaking))
             .await;
         if round % 3 == 0 {
             rollout.promote().await.unwrap();

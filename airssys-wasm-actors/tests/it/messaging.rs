@@ -6,7 +6,10 @@ use airssys_wasm::{
     CapabilityManifest, ComponentRef, Engine, InstanceTemplate, IntoArgs, MessagingManifest,
     Policy, Surface, TemplateSpec, Value, WitError, grant,
 };
-use airssys_wasm_actors::{Actor, ActorRef, ChildSpec, Context, DeadLetterFilter, Message, System};
+use airssys_wasm_actors::{
+    Actor, ActorRef, ChildSpec, Context, DeadLetterFilter, Event, Message, Passivation, System,
+    UpgradeOptions,
+};
 use bytes::Bytes;
 
 use crate::guests::{address, engine, exited, started, system};
@@ -452,4 +455,26 @@ async fn a_native_actor_takes_part_in_the_plane() {
         .unwrap();
     let call = ("a/mirror", bytes("hi"), 1_000_u64);
     assert_eq!(ask(&one, "call", call).await, "a/one: hi");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_takes_the_place_of_an_actor_without_an_instance_has_its_subscriptions() {
+    let engine = engine();
+    let system = system(&engine).await;
+    let passivation = Passivation {
+        stateless: true,
+        ..Passivation::new(Duration::from_secs(60))
+    };
+    let worker = crate::guests::template(&engine, crate::guests::WORKER, &[]);
+    let worker = ChildSpec::component(address("a/p"), worker).passivate(passivation);
+    let mut events = system.events();
+    let actor = system.spawn(worker).await.unwrap();
+    while !matches!(events.recv().await.unwrap(), Event::Passivated { .. }) {}
+    let next = ChildSpec::component(address("a/p"), probe_template(&engine, Some(usual())));
+    let upgrade = system.upgrade(next, UpgradeOptions::default()).unwrap();
+    upgrade.switch().await.unwrap().release().await;
+    assert_eq!(ask(&actor, "subscribe", ("t/x",)).await, "ok");
+    let published = system.topics().publish("t/x", "news").unwrap();
+    assert_eq!((published.matched, published.sent), (1, 1));
+    system.shutdown().await;
 }

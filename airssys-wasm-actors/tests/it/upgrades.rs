@@ -1,6 +1,7 @@
 //! Upgrades: another revision takes the place of the one that runs, and nobody notices but by what it answers.
 
 mod revision;
+mod second;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};

@@ -212,7 +212,7 @@ impl From<RolloutStatus> for RolloutView {
         });
         Self {
             number: status.number,
-            state: status.state.map(|state| state.as_str().to_owned()),
+            state: status.state.map(|state| state.name().to_owned()),
             paused: status.paused,
             steps: steps.collect(),
             end: status.end.as_ref().map(EndView::of),
@@ -355,7 +355,7 @@ impl From<RolloutStatus> for DeploymentView {
             number: status.number,
             state: status
                 .state
-                .map_or_else(String::new, |state| state.as_str().to_owned()),
+                .map_or_else(String::new, |state| state.name().to_owned()),
             components: BTreeMap::new(),
             journal: journal.collect(),
             by: status.by,

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use airssys_wasm::{CacheLocation, Engine, Policy};
 use airssys_wasm_actors::deployment::{
-    DeployOptions, Deployer, Rollout, RolloutOutcome, RolloutState, StepState, register_first,
+    DeployOptions, Deployer, Rollout, RolloutOutcome, StepState, register_first,
 };
 use airssys_wasm_actors::{
-    ActorFunction, Application, ApplicationSpec, Registry, RegistryOptions, ResolveOptions,
-    RunningApplication, System,
+    ActorFunction, Application, ApplicationSpec, DeploymentState, Registry, RegistryOptions,
+    ResolveOptions, RunningApplication, System,
 };
 use parking_lot::Mutex;
 
@@ -153,7 +153,7 @@ impl Deploys {
     /// Deploys the next revision; `condition` is what ends the time.
     async fn deploy(
         &self,
-        condition: impl Fn(RolloutState, StepState) -> bool,
+        condition: impl Fn(DeploymentState, StepState) -> bool,
     ) -> Result<Rollout, BenchError> {
         let directory = self.scratch.path().to_owned();
         let (engine, number, what) = (self.system.engine().clone(), self.next, self.what);
@@ -199,7 +199,7 @@ impl Deploys {
 
     async fn back(&mut self, samples: &mut Samples) -> Result<(), BenchError> {
         let rollout = self
-            .deploy(|state, _| state == RolloutState::Soaking)
+            .deploy(|state, _| state == DeploymentState::Soaking)
             .await?;
         let began = Instant::now();
         rollout.roll_back("measured").await.or_failed("rollback")?;

@@ -270,7 +270,7 @@ fn promotion_skips_the_rest_of_a_weight_or_of_the_soak() {
         world.command(Command::Promote),
         Err(CommandRefused::NothingToSkip)
     );
-    world.run_to(&Output::Journal(RolloutState::Soaking, String::new()));
+    world.run_to(&Output::Journal(DeploymentState::Soaking, String::new()));
     world.answer_first(Answer::Done);
     world.command(Command::Promote).unwrap();
     assert_eq!(world.last(1), "permanent");
@@ -433,7 +433,7 @@ fn a_switch_back_that_fails_is_reported_and_stops_no_other() {
     };
     assert_eq!(stuck.len(), 1);
     assert_eq!(stuck[0].0, StepId(1));
-    assert_eq!(world.journal.last(), Some(&RolloutState::Failed));
+    assert_eq!(world.journal.last(), Some(&DeploymentState::Failed));
     assert_eq!(world.serving[0], Serving::Old);
     assert_eq!(world.serving[2], Serving::Old);
     assert!(
@@ -445,11 +445,11 @@ fn a_switch_back_that_fails_is_reported_and_stops_no_other() {
 #[test]
 fn a_journal_that_cannot_be_written_undoes_what_it_should_have_said() {
     for (lost, switched) in [
-        (RolloutState::Prepared, false),
-        (RolloutState::Warmed, false),
-        (RolloutState::Switching, false),
-        (RolloutState::Soaking, true),
-        (RolloutState::Permanent, true),
+        (DeploymentState::Prepared, false),
+        (DeploymentState::Warmed, false),
+        (DeploymentState::Switching, false),
+        (DeploymentState::Soaking, true),
+        (DeploymentState::Permanent, true),
     ] {
         let mut world = World::new(vec![plain()], s(10));
         world.full_from = Some(lost);
@@ -462,7 +462,7 @@ fn a_journal_that_cannot_be_written_undoes_what_it_should_have_said() {
                 unjournaled, stuck, ..
             }) if !switched => {
                 // What is not prepared has no record to be closed.
-                let expected = lost != RolloutState::Prepared;
+                let expected = lost != DeploymentState::Prepared;
                 assert!(
                     unjournaled.is_some() == expected && stuck.is_empty(),
                     "{lost}"

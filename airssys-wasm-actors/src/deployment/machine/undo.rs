@@ -3,7 +3,7 @@
 //! Owns the way back: every step that was touched, the last one first and one at a time, without waiting for the
 //! journal; the record that says so is written meanwhile.
 
-use super::{Output, Phase, RolloutEnd, RolloutMachine, RolloutState, Side, StepId, Then};
+use super::{DeploymentState, Output, Phase, RolloutEnd, RolloutMachine, Side, StepId, Then};
 
 /// Where the way back stands.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ impl RolloutMachine {
             self.release_new(&[]);
             let has_record = self.state.is_some() || !self.writing.is_empty();
             if has_record {
-                self.write(RolloutState::Failed, &why);
+                self.write(DeploymentState::Failed, &why);
             }
             self.phase = Phase::Closing(RolloutEnd::Failed {
                 why,
@@ -60,7 +60,7 @@ impl RolloutMachine {
             unjournaled: None,
         });
         undoing.next(&mut self.outputs);
-        self.write(RolloutState::RollingBack, &undoing.why);
+        self.write(DeploymentState::RollingBack, &undoing.why);
         self.phase = Phase::Undoing(undoing);
     }
 
@@ -96,14 +96,14 @@ impl RolloutMachine {
                 why: note,
                 unjournaled: unjournaled.clone(),
             };
-            (RolloutState::RolledBack, end)
+            (DeploymentState::RolledBack, end)
         } else {
             let end = RolloutEnd::Failed {
                 why: why.clone(),
                 stuck,
                 unjournaled: unjournaled.clone(),
             };
-            (RolloutState::Failed, end)
+            (DeploymentState::Failed, end)
         };
         self.phase = Phase::Closing(end);
         // A journal that has lost one record is not given the next, which could not follow.

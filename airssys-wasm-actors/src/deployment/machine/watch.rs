@@ -10,7 +10,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::{Output, Phase, RolloutMachine, RolloutState, Seen, StepId, Then, Way};
+use super::{DeploymentState, Output, Phase, RolloutMachine, Seen, StepId, Then, Way};
 use crate::deployment::gate::{Judge, Verdict, judge};
 
 /// How often a soak is looked at where no gate says so.
@@ -100,7 +100,7 @@ impl RolloutMachine {
     }
 
     fn end_soak(&mut self) {
-        self.journal(RolloutState::Permanent, "", Then::Release);
+        self.journal(DeploymentState::Permanent, "", Then::Release);
     }
 
     /// What was waited for has come, or is not waited for any more.

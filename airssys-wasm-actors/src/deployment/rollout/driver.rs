@@ -42,7 +42,6 @@ pub(super) struct Driver {
     tell: mpsc::UnboundedSender<Input>,
     commands: mpsc::Receiver<(Command, Reply)>,
     journal: Option<Journal>,
-    number: Option<u64>,
     status: watch::Sender<RolloutStatus>,
     began: Instant,
     tick: Option<Instant>,
@@ -116,7 +115,6 @@ impl Driver {
             tell,
             commands,
             journal: None,
-            number: None,
             status,
             began: Instant::now(),
             tick: None,
@@ -299,13 +297,13 @@ impl Driver {
         });
     }
 
-    async fn finish(mut self, end: RolloutEnd) {
+    async fn finish(self, end: RolloutEnd) {
         let (done, all_done) = oneshot::channel();
         self.do_later(Work::Finish(done));
         let _ = all_done.await;
-        self.number = self.status.borrow().number;
         if matches!(end, RolloutEnd::Permanent) {
-            self.deployer.became(&self.ground.new, self.number);
+            let number = self.status.borrow().number;
+            self.deployer.became(&self.ground.new, number);
         }
         self.publish();
         let outcome = RolloutOutcome::of(end, &self.plan);

@@ -12,7 +12,6 @@ use super::DeployOptions;
 use super::parts::with_sources;
 use crate::address::ActorAddress;
 use crate::application::{Application, ResolvedComponent};
-use crate::deployment::RolloutState;
 use crate::deployment::machine::Input;
 use crate::registry::{
     DeployedComponent, DeployedLink, DeploymentState, NewDeployment, NewRevision, Provenance,
@@ -26,24 +25,9 @@ pub(crate) fn unix_ms() -> u64 {
     u64::try_from(ms).unwrap_or(u64::MAX)
 }
 
-impl From<RolloutState> for DeploymentState {
-    fn from(state: RolloutState) -> Self {
-        match state {
-            RolloutState::Prepared => Self::Prepared,
-            RolloutState::Warmed => Self::Warmed,
-            RolloutState::Switching => Self::Switching,
-            RolloutState::Soaking => Self::Soaking,
-            RolloutState::Permanent => Self::Permanent,
-            RolloutState::RollingBack => Self::RollingBack,
-            RolloutState::RolledBack => Self::RolledBack,
-            RolloutState::Failed => Self::Failed,
-        }
-    }
-}
-
 /// Writes the records of one deployment in order.
 pub(super) struct Journal {
-    records: mpsc::UnboundedSender<(RolloutState, String)>,
+    records: mpsc::UnboundedSender<(DeploymentState, String)>,
 }
 
 impl Journal {
@@ -54,7 +38,7 @@ impl Journal {
         inputs: mpsc::UnboundedSender<Input>,
     ) -> Self {
         // unbounded: a rollout writes a record only after it was told of the one before, but for one more in a rollback.
-        let (records, mut queue) = mpsc::unbounded_channel::<(RolloutState, String)>();
+        let (records, mut queue) = mpsc::unbounded_channel::<(DeploymentState, String)>();
         tokio::spawn(async move {
             // Without one there is no record but that it has failed.
             let deployment = deployment.await.unwrap_or(None);
@@ -81,7 +65,7 @@ impl Journal {
         Self { records }
     }
 
-    pub(super) fn write(&self, state: RolloutState, note: String) {
+    pub(super) fn write(&self, state: DeploymentState, note: String) {
         // The task ends only with the rollout.
         let _ = self.records.send((state, note));
     }
@@ -91,15 +75,15 @@ fn write(
     registry: &Registry,
     application: &ActorAddress,
     number: u64,
-    state: RolloutState,
+    state: DeploymentState,
     note: String,
 ) -> Result<(), String> {
     // It was begun in this state.
-    if state == RolloutState::Prepared {
+    if state == DeploymentState::Prepared {
         return Ok(());
     }
     let transition = Transition {
-        to: state.into(),
+        to: state,
         component: None,
         note,
         at_unix_ms: unix_ms(),

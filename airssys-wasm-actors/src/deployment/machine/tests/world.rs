@@ -22,7 +22,7 @@ pub(super) enum Serving {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Pending {
     Prepare,
-    Journal(RolloutState),
+    Journal(DeploymentState),
     Warm(StepId),
     Switch(StepId),
     Back(StepId),
@@ -42,11 +42,11 @@ pub(super) struct World {
     pub(super) pending: VecDeque<Pending>,
     pub(super) serving: Vec<Serving>,
     /// What is on disk.
-    pub(super) journal: Vec<RolloutState>,
+    pub(super) journal: Vec<DeploymentState>,
     pub(super) said: Vec<String>,
     pub(super) end: Option<RolloutEnd>,
     /// From this record on, the disk is full.
-    pub(super) full_from: Option<RolloutState>,
+    pub(super) full_from: Option<DeploymentState>,
     full: bool,
     stuck: Vec<StepId>,
     dropped_new: Vec<StepId>,
@@ -115,22 +115,22 @@ impl World {
                 Output::Prepare => self.pending.push_back(Pending::Prepare),
                 Output::Journal(state, _) => self.pending.push_back(Pending::Journal(state)),
                 Output::Warm(step) => {
-                    assert_eq!(on_disk, Some(RolloutState::Prepared));
+                    assert_eq!(on_disk, Some(DeploymentState::Prepared));
                     self.pending.push_back(Pending::Warm(step));
                 }
                 Output::SetWeight(step, weight) => {
-                    assert_eq!(on_disk, Some(RolloutState::Switching));
+                    assert_eq!(on_disk, Some(DeploymentState::Switching));
                     assert!(!self.is_switching() && weight > Share::NONE);
                     self.serving[step.0] = Serving::Mixed;
                 }
                 // Who copies are sent to does not serve.
-                Output::Shadow(..) => assert_eq!(on_disk, Some(RolloutState::Switching)),
+                Output::Shadow(..) => assert_eq!(on_disk, Some(DeploymentState::Switching)),
                 Output::BeginInterval(_) | Output::Wait(_) => {}
                 Output::Measure(step, round) => {
                     self.pending.push_back(Pending::Measure(step, round));
                 }
                 Output::Switch(step) => {
-                    assert_eq!(on_disk, Some(RolloutState::Switching));
+                    assert_eq!(on_disk, Some(DeploymentState::Switching));
                     assert!(!self.is_switching(), "two switches at a time");
                     self.serving[step.0] = Serving::Mixed;
                     self.pending.push_back(Pending::Switch(step));
@@ -140,7 +140,7 @@ impl World {
                     self.pending.push_back(Pending::Back(step));
                 }
                 Output::Release(step, Side::Old) => {
-                    assert_eq!(on_disk, Some(RolloutState::Permanent));
+                    assert_eq!(on_disk, Some(DeploymentState::Permanent));
                     let last = self.machine.steps[step.0].way == Way::Last;
                     assert!(last || self.serving[step.0] == Serving::New);
                 }
@@ -178,12 +178,12 @@ impl World {
         }
         let last = self.journal.last().copied();
         match end {
-            RolloutEnd::Permanent => assert_eq!(last, Some(RolloutState::Permanent)),
+            RolloutEnd::Permanent => assert_eq!(last, Some(DeploymentState::Permanent)),
             RolloutEnd::RolledBack { unjournaled, .. } => {
-                assert!(unjournaled.is_some() || last == Some(RolloutState::RolledBack));
+                assert!(unjournaled.is_some() || last == Some(DeploymentState::RolledBack));
             }
             RolloutEnd::Failed { unjournaled, .. } => {
-                let said = last.is_none() || last == Some(RolloutState::Failed);
+                let said = last.is_none() || last == Some(DeploymentState::Failed);
                 assert!(unjournaled.is_some() || said);
             }
         }
@@ -197,7 +197,7 @@ impl World {
 
     pub(super) fn is_being_made_permanent(&self) -> bool {
         self.pending
-            .contains(&Pending::Journal(RolloutState::Permanent))
+            .contains(&Pending::Journal(DeploymentState::Permanent))
     }
 
     pub(super) fn tell(&mut self, input: Input) {
@@ -241,10 +241,12 @@ impl World {
             Pending::Journal(state) => {
                 self.full |= self.full_from == Some(state);
                 // There is no deployment that could have failed.
-                let nothing = state == RolloutState::Failed && self.journal.is_empty();
+                let nothing = state == DeploymentState::Failed && self.journal.is_empty();
                 if ok && !self.full && !nothing {
+                    let first = state == DeploymentState::Prepared;
+                    let before = self.journal.last().copied();
                     assert!(
-                        state.may_follow(self.journal.last().copied()),
+                        before.map_or(first, |before| before.may_become(state)),
                         "{state} after {:?}",
                         self.journal
                     );
