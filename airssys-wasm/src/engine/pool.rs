@@ -96,6 +96,8 @@ fn pooling(profile: Profile, instances: u32) -> PoolingAllocationConfig {
     let core_instances = largest(|limits| limits.core_instances_max);
     let elements = largest(|limits| limits.table_elements_max);
     let mut pool = PoolingAllocationConfig::new();
+    // `pagemap_scan` stays off, though a restart would take a fifth less: it takes a page that is swapped out, or being
+    // moved, for one nobody has written, and the next guest in the slot reads it.
     pool.total_component_instances(instances)
         // Core instances cost nothing until they are made; a component has two to four.
         .total_core_instances(instances.saturating_mul(core_instances.min(8)))
