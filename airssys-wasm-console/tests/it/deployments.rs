@@ -144,6 +144,13 @@ fn text(tables: &str) -> String {
     format!("[application]\nname = \"app\"\n{tables}")
 }
 
+/// A query with one condition.
+fn query(say: impl FnOnce(&mut RevisionQuery)) -> RevisionQuery {
+    let mut query = RevisionQuery::default();
+    say(&mut query);
+    query
+}
+
 /// The refusal's kind, its text and its advice.
 #[track_caller]
 fn refused<T: std::fmt::Debug>(
@@ -317,48 +324,18 @@ async fn the_registry_is_listed_shown_and_collected() {
         ]
     );
     for (query, count) in [
+        (query(|query| query.address = Some("app/one".to_owned())), 2),
+        (query(|query| query.address = Some("app/two".to_owned())), 0),
+        (query(|query| query.state = Some("serving".to_owned())), 1),
         (
-            RevisionQuery {
-                address: Some("app/one".to_owned()),
-                ..Default::default()
-            },
+            query(|query| query.exports = Some("test:t/work".to_owned())),
             2,
         ),
         (
-            RevisionQuery {
-                address: Some("app/two".to_owned()),
-                ..Default::default()
-            },
+            query(|query| query.imports = Some("test:t/work".to_owned())),
             0,
         ),
-        (
-            RevisionQuery {
-                state: Some("serving".to_owned()),
-                ..Default::default()
-            },
-            1,
-        ),
-        (
-            RevisionQuery {
-                exports: Some("test:t/work".to_owned()),
-                ..Default::default()
-            },
-            2,
-        ),
-        (
-            RevisionQuery {
-                imports: Some("test:t/work".to_owned()),
-                ..Default::default()
-            },
-            0,
-        ),
-        (
-            RevisionQuery {
-                grant: Some("log".to_owned()),
-                ..Default::default()
-            },
-            0,
-        ),
+        (query(|query| query.grant = Some("log".to_owned())), 0),
     ] {
         let found = client.revisions(&query).await.unwrap();
         assert_eq!(
@@ -367,16 +344,10 @@ async fn the_registry_is_listed_shown_and_collected() {
             "{query:?}"
         );
     }
-    let first = RevisionQuery {
-        limit: Some(1),
-        ..Default::default()
-    };
+    let first = query(|query| query.limit = Some(1));
     let first = client.revisions(&first).await.unwrap();
     assert_eq!((first.revisions.len(), first.more), (1, true));
-    let wrong = RevisionQuery {
-        state: Some("best".to_owned()),
-        ..Default::default()
-    };
+    let wrong = query(|query| query.state = Some("best".to_owned()));
     let wrong = client.revisions(&wrong).await;
     refused(
         wrong,
@@ -384,10 +355,7 @@ async fn the_registry_is_listed_shown_and_collected() {
         "there is no state `best`",
         Some("rollback-target"),
     );
-    let wrong = RevisionQuery {
-        address: Some("a//b".to_owned()),
-        ..Default::default()
-    };
+    let wrong = query(|query| query.address = Some("a//b".to_owned()));
     refused(client.revisions(&wrong).await, "bad-request", "a//b", None);
 
     let shown = client.revision("app/one", 2).await.unwrap();
