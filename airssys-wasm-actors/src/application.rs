@@ -16,6 +16,7 @@ pub(crate) mod running;
 mod sources;
 mod spawned;
 mod supervisors;
+mod version;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -30,6 +30,10 @@ pub struct Counters {
     pub dead_letters: u64,
     /// Incarnations started after the first.
     pub restarts: u64,
+    /// Those of them that followed a trap or an exceeded limit.
+    pub trap_restarts: u64,
+    /// Incarnations whose instance trapped or exceeded a limit, whether or not another followed.
+    pub traps: u64,
 }
 
 impl AddAssign for Counters {
@@ -42,6 +46,8 @@ impl AddAssign for Counters {
         self.casts_handled += other.casts_handled;
         self.dead_letters += other.dead_letters;
         self.restarts += other.restarts;
+        self.trap_restarts += other.trap_restarts;
+        self.traps += other.traps;
     }
 }
 
@@ -58,6 +64,8 @@ pub(crate) struct SlotCounters {
     casts_handled: AtomicU64,
     dead_letters: AtomicU64,
     restarts: AtomicU64,
+    trap_restarts: AtomicU64,
+    traps: AtomicU64,
 }
 
 fn add_one(counter: &AtomicU64) {
@@ -110,13 +118,24 @@ impl SlotCounters {
         add_one(&self.dead_letters);
     }
 
-    pub(crate) fn restart(&self) {
+    /// An incarnation after the first begins; the one before may have trapped.
+    pub(crate) fn restart(&self, after_trap: bool) {
         add_one(&self.restarts);
+        if after_trap {
+            add_one(&self.trap_restarts);
+        }
+    }
+
+    /// An instance trapped or exceeded a limit.
+    pub(crate) fn trap(&self) {
+        add_one(&self.traps);
     }
 
     pub(crate) fn read(&self) -> Counters {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let direct = read(&self.direct);
+        // Before the restarts, of which they are a part.
+        let trap_restarts = read(&self.trap_restarts);
         Counters {
             calls: read(&self.calls) + direct,
             replies: read(&self.replies) + direct,
@@ -126,6 +145,8 @@ impl SlotCounters {
             casts_handled: read(&self.casts_handled),
             dead_letters: read(&self.dead_letters),
             restarts: read(&self.restarts),
+            trap_restarts,
+            traps: read(&self.traps),
         }
     }
 }

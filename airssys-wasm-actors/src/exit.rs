@@ -7,7 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use airssys_wasm::{Fault, printable};
+use airssys_wasm::{Fault, FaultClass, printable};
 
 use crate::address::ActorAddress;
 
@@ -71,6 +71,18 @@ impl ExitReason {
             Self::Linked(exit) => exit.reason.is_normal(),
             _ => false,
         }
+    }
+
+    /// Whether an instance trapped or exceeded a limit. One that was killed, that nobody waited for any more, or for
+    /// which there was no room, did neither.
+    pub(crate) fn is_trap(&self) -> bool {
+        let not_its_own = |class: &FaultClass| {
+            matches!(
+                class,
+                FaultClass::Killed | FaultClass::Abandoned | FaultClass::NoCapacity(_)
+            )
+        };
+        matches!(self, Self::Fault(fault) if !not_its_own(&fault.class))
     }
 
     /// The reason as a stable kebab-case name; a fault gives its class.

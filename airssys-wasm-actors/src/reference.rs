@@ -91,6 +91,11 @@ pub struct ActorStatus {
     pub links: u32,
     /// Its resources that others hold handles to, those it has yet to destroy included.
     pub resources: usize,
+    /// Linear memory its instance holds, in bytes, over all memories; of replicas, all together. 0 without an
+    /// instance, and of a native actor.
+    pub memory_bytes: u64,
+    /// Elements of its tables, in the same way.
+    pub table_elements: u64,
 }
 
 /// A registered actor, whichever incarnation serves it.
@@ -259,6 +264,7 @@ impl ActorRef {
         let (queued, queued_bytes) = self.slot.mailbox().usage();
         let state = self.slot.state();
         let (monitors, links) = self.slot.signal_budget().used();
+        let held = self.slot.usage();
         ActorStatus {
             address: self.address().to_string(),
             generation: self.slot.id().0,
@@ -271,6 +277,8 @@ impl ActorRef {
             monitors,
             links,
             resources: self.slot.resources_held(),
+            memory_bytes: held.memory_bytes,
+            table_elements: held.table_elements,
         }
     }
 

@@ -43,6 +43,7 @@ pub use fault::{REGISTRY_STEPS, RegistryFault};
 pub use query::{Dependency, FoundRevision, RegistryQuery, RevisionState};
 pub use recovery::{Interrupted, Recovered};
 pub use retention::{GcReport, Retention};
+pub(crate) use revision::serialize_version;
 pub use revision::{NewRevision, Provenance, Revision, RevisionInterface, RevisionSurface};
 
 use crate::address::ActorAddress;

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
-use airssys_wasm::{ExportId, Fault, KillSwitch, ResourceOwner, Surface};
+use airssys_wasm::{ExportId, Fault, KillSwitch, ResourceOwner, Surface, Usage};
 
 use crate::address::{ActorAddress, ActorId};
 use crate::counters::SlotCounters;
@@ -79,6 +79,8 @@ struct Life {
     kill: Option<KillSwitch>,
     /// What others know of it, if it has resources.
     owner: Option<Arc<ResourceOwner>>,
+    /// The incarnation before ended by a trap or an exceeded limit.
+    trapped: bool,
     /// When it began, in nanoseconds since the system did.
     began: u64,
     /// What it has left for a report of its end; made when there is something.
@@ -269,6 +271,25 @@ impl Slot {
         life.owner.as_ref().map_or(0, |owner| owner.held())
     }
 
+    /// What the instance of the incarnation that runs holds now, also in the middle of a message; of replicas, all
+    /// together. Nothing without an instance.
+    pub(crate) fn usage(&self) -> Usage {
+        let mut sum = Usage::default();
+        if let Some(replicas) = self.replicas() {
+            for one in replicas
+                .iter()
+                .filter_map(Weak::upgrade)
+                .map(|one| one.usage())
+            {
+                sum.memory_bytes = sum.memory_bytes.saturating_add(one.memory_bytes);
+                sum.table_elements = sum.table_elements.saturating_add(one.table_elements);
+            }
+            return sum;
+        }
+        let life = self.life.lock();
+        life.kill.as_ref().map_or(sum, KillSwitch::usage)
+    }
+
     /// The incarnation has ended, and with it its Store. Returns the reason to report: a kill may have been
     /// a link's.
     pub(crate) fn ended(&self, reason: ExitReason) -> ExitReason {
@@ -284,6 +305,12 @@ impl Slot {
         life.running = false;
         life.kill = None;
         life.owner = None;
+        if was_active {
+            life.trapped = reason.is_trap();
+            if life.trapped {
+                self.counted().trap();
+            }
+        }
         let (reason, watching) = if was_active {
             life.part(self.incarnation(), reason)
         } else {

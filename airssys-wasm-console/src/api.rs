@@ -40,9 +40,9 @@ pub use tree::{ChildNode, SupervisorNode, Tree};
 pub const API_MAJOR: u32 = 1;
 
 /// Grows when something is added.
-pub const API_MINOR: u32 = 2;
+pub const API_MINOR: u32 = 3;
 
-/// The header of every answer, with the version of the API: `1.2`.
+/// The header of every answer, with the version of the API: `1.3`.
 pub const VERSION_HEADER: &str = "airssys-api";
 
 /// The version as the header has it.

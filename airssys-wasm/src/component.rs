@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use semver::Version;
 
 use crate::audit::{AuditAction, AuditEvent};
 use crate::cache::Lookup;
@@ -22,6 +23,7 @@ use crate::surface::Surface;
 mod digest;
 mod lines;
 mod refuse;
+mod version;
 mod walk;
 
 pub use digest::{Digest, DigestError};
@@ -72,6 +74,7 @@ struct Shared {
     engine: Engine,
     surface: Arc<Surface>,
     lines: Arc<SourceLines>,
+    version: Option<Version>,
     digest: Digest,
     size_bytes: u64,
     loaded: Loaded,
@@ -106,6 +109,7 @@ impl Component {
         };
         let surface = Arc::new(Surface::of(&raw));
         let lines = Arc::new(SourceLines::of(&bytes));
+        let version = version::of(&bytes);
         let took = started.elapsed();
         let loaded = if cached {
             Loaded::Cached { took }
@@ -118,6 +122,7 @@ impl Component {
             engine: engine.clone(),
             surface,
             lines,
+            version,
             digest,
             size_bytes,
             loaded,
@@ -131,6 +136,13 @@ impl Component {
     #[must_use]
     pub fn surface(&self) -> &Arc<Surface> {
         &self.shared.surface
+    }
+
+    /// Returns the version it carries for people, in the custom section `version` that `wasm-tools metadata add
+    /// --version` writes; `None` if it carries none that is a semantic version.
+    #[must_use]
+    pub fn version(&self) -> Option<&Version> {
+        self.shared.version.as_ref()
     }
 
     /// Returns the digest of its bytes.

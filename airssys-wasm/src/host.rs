@@ -100,7 +100,7 @@ impl HostState {
         Self {
             gate,
             table,
-            limiter: SummingLimiter::new(&terms.limits),
+            limiter: SummingLimiter::new(&terms.limits, Arc::clone(&control)),
             terms,
             control,
             cpu: CpuMeter::new(ticks),

@@ -56,7 +56,7 @@ pub enum CallOutcome {
 }
 
 /// What an instance holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Usage {
     /// Linear memory in bytes, over all memories.
@@ -251,7 +251,7 @@ impl Instance {
         self.0.store.data_mut().resource_owner().cloned()
     }
 
-    /// Returns a switch with which anybody can end this instance.
+    /// Returns a switch with which anybody can end this instance, and see what it holds.
     #[must_use]
     pub fn kill_switch(&self) -> KillSwitch {
         KillSwitch {

@@ -3,10 +3,14 @@
 //! wasmtime's own `StoreLimits` bounds each memory by itself; a component with eight memories would get eight
 //! times its share. This one keeps the sum over all memories and all tables, and remembers that a growth was
 //! refused, because a guest's allocator answers a refused `memory.grow` with `unreachable`: the fault is then
-//! `memory`, not `unreachable`. Called by wasmtime only when something grows; no allocation.
+//! `memory`, not `unreachable`. Called by wasmtime only when something grows; no allocation. Each sum is told to the
+//! instance's [`Control`], where others see it.
+
+use std::sync::Arc;
 
 use wasmtime::ResourceLimiter;
 
+use crate::host::control::Control;
 use crate::limits::Limits;
 
 /// What was refused since the call began.
@@ -29,10 +33,11 @@ pub(crate) struct SummingLimiter {
     tables_max: u32,
     core_instances_max: u32,
     refused: Option<Refused>,
+    seen_by: Arc<Control>,
 }
 
 impl SummingLimiter {
-    pub(crate) fn new(limits: &Limits) -> Self {
+    pub(crate) fn new(limits: &Limits, seen_by: Arc<Control>) -> Self {
         Self {
             memory_bytes: 0,
             memory_bytes_max: limits.memory_bytes_max,
@@ -42,6 +47,7 @@ impl SummingLimiter {
             tables_max: limits.tables_max,
             core_instances_max: limits.core_instances_max,
             refused: None,
+            seen_by,
         }
     }
 
@@ -60,6 +66,14 @@ impl SummingLimiter {
 
     pub(crate) fn table_elements(&self) -> u64 {
         self.table_elements
+    }
+}
+
+impl Drop for SummingLimiter {
+    /// With the Store's data: what it counted is given back.
+    fn drop(&mut self) {
+        self.seen_by.holds_memory(0);
+        self.seen_by.holds_tables(0);
     }
 }
 
@@ -95,6 +109,7 @@ impl ResourceLimiter for SummingLimiter {
             return Ok(false);
         }
         self.memory_bytes = after;
+        self.seen_by.holds_memory(after);
         Ok(true)
     }
 
@@ -120,6 +135,7 @@ impl ResourceLimiter for SummingLimiter {
             return Ok(false);
         }
         self.table_elements = after;
+        self.seen_by.holds_tables(after);
         Ok(true)
     }
 
@@ -148,7 +164,7 @@ mod tests {
             table_elements_max: 10,
             ..Limits::default()
         };
-        SummingLimiter::new(&limits)
+        SummingLimiter::new(&limits, Arc::default())
     }
 
     #[test]

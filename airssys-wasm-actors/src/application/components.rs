@@ -16,7 +16,7 @@ use super::ResolvedComponent;
 use super::links::Linked;
 use super::options::escaped;
 use super::resolving::Resolving;
-use super::{rollout, supervisors};
+use super::{rollout, supervisors, version};
 use crate::address::ActorAddress;
 use crate::deployment::ComponentOutline;
 use crate::health::HealthCheck;
@@ -152,6 +152,7 @@ pub(super) fn link(
     let passivation = passivation(resolving, name, loaded);
     supervisors::check_backoff(resolving, loaded.spec.backoff.as_ref());
     let policy = rollout::resolve(resolving, name, loaded);
+    let version = version::resolve(resolving, name, loaded);
     let carries: Vec<_> = linked
         .iter()
         .map(|linked| linked.import.error_as.clone())
@@ -213,7 +214,7 @@ pub(super) fn link(
     }
     let asked = loaded.spec.grants.as_ref();
     let outline = ComponentOutline {
-        version: None,
+        version,
         capabilities: asked
             .map(|asked| asked.get_ref().clone())
             .unwrap_or_default(),

@@ -5,8 +5,9 @@
 //! something both call, is not taken for the new revision's fault.
 //!
 //! What is counted is compared with a statistical guard: a rate counts as too high when that is more than 99 % sure
-//! of so many requests, and a rate that is too high without being sure is waited for. A trap or a restart is no
-//! rate and needs none. More errors, traps or time never make a better verdict (a property test says so).
+//! of so many requests, and a rate that is too high without being sure is waited for. A trap, a restart or what is held
+//! of memory is no rate and needs none. More errors, traps, time or memory never make a better verdict (a property test
+//! says so).
 //!
 //! Deliberately absent: who measures, and what happens then.
 
@@ -43,7 +44,7 @@ pub struct Gate {
     pub latency_ratio_max: f64,
     /// How many of its instances may trap in an interval.
     pub traps_max: u64,
-    /// How many restarts it may need in an interval.
+    /// How many restarts it may need in an interval, those after a trap left out.
     pub restarts_max: u64,
     /// How many times the old revision's memory, per instance, its own may be.
     pub memory_ratio_max: f64,
@@ -101,7 +102,7 @@ pub struct Interval {
     pub latency: Latency,
     /// Instances that trapped or exceeded a limit.
     pub traps: u64,
-    /// Restarts by its supervisor.
+    /// Restarts by its supervisor that followed no trap: it was killed, or not well.
     pub restarts: u64,
     /// Linear memory of its largest instance at the end of the interval; 0 if it is not known.
     pub memory_bytes: u64,
@@ -221,7 +222,7 @@ pub enum Why {
 
 /// Judges a new revision by what it and the old one did in the same interval.
 ///
-/// What needs no comparison comes first: traps and restarts fail at once, however few requests there were. Then there
+/// What is no rate comes first: traps, restarts and memory fail at once, however few requests there were. Then there
 /// have to be [`Gate::samples_min`] requests. Where the old revision has had fewer, as it has at the end of a canary,
 /// nothing is compared with it.
 #[must_use]
@@ -235,6 +236,9 @@ pub fn judge(gate: &Gate, stable: &Interval, candidate: &Interval) -> Verdict {
         let max = gate.restarts_max;
         return Verdict::Fail(Why::Restarts { restarts, max });
     }
+    if let failed @ Verdict::Fail(_) = memory(gate, stable, candidate) {
+        return failed;
+    }
     if candidate.requests < gate.samples_min.max(1) {
         return Verdict::Hold(Why::TooFew {
             requests: candidate.requests,
@@ -246,7 +250,6 @@ pub fn judge(gate: &Gate, stable: &Interval, candidate: &Interval) -> Verdict {
         error_excess(gate, stable, candidate),
         mismatches(gate, candidate),
         latency(gate, stable, candidate),
-        memory(gate, stable, candidate),
     ];
     let mut verdict = Verdict::Pass;
     for next in verdicts {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use airssys_wasm::{CapabilityManifest, Component, Digest, ErrorCarry, Limits, Surface};
+use semver::Version;
 
 use super::strategy::{Nature, RolloutPolicy};
 use crate::address::ActorAddress;
@@ -44,8 +45,8 @@ pub struct ComponentOutline {
     pub name: String,
     /// Its bytes.
     pub digest: Digest,
-    /// The version its publisher gives it, if that is known.
-    pub version: Option<String>,
+    /// The version it has for people, if it says one.
+    pub version: Option<Version>,
     /// What it imports and exports.
     pub surface: Arc<Surface>,
     /// What it is granted.
@@ -217,7 +218,7 @@ impl ComponentOutline {
         Self {
             name: name.to_owned(),
             digest: component.digest(),
-            version: None,
+            version: component.version().cloned(),
             surface: Arc::clone(component.surface()),
             capabilities: CapabilityManifest::default(),
             limits: limits.clone(),

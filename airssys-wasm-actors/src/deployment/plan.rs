@@ -21,6 +21,7 @@ mod tests;
 use std::time::Duration;
 
 use airssys_wasm::Digest;
+use semver::Version;
 use serde::Serialize;
 
 pub use refusal::{PlanRefusal, PlanRefused};
@@ -136,9 +137,12 @@ pub enum Action {
 pub struct PlannedRevision {
     /// Its bytes.
     pub digest: Digest,
-    /// The version its publisher gives it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub version: Option<String>,
+    /// The version it has for people.
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "crate::registry::serialize_version"
+    )]
+    pub version: Option<Version>,
 }
 
 /// How many replicas there were, and are to be.
@@ -158,6 +162,8 @@ pub struct Replacement {
     pub old: PlannedRevision,
     /// What it is to be.
     pub new: PlannedRevision,
+    /// Whether its version goes back: allowed, and mostly not what is meant.
+    pub version_goes_back: bool,
     /// Why new instances are needed.
     pub because: Vec<Because>,
     /// What it may do more and less.
@@ -293,6 +299,14 @@ impl Step {
 }
 
 impl PlannedRevision {
+    /// Whether its version comes before another's; metadata of the build is no order.
+    fn is_before(&self, other: &Self) -> bool {
+        match (&self.version, &other.version) {
+            (Some(this), Some(other)) => this.cmp_precedence(other).is_lt(),
+            _ => false,
+        }
+    }
+
     fn of(component: &ComponentOutline) -> Self {
         Self {
             digest: component.digest,

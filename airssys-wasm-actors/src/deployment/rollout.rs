@@ -5,9 +5,11 @@
 //! event. One rollout at a time changes an application. What is decided is decided by the plan, the machine and the gate;
 //! what is done to instances is done by upgrades and routes.
 
+mod children;
 mod driver;
 mod journal;
 mod parts;
+mod reading;
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -59,6 +59,8 @@ pub struct ApplicationTable {
 pub struct ComponentSpec {
     /// The `.wasm` file, from the manifest's directory.
     pub file: Spanned<String>,
+    /// Its version, for people; what the component carries if not said.
+    pub version: Option<Spanned<String>>,
     /// What its instance may consume.
     #[serde(default)]
     pub limits: LimitsSpec,

@@ -7,7 +7,7 @@
 use airssys_wasm::{Digest, Interface, InterfaceName, Surface};
 use redb::{ReadableTable, WriteTransaction};
 use semver::Version;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::database::{
     RECORD_BYTES_MAX, REVISIONS, Stop, Written, decode, encode, next_number, text,
@@ -27,7 +27,10 @@ pub struct Revision {
     /// The digest of its bytes, by which its artifact is found.
     pub digest: Digest,
     /// The version it has for people, if it says one.
-    #[serde(with = "version")]
+    #[serde(
+        serialize_with = "serialize_version",
+        deserialize_with = "read_version"
+    )]
     pub version: Option<Version>,
     /// What it exports and imports.
     pub surface: RevisionSurface,
@@ -274,25 +277,18 @@ pub(super) fn all(
 }
 
 /// A version as its text.
-mod version {
-    use semver::Version;
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(
-        version: &Option<Version>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        match version {
-            Some(version) => serializer.collect_str(version),
-            None => serializer.serialize_none(),
-        }
+pub(crate) fn serialize_version<S: Serializer>(
+    version: &Option<Version>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match version {
+        Some(version) => serializer.collect_str(version),
+        None => serializer.serialize_none(),
     }
+}
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<Version>, D::Error> {
-        let text = Option::<String>::deserialize(deserializer)?;
-        text.map(|text| text.parse().map_err(serde::de::Error::custom))
-            .transpose()
-    }
+fn read_version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Version>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    text.map(|text| text.parse().map_err(serde::de::Error::custom))
+        .transpose()
 }

@@ -28,6 +28,10 @@ pub struct ArmStats {
     pub latencies: Latencies,
     /// Its incarnations started after the first.
     pub restarts: u64,
+    /// Those of them that followed a trap or an exceeded limit.
+    pub trap_restarts: u64,
+    /// Its incarnations that ended by a trap or an exceeded limit.
+    pub traps: u64,
     /// Casts to it that became dead letters.
     pub dead_letters: u64,
 }
@@ -41,6 +45,8 @@ impl ArmStats {
             errors: self.errors.saturating_sub(earlier.errors),
             latencies: self.latencies.since(&earlier.latencies),
             restarts: self.restarts.saturating_sub(earlier.restarts),
+            trap_restarts: self.trap_restarts.saturating_sub(earlier.trap_restarts),
+            traps: self.traps.saturating_sub(earlier.traps),
             dead_letters: self.dead_letters.saturating_sub(earlier.dead_letters),
         }
     }
@@ -137,6 +143,8 @@ impl Arm {
             errors: self.errors.load(Ordering::Relaxed),
             latencies: self.latencies.read(),
             restarts: counters.restarts,
+            trap_restarts: counters.trap_restarts,
+            traps: counters.traps,
             dead_letters: counters.dead_letters,
         }
     }

@@ -13,6 +13,7 @@ use airssys_wasm::{Args, Surface, Value};
 
 use super::Slot;
 use crate::address::ActorAddress;
+use crate::counters::SlotCounters;
 use crate::envelope::Envelope;
 use crate::mailbox::{Lane, Mailbox, MailboxConfig, Next};
 use crate::reference::ActorState;
@@ -100,10 +101,16 @@ impl Slot {
         alive.find(|replica| *replica.address.as_str() == *owner.address)
     }
 
-    /// An incarnation after the first begins: counted where the messages are.
+    /// An incarnation after the first begins.
     pub(crate) fn count_restart(&self) {
+        let after_trap = self.life.lock().trapped;
+        self.counted().restart(after_trap);
+    }
+
+    /// Where its ends and starts are counted: where the messages are.
+    pub(super) fn counted(&self) -> &SlotCounters {
         let front = self.front().map_or(self, |front| front);
-        front.counters.restart();
+        &front.counters
     }
 
     /// What the drain does next.

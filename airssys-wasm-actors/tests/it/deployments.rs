@@ -1,5 +1,7 @@
 //! Deployments to an application that runs: what serves afterwards, what is undone, and what the registry says.
 
+mod families;
+mod gates;
 mod kills;
 
 use std::io;
@@ -18,6 +20,7 @@ use airssys_wasm_actors::{
 
 use crate::application::Directory;
 use crate::guests::{RELAY, address, engine, system_with};
+use crate::spawning::SPAWNER;
 use crate::upgrades::{Load, Revision, V1, V2, add, number};
 
 /// An application with deployments, in a directory of its own.
@@ -61,6 +64,7 @@ impl Host {
         ] {
             std::fs::write(directory.0.join(file), wat::parse_str(wat).unwrap()).unwrap();
         }
+        std::fs::write(directory.0.join("spawner.wasm"), SPAWNER).unwrap();
         let system = system_with(&engine(), true).await;
         let application = resolve(&directory, &system, tables);
         let running = application.clone().start(&system).await.unwrap();

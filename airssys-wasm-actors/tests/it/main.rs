@@ -17,6 +17,7 @@ mod guests;
 mod hooks;
 mod hostile;
 mod manifest;
+mod memory;
 mod messaging;
 mod native;
 mod otp;

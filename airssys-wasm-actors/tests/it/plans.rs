@@ -44,6 +44,8 @@ impl Apps {
     fn new() -> Self {
         let directory = Directory::new("");
         let timers = r#"(component (import "airssys:messaging/timers@0.1.0" (instance)))"#;
+        let versioned =
+            WORKER.replacen("(component", r#"(component (@custom "version" "1.4.0")"#, 1);
         for (file, wat) in [
             ("worker.wasm", WORKER),
             ("other-worker.wasm", &other_worker()),
@@ -51,6 +53,7 @@ impl Apps {
             ("other-relay.wasm", &other_relay()),
             ("keeper.wasm", KEEPER),
             ("timers.wasm", timers),
+            ("versioned.wasm", &versioned),
         ] {
             std::fs::write(directory.0.join(file), wat::parse_str(wat).unwrap()).unwrap();
         }
@@ -87,6 +90,63 @@ fn names(plan: &Plan) -> Vec<String> {
     names
         .map(|names| names.collect::<Vec<_>>().join("+"))
         .collect()
+}
+
+#[test]
+fn a_version_is_what_the_manifest_says_or_the_component_carries() {
+    let apps = Apps::new();
+    let one =
+        |file: &str, version: &str| format!("[components.one]\nfile = \"{file}\"\n{version}\n");
+    for (file, said, found) in [
+        ("worker.wasm", "", None),
+        (
+            "worker.wasm",
+            r#"version = "2.0.0-rc.1""#,
+            Some("2.0.0-rc.1"),
+        ),
+        ("versioned.wasm", "", Some("1.4.0")),
+        ("versioned.wasm", r#"version = "1.4.0""#, Some("1.4.0")),
+    ] {
+        let outline = apps.outline(&one(file, said));
+        let version = outline.components[0].version.as_ref();
+        assert_eq!(
+            version.map(ToString::to_string).as_deref(),
+            found,
+            "{file} {said}"
+        );
+    }
+    for (file, said, what, help) in [
+        (
+            "worker.wasm",
+            r#"version = "v2""#,
+            "`v2` is no version of `one`: ",
+            "three numbers",
+        ),
+        (
+            "versioned.wasm",
+            r#"version = "1.5.0""#,
+            "the file of `one` says that it is version 1.4.0, not 1.5.0",
+            "leave `version` out",
+        ),
+    ] {
+        let faults = apps.faults(&one(file, said));
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        let fault = &faults[0];
+        assert_eq!(fault.kind, FindingKind::BadValue);
+        assert!(fault.what.starts_with(what), "{fault:?}");
+        assert!(fault.help.as_ref().unwrap().contains(help), "{fault:?}");
+        assert_eq!(fault.at.map(|at| at.line), Some(5));
+    }
+    let plan = plan(
+        &apps.outline(&one("versioned.wasm", "")),
+        &apps.outline(&one("other-worker.wasm", r#"version = "1.3.0""#)),
+        &PlanOptions::default(),
+    );
+    let text = plan.unwrap().to_string();
+    assert!(
+        text.contains("version: goes back from 1.4.0 to 1.3.0"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -9,7 +9,7 @@ use airssys_wasm_actors::{
 use crate::application::{Directory, system};
 use crate::guests::{address, exited, started};
 
-const SPAWNER: &[u8] = include_bytes!("../guests/components/spawner.wasm");
+pub(crate) const SPAWNER: &[u8] = include_bytes!("../guests/components/spawner.wasm");
 
 /// `parent` may spawn `worker`, which may spawn itself, four of them at a time and two generations deep.
 const FAMILY: &str = "[supervision]\nrestarts = { max = 1000, within = \"1h\" }\n[components.parent]\nfile = \"spawner.wasm\"\nMORE\n\
@@ -55,7 +55,7 @@ fn texts(all: &[&str]) -> Args {
 }
 
 /// The result as text: the ok value, or the error after a `!`.
-async fn ask(actor: &ActorRef, function: &str, args: &[&str]) -> String {
+pub(crate) async fn ask(actor: &ActorRef, function: &str, args: &[&str]) -> String {
     let results = actor.call(function, texts(args)).await.unwrap();
     match results.into_values().next().unwrap() {
         Value::Result(Ok(None)) => "ok".to_owned(),
@@ -65,7 +65,7 @@ async fn ask(actor: &ActorRef, function: &str, args: &[&str]) -> String {
     }
 }
 
-async fn spawn(parent: &ActorRef, name: &str) -> String {
+pub(crate) async fn spawn(parent: &ActorRef, name: &str) -> String {
     ask(parent, "spawn", &["worker", name, "both", "3"]).await
 }
 

@@ -67,12 +67,15 @@ fn state(list: &DeploymentList, one: &DeploymentView) -> String {
     text
 }
 
-/// `parse 2, classify 1`.
+/// `parse 2 (1.4.0), classify 1`.
 fn revisions(application: &str, one: &DeploymentView) -> String {
     let below = format!("{application}/");
     let names = one.components.iter().map(|(address, revision)| {
         let name = address.strip_prefix(&below).unwrap_or(address);
-        format!("{name} {revision}")
+        match one.versions.get(address) {
+            Some(version) => format!("{name} {revision} ({version})"),
+            None => format!("{name} {revision}"),
+        }
     });
     names.collect::<Vec<_>>().join(", ")
 }

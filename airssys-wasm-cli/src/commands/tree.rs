@@ -98,6 +98,9 @@ fn leaf(child: &ChildNode) -> String {
             actor.counters.restarts, actor.incarnation
         ));
     }
+    if actor.memory_bytes > 0 {
+        text.push_str(&format!(", memory: {}", size(actor.memory_bytes)));
+    }
     if actor.queued > 0 {
         text.push_str(&format!(
             ", queued: {} ({})",

@@ -88,7 +88,7 @@ fn the_tree_and_what_is_done_to_one_actor() {
         "{tree}"
     );
     assert!(
-        tree.contains("   └─ app/adder running, component, permanent\n"),
+        tree.contains("   └─ app/adder running, component, permanent, memory: 64 KiB\n"),
         "{tree}"
     );
     let restarted = up.ask(&["restart", "app/adder"]).stdout;
@@ -104,6 +104,14 @@ fn the_tree_and_what_is_done_to_one_actor() {
     let tree = up.ask(&["tree", "--json"]).json();
     let child = &tree["supervisors"][1]["children"][0];
     assert_eq!(child["actor"]["address"], "app/adder", "{tree}");
+    assert_eq!(child["actor"]["memory_bytes"], 65_536, "{tree}");
+    let status = up.ask(&["status", "--json"]).json();
+    assert_eq!(status["actors"][0]["memory_bytes"], 65_536, "{status}");
+    let status = up.ask(&["status"]).stdout;
+    assert!(
+        status.contains("memory") && status.contains("64 KiB"),
+        "{status}"
+    );
     up.ask(&["kill", "app"])
         .fails(7, &["`app` is the supervisor", "kill "]);
     let stopped = up.ask(&["stop", "app/adder"]).stdout;

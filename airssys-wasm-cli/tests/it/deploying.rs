@@ -40,7 +40,13 @@ fn deploy(up: &Up, app: &App, args: &[&str]) -> crate::fixture::Ran {
 
 #[test]
 fn what_is_deployed_is_planned_rolled_out_recorded_and_gone_back_from() {
-    let (one, two, runtime) = (first(), second(), runtime_directory());
+    let versioned = |app: App, version: &str| {
+        app.manifest(&format!(
+            "[components.adder]\nfile = \"adder.wasm\"\nversion = \"{version}\"\n"
+        ))
+    };
+    let (one, two) = (versioned(first(), "1.1.0"), versioned(second(), "1.0.9"));
+    let runtime = runtime_directory();
     let state = one.at("state");
     let up = start(&one, &runtime, &["--state", &state], "running");
     for plan in [
@@ -48,7 +54,9 @@ fn what_is_deployed_is_planned_rolled_out_recorded_and_gone_back_from() {
         deploy(&up, &two, &["--plan"]),
     ] {
         assert_eq!(plan.code, 0, "{plan:?}");
-        assert!(plan.stdout.contains("replace `adder`"), "{plan:?}");
+        assert!(plan.stdout.contains("replace `adder` 1.1.0 ("), "{plan:?}");
+        let back = "version: goes back from 1.1.0 to 1.0.9\n";
+        assert!(plan.stdout.contains(back), "{plan:?}");
     }
     let history = up.ask(&["history", "--json"]).json();
     assert_eq!(history["deployments"].as_array().unwrap().len(), 1);
@@ -71,6 +79,11 @@ fn what_is_deployed_is_planned_rolled_out_recorded_and_gone_back_from() {
     assert_eq!(listed.json()["revisions"].as_array().unwrap().len(), 2);
     let shown = up.ask(&["registry", "show", "app/adder", "2"]).stdout;
     assert!(shown.contains("test:app/add"), "{shown}");
+    assert!(shown.contains("version   1.0.9\n"), "{shown}");
+    let history = up.ask(&["history"]).stdout;
+    for revision in ["adder 1 (1.1.0)", "adder 2 (1.0.9)"] {
+        assert!(history.contains(revision), "{history}");
+    }
     up.ask(&["registry", "show", "app/adder", "9"])
         .fails(7, &["no revision 9"]);
     assert_eq!(up.ask(&["registry", "gc"]).code, 0);

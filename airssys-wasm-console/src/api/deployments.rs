@@ -296,6 +296,9 @@ pub struct DeploymentView {
     pub state: String,
     /// The number of each component's revision, by address.
     pub components: BTreeMap<String, u64>,
+    /// The versions that those revisions have for people, where they say one. Since 1.3.
+    #[serde(default)]
+    pub versions: BTreeMap<String, String>,
     /// What has happened, oldest first.
     pub journal: Vec<JournalView>,
 }
@@ -334,6 +337,7 @@ impl From<Deployment> for DeploymentView {
             components: components
                 .map(|(address, deployed)| (address.to_string(), deployed.revision))
                 .collect(),
+            versions: BTreeMap::new(),
             journal: journal.collect(),
             by: deployment.by,
             why: deployment.why,
@@ -357,6 +361,7 @@ impl From<RolloutStatus> for DeploymentView {
                 .state
                 .map_or_else(String::new, |state| state.name().to_owned()),
             components: BTreeMap::new(),
+            versions: BTreeMap::new(),
             journal: journal.collect(),
             by: status.by,
             why: status.why,

@@ -100,6 +100,13 @@ pub struct ActorView {
     pub queued: u32,
     /// Their bytes, rounded up.
     pub queued_bytes: u64,
+    /// Linear memory its instance holds, in bytes, as its limit counts it; of replicas, all together. 0 without an
+    /// instance, and of a native actor. Since 1.3.
+    #[serde(default)]
+    pub memory_bytes: u64,
+    /// Elements of its tables, in the same way. Since 1.3.
+    #[serde(default)]
+    pub table_elements: u64,
     /// What was counted of it.
     pub counters: CounterView,
 }
@@ -114,6 +121,8 @@ impl From<&ActorRef> for ActorView {
             incarnation: status.incarnation,
             queued: status.queued,
             queued_bytes: status.queued_bytes,
+            memory_bytes: status.memory_bytes,
+            table_elements: status.table_elements,
             counters: actor.counters().into(),
         }
     }
@@ -141,6 +150,8 @@ pub struct CounterView {
     pub dead_letters: u64,
     /// Incarnations started after the first.
     pub restarts: u64,
+    /// Incarnations whose instance trapped or exceeded a limit. Since 1.3.
+    pub traps: u64,
 }
 
 impl From<Counters> for CounterView {
@@ -154,6 +165,7 @@ impl From<Counters> for CounterView {
             casts_handled: counters.casts_handled,
             dead_letters: counters.dead_letters,
             restarts: counters.restarts,
+            traps: counters.traps,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What is asked about deployments. Statuses are read without waiting; the registry blocks, on a thread for that.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -16,6 +17,7 @@ use crate::api::{
     Phase, RollbackRequest,
 };
 use airssys_wasm_actors::deployment::Rollout;
+use airssys_wasm_actors::{ActorAddress, Deployment, Registry, RegistryError};
 
 /// Deployments in an answer when the request does not say how many.
 const HISTORY_DEFAULT: usize = 20;
@@ -122,15 +124,55 @@ pub(super) async fn list(
     blocking(move || {
         let pointers = registry.pointers(&application)?;
         let deployments = registry.history(&application, limit)?;
+        let mut versions = Versions::default();
+        let views = deployments.into_iter().map(|deployment| {
+            let versions = versions.of(&registry, &deployment)?;
+            let view = DeploymentView::from(deployment);
+            Ok(DeploymentView { versions, ..view })
+        });
+        let deployments = views.collect::<Result<_, RegistryError>>()?;
         Ok(DeploymentList {
             application: application.to_string(),
             registry: true,
             permanent: pointers.permanent,
             trial: pointers.trial,
             rollback_target: pointers.rollback_target,
-            deployments: deployments.into_iter().map(DeploymentView::from).collect(),
+            deployments,
         })
     })
     .await
     .map(Json)
+}
+
+/// The versions of revisions, each read once: deployments share most of theirs.
+#[derive(Default)]
+struct Versions(BTreeMap<(ActorAddress, u64), Option<String>>);
+
+impl Versions {
+    /// The versions of a deployment's components that say one.
+    fn of(
+        &mut self,
+        registry: &Registry,
+        deployment: &Deployment,
+    ) -> Result<BTreeMap<String, String>, RegistryError> {
+        let mut versions = BTreeMap::new();
+        for (component, deployed) in &deployment.components {
+            let revision = (component.clone(), deployed.revision);
+            let version = match self.0.get(&revision) {
+                Some(known) => known.clone(),
+                None => {
+                    let read = match registry.revision(component, deployed.revision) {
+                        Ok(found) => found.version.map(|version| version.to_string()),
+                        // Collected since the list was read, with its deployment.
+                        Err(RegistryError::NoSuchRevision { .. }) => None,
+                        Err(why) => return Err(why),
+                    };
+                    self.0.insert(revision, read.clone());
+                    read
+                }
+            };
+            versions.extend(version.map(|version| (component.to_string(), version)));
+        }
+        Ok(versions)
+    }
 }

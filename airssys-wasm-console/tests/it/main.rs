@@ -3,6 +3,7 @@
 
 mod actors;
 mod crashes;
+mod deployments;
 mod fixture;
 mod hostile;
 mod letters;

@@ -1,11 +1,14 @@
-//! What the outside may do to an instance while its owner is calling it: kill it.
+//! What the outside may do with an instance while its owner is calling it: kill it, and see what it holds.
 //!
 //! The one part of an instance that others hold. The flag is read by the epoch callback while the guest
-//! computes and by the call's own future while the guest waits.
+//! computes and by the call's own future while the guest waits. What it holds is written when a memory or a table
+//! grows and when the Store goes, never for a call.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
+
+use crate::instance::Usage;
 
 #[derive(Debug, Default)]
 pub(crate) struct Control {
@@ -15,6 +18,10 @@ pub(crate) struct Control {
     /// Who to wake when a waiting call is killed. A mutex, because the killer is on another thread and a waker
     /// is two words; held to swap it, never while waking.
     waiting: Mutex<Option<Waker>>,
+    /// What its Store holds; nothing before there is one, and after. Two words that are not read as one: whoever looks
+    /// from outside sees a moment of each.
+    memory_bytes: AtomicU64,
+    table_elements: AtomicU64,
 }
 
 impl Control {
@@ -40,6 +47,21 @@ impl Control {
         }
     }
 
+    pub(crate) fn holds_memory(&self, bytes: u64) {
+        self.memory_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn holds_tables(&self, elements: u64) {
+        self.table_elements.store(elements, Ordering::Relaxed);
+    }
+
+    fn usage(&self) -> Usage {
+        Usage {
+            memory_bytes: self.memory_bytes.load(Ordering::Relaxed),
+            table_elements: self.table_elements.load(Ordering::Relaxed),
+        }
+    }
+
     fn kill(&self) {
         self.killed.store(true, Ordering::Release);
         let waiting = self
@@ -53,7 +75,8 @@ impl Control {
     }
 }
 
-/// Ends an instance from outside, whatever it is doing. Clones kill the same instance.
+/// Ends an instance from outside, whatever it is doing, and knows what it holds meanwhile. Clones are of the same
+/// instance; none keeps it.
 #[derive(Clone)]
 pub struct KillSwitch {
     pub(crate) control: Arc<Control>,
@@ -74,6 +97,12 @@ impl KillSwitch {
     #[must_use]
     pub fn is_killed(&self) -> bool {
         self.control.is_killed()
+    }
+
+    /// Returns what the instance holds now, also in the middle of a call; nothing once it is gone.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        self.control.usage()
     }
 }
 

@@ -91,6 +91,47 @@ fn memories_share_one_limit() {
 }
 
 #[test]
+fn what_an_instance_holds_is_seen_from_outside_until_it_is_gone() {
+    let held = |memory_bytes, table_elements| {
+        let mut usage = airssys_wasm::Usage::default();
+        (usage.memory_bytes, usage.table_elements) = (memory_bytes, table_elements);
+        usage
+    };
+    run(async {
+        let engine = engine();
+        let template = template(
+            &engine,
+            &core(
+                "(memory 2) (table 30 funcref)
+                 (func (export \"go\")
+                   (if (i32.eq (memory.size) (i32.const 5)) (then unreachable))
+                   (drop (memory.grow (i32.const 3))))",
+            ),
+            spec(),
+        );
+        let first = start(&template).await;
+        let switch = first.kill_switch();
+        assert_eq!(switch.usage(), held(2 * 65_536, 30));
+        let (first, _) = returned(call(&template, first, "go", ()).await);
+        assert_eq!(switch.usage(), held(5 * 65_536, 30));
+        assert_eq!(switch.usage(), first.usage());
+        // Another one is another's.
+        let second = start(&template).await;
+        assert_eq!(second.kill_switch().usage(), held(2 * 65_536, 30));
+        assert_eq!(switch.usage(), held(5 * 65_536, 30));
+        drop(first);
+        assert_eq!(switch.usage(), held(0, 0));
+        // A trap leaves nothing behind either.
+        let switch = second.kill_switch();
+        let (second, _) = returned(call(&template, second, "go", ()).await);
+        assert_eq!(switch.usage(), held(5 * 65_536, 30));
+        let died = call(&template, second, "go", ()).await;
+        assert!(matches!(died, airssys_wasm::CallOutcome::Died(_)));
+        assert_eq!(switch.usage(), held(0, 0));
+    });
+}
+
+#[test]
 fn giving_up_after_a_refused_growth_is_memory() {
     let fault = death(
         &core(

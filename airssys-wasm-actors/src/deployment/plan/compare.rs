@@ -45,6 +45,10 @@ pub(super) fn action(
         to: new.replicas,
     };
     if because.is_empty() {
+        // With other bytes it is said in the first line.
+        if old.version != new.version {
+            retuned.push("version");
+        }
         return match (replicas.from == replicas.to, retuned.is_empty()) {
             (true, true) => None,
             (true, false) => Some(Action::Retune { keys: retuned }),
@@ -91,9 +95,11 @@ pub(super) fn action(
             StateHandling::HandOver
         }
     };
+    let (before, after) = (PlannedRevision::of(old), PlannedRevision::of(new));
     Some(Action::Replace(Box::new(Replacement {
-        old: PlannedRevision::of(old),
-        new: PlannedRevision::of(new),
+        version_goes_back: after.is_before(&before),
+        old: before,
+        new: after,
         grants: grants(&old.capabilities, &new.capabilities),
         limits: limits(&old.limits, &new.limits),
         config: config(&old.config, &new.config),

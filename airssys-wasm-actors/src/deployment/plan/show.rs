@@ -96,6 +96,7 @@ fn replace(name: &str, replacement: &Replacement, f: &mut Formatter<'_>) -> fmt:
     let Replacement {
         old,
         new,
+        version_goes_back,
         because,
         grants,
         limits,
@@ -110,6 +111,9 @@ fn replace(name: &str, replacement: &Replacement, f: &mut Formatter<'_>) -> fmt:
         write!(f, "replace `{name}` {new}")?;
     } else {
         write!(f, "replace `{name}` {old} -> {new}")?;
+    }
+    if let (true, Some(from), Some(to)) = (version_goes_back, &old.version, &new.version) {
+        row(f, "version", &[format!("goes back from {from} to {to}")])?;
     }
     let because: Vec<_> = because.iter().map(|one| one.as_str()).collect();
     row(f, "because", &words(&because))?;

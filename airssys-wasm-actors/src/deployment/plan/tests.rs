@@ -64,7 +64,7 @@ fn a_plan_is_printed_with_everything_that_changes() {
     old.components.insert(1, classify);
     let mut new = application(vec![component("parse", 2), component("added", 1)]);
     let mut classify = linked("classify", 2, "parse", "f: func();");
-    classify.version = Some("2.0.0".to_owned());
+    classify.version = Some("2.0.0".parse().unwrap());
     classify.config = vec![
         ("secret".to_owned(), "swordfish".to_owned()),
         ("depth".to_owned(), "3".to_owned()),
@@ -130,6 +130,43 @@ fn a_plan_is_printed_with_everything_that_changes() {
     assert_eq!(replace["strategy"]["gate"]["latency-ratio-max"], 1.5);
     assert_eq!(json["steps"][2]["parts"][0]["replicas"], 2);
     assert!(!json.to_string().contains("hunter2"));
+}
+
+#[test]
+fn a_version_that_goes_back_is_pointed_out_and_planned_like_any_other() {
+    let with = |bytes: u8, version: &str| {
+        let mut one = component("a", bytes);
+        one.version = (!version.is_empty()).then(|| version.parse().unwrap());
+        made::placed(application(vec![one]))
+    };
+    for (old, new, back) in [
+        ("1.10.0", "1.9.9", true),
+        ("1.0.0", "1.0.0-rc.2", true),
+        ("1.9.9", "1.10.0", false),
+        ("1.0.0", "1.0.0", false),
+        // Metadata of the build is no order.
+        ("1.0.0+b", "1.0.0+a", false),
+        ("1.0.0", "", false),
+        ("", "1.0.0", false),
+        ("", "", false),
+    ] {
+        let plan = planned(&with(1, old), &with(2, new));
+        let Action::Replace(replacement) = &plan.steps[0].parts[0].action else {
+            panic!("{plan}");
+        };
+        assert_eq!(replacement.version_goes_back, back, "{old} {new}");
+        let line = format!("\n       version: goes back from {old} to {new}\n");
+        assert_eq!(plan.to_string().contains(&line), back, "{plan}");
+        assert_eq!(plan.to_string().contains("goes back"), back, "{plan}");
+        let json = serde_json::to_value(&plan).unwrap();
+        let json = &json["steps"][0]["parts"][0];
+        assert_eq!(json["version-goes-back"], back);
+        assert_eq!(json["new"]["version"].as_str().unwrap_or_default(), new);
+    }
+    // With the same bytes only what is said of it changes.
+    let plan = planned(&with(1, "1.0.0"), &with(1, "0.9.0"));
+    let keys = vec!["version"];
+    assert_eq!(plan.steps[0].parts[0].action, Action::Retune { keys });
 }
 
 #[test]

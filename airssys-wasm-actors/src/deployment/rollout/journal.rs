@@ -158,10 +158,7 @@ fn register_one(
     let revision = registry.register(NewRevision {
         component: one.child.address.clone(),
         digest,
-        version: outline
-            .version
-            .as_deref()
-            .and_then(|text| text.parse().ok()),
+        version: outline.version.clone(),
         surface: RevisionSurface::of(&outline.surface),
         grants: one.grants.iter().map(|name| (*name).to_owned()).collect(),
         spec: words.unwrap_or_default(),

@@ -6,17 +6,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::address::ActorAddress;
+use super::children::{StartOne, StopOne, find, supervisor};
+use super::reading::{self, Reading};
 use crate::application::Application;
 use crate::application::running::Live;
-use crate::counters::Counters;
-use crate::deployment::gate::{Interval, Latency};
+use crate::deployment::gate::Interval;
 use crate::deployment::plan::{Action, Part, Replacement, Step};
 use crate::deployment::share::Share;
 use crate::deployment::strategy::{RolloutStrategy, StateHandling};
 use crate::health::ChildHealth;
 use crate::reference::ActorRef;
-use crate::route::{ArmStats, ShadowStats, Split, SplitMode, SplitSpec, Weight};
+use crate::route::{Split, SplitMode, SplitSpec, Weight};
+use crate::spawning::Spawning;
 use crate::supervisor::{ChildSpec, RestartIntensity, Start, Supervisor, SupervisorSpec};
 use crate::system::System;
 use crate::upgrade::{Upgrade, UpgradeOptions, UpgradeOrder, UpgradeState, Upgraded};
@@ -48,8 +49,10 @@ pub(super) struct StepParts(Vec<OnePart>);
 
 enum OnePart {
     Replace(Box<Replace>),
-    Start(Box<StartOne>),
-    Stop(StopOne),
+    /// In start order: what it spawns has to have where to be.
+    Start(Vec<StartOne>),
+    /// The other way round.
+    Stop(Vec<StopOne>),
     Retune(Box<Change<ChildSpec>>),
     RetuneSupervisor(Box<Change<SupervisorSpec>>),
     Report,
@@ -61,7 +64,8 @@ struct Change<T> {
     new: T,
 }
 
-type Done = Result<(), String>;
+/// Done, or why not.
+pub(super) type Done = Result<(), String>;
 
 impl StepParts {
     /// What the step needs, or why it cannot be done.
@@ -74,7 +78,11 @@ impl StepParts {
         for part in &mut self.0 {
             match part {
                 OnePart::Replace(replace) => replace.warm(ground).await?,
-                OnePart::Start(start) => start.start(ground).await?,
+                OnePart::Start(starts) => {
+                    for start in starts {
+                        start.start(ground).await?;
+                    }
+                }
                 _ => {}
             }
         }
@@ -147,8 +155,15 @@ impl StepParts {
                     if let Some(upgraded) = replace.upgraded.take() {
                         upgraded.release().await;
                     }
+                    if let Some(family) = &replace.family_gone {
+                        family.stop(ground).await;
+                    }
                 }
-                OnePart::Stop(stop) => stop.stop(ground).await,
+                OnePart::Stop(stops) => {
+                    for stop in stops {
+                        stop.stop(ground).await;
+                    }
+                }
                 _ => {}
             }
         }
@@ -161,8 +176,15 @@ impl StepParts {
                 OnePart::Replace(replace) => {
                     replace.upgrade = None;
                     replace.end_candidate("the deployment is undone").await;
+                    if let Some(family) = &mut replace.family {
+                        family.stop(ground).await;
+                    }
                 }
-                OnePart::Start(start) => start.stop(ground).await,
+                OnePart::Start(starts) => {
+                    for start in starts.iter_mut().rev() {
+                        start.stop(ground).await;
+                    }
+                }
                 _ => {}
             }
         }
@@ -182,8 +204,8 @@ impl StepParts {
         for part in &self.0 {
             if let OnePart::Replace(replace) = part {
                 let (stable, candidate) = replace.reading(ground).since(&replace.since);
-                add(&mut sums.0, stable);
-                add(&mut sums.1, candidate);
+                reading::add(&mut sums.0, stable);
+                reading::add(&mut sums.1, candidate);
             }
         }
         sums
@@ -195,21 +217,6 @@ impl StepParts {
             OnePart::Replace(replace) => Some(replace.split.as_ref()?.weight().parts()),
             _ => None,
         })
-    }
-}
-
-/// Several components of a step are looked at as one.
-fn add(sum: &mut Interval, one: Interval) {
-    sum.requests += one.requests;
-    sum.errors += one.errors;
-    sum.traps += one.traps;
-    sum.restarts += one.restarts;
-    sum.memory_bytes += one.memory_bytes;
-    sum.compared += one.compared;
-    sum.mismatched += one.mismatched;
-    // The slower one decides.
-    if one.latency.p50 > sum.latency.p50 {
-        sum.latency = one.latency;
     }
 }
 
@@ -233,17 +240,36 @@ fn one(part: &Part, ground: &Ground) -> Result<OnePart, String> {
                     "the number of replicas of a component that runs",
                 ));
             }
-            OnePart::Replace(Box::new(Replace::new(component(&ground.new)?, replacement)))
+            let (old, new) = (component(&ground.old)?, component(&ground.new)?);
+            let mut replace = Replace::new(new, replacement);
+            match (old.spawns(), replace.spec.spawns()) {
+                (None, Some(new)) => {
+                    replace.family = Some(StartOne::of(&ground.new, new.supervisor())?);
+                }
+                (Some(old), None) => {
+                    replace.family_gone = Some(StopOne::of(&ground.old, old.supervisor())?);
+                }
+                // The supervisor is the same, whatever may be spawned.
+                _ => {}
+            }
+            OnePart::Replace(Box::new(replace))
         }
-        Action::Start { .. } => OnePart::Start(Box::new(StartOne {
-            spec: component(&ground.new)?,
-            supervisor: parent(&ground.new, &address()?)?,
-            started: false,
-        })),
-        Action::Stop { .. } => OnePart::Stop(StopOne {
-            address: address()?,
-            supervisor: parent(&ground.old, &address()?)?,
-        }),
+        Action::Start { .. } => {
+            let family = component(&ground.new)?;
+            let family = family.spawns().map(Spawning::supervisor);
+            let own = address()?;
+            let all = family.into_iter().chain([&own]);
+            let starts = all.map(|address| StartOne::of(&ground.new, address));
+            OnePart::Start(starts.collect::<Result<_, _>>()?)
+        }
+        Action::Stop { .. } => {
+            let family = component(&ground.old)?;
+            let family = family.spawns().map(Spawning::supervisor);
+            let own = address()?;
+            let all = [&own].into_iter().chain(family);
+            let stops = all.map(|address| StopOne::of(&ground.old, address));
+            OnePart::Stop(stops.collect::<Result<_, _>>()?)
+        }
         Action::Retune { .. } => OnePart::Retune(Box::new(Change {
             old: component(&ground.old)?,
             new: component(&ground.new)?,
@@ -272,42 +298,10 @@ fn not_yet(part: &Part, what: &str) -> String {
     )
 }
 
-/// Looks through the tree of an application's supervisors.
-fn find<T>(spec: &SupervisorSpec, wanted: &impl Fn(&SupervisorSpec) -> Option<T>) -> Option<T> {
-    wanted(spec).or_else(|| {
-        let mut below = spec.children.iter().filter_map(ChildSpec::as_supervisor);
-        below.find_map(|below| find(below, wanted))
-    })
-}
-
 fn supervisor_of(application: &Application, address: &str) -> Result<SupervisorSpec, String> {
     let this = |spec: &SupervisorSpec| (spec.address.as_str() == address).then(|| spec.clone());
     let none = || format!("there is no supervisor `{address}`");
     find(application.supervision(), &this).ok_or_else(none)
-}
-
-/// The supervisor that a component is under, and the order of its children.
-fn parent(
-    application: &Application,
-    child: &ActorAddress,
-) -> Result<(ActorAddress, Vec<ActorAddress>), String> {
-    let has = |spec: &SupervisorSpec| {
-        let children: Vec<_> = spec
-            .children
-            .iter()
-            .map(|one| one.address.clone())
-            .collect();
-        children
-            .contains(child)
-            .then(|| (spec.address.clone(), children))
-    };
-    let none = || format!("`{child}` is under no supervisor");
-    find(application.supervision(), &has).ok_or_else(none)
-}
-
-fn supervisor(ground: &Ground, address: &ActorAddress) -> Result<Supervisor, String> {
-    let none = || format!("the supervisor `{address}` is not there");
-    ground.system.find_supervisor(address).ok_or_else(none)
 }
 
 fn retune(ground: &Ground, spec: &ChildSpec) -> Done {
@@ -331,70 +325,6 @@ fn set_report(ground: &Ground, application: &Application) {
     *ground.live.report.lock() = application.report_plan().clone();
 }
 
-/// A component that was not there before.
-struct StartOne {
-    spec: ChildSpec,
-    supervisor: (ActorAddress, Vec<ActorAddress>),
-    started: bool,
-}
-
-impl StartOne {
-    async fn start(&mut self, ground: &Ground) -> Done {
-        let (address, order) = &self.supervisor;
-        let supervisor = supervisor(ground, address)?;
-        let mut children = supervisor.first_children();
-        let place = order.iter().position(|one| *one == self.spec.address);
-        let later = order.get(place.map_or(order.len(), |at| at + 1)..);
-        let later = later.unwrap_or_default();
-        let at = children.iter().position(|one| later.contains(&one.address));
-        children.insert(at.unwrap_or(children.len()), self.spec.clone());
-        let spec = SupervisorSpec {
-            children,
-            ..supervisor.spec_now()
-        };
-        self.started = true;
-        let changed = supervisor.change(spec).await;
-        changed.map_err(|why| why.to_string())?;
-        let started = supervisor.start_stopped_child(&self.spec.address).await;
-        started.map_err(|why| why.to_string())?;
-        let actor = ground.system.whereis(&self.spec.address);
-        ground.live.added.lock().extend(actor);
-        Ok(())
-    }
-
-    async fn stop(&mut self, ground: &Ground) {
-        if !std::mem::take(&mut self.started) {
-            return;
-        }
-        let one = StopOne {
-            address: self.spec.address.clone(),
-            supervisor: self.supervisor.clone(),
-        };
-        one.stop(ground).await;
-    }
-}
-
-/// A component that is not there any more.
-struct StopOne {
-    address: ActorAddress,
-    supervisor: (ActorAddress, Vec<ActorAddress>),
-}
-
-impl StopOne {
-    async fn stop(&self, ground: &Ground) {
-        let Ok(supervisor) = supervisor(ground, &self.supervisor.0) else {
-            return;
-        };
-        supervisor.forget_first(&self.address);
-        // One that is gone already is what is wanted.
-        if let Err(why) = supervisor.stop_child(&self.address).await {
-            tracing::debug!(address = %self.address, %why, "not stopped by its deployment");
-        }
-        let mut added = ground.live.added.lock();
-        added.retain(|actor| *actor.address() != self.address);
-    }
-}
-
 /// A component that gets new instances.
 struct Replace {
     spec: ChildSpec,
@@ -406,6 +336,12 @@ struct Replace {
     split: Option<Arc<Split>>,
     /// What was counted when the interval began.
     since: Reading,
+    /// The memory of the largest instance of the old revision when the new one took its place; 0 if it is not known.
+    memory_before: u64,
+    /// The supervisor of what it spawns, if it could not spawn before.
+    family: Option<StartOne>,
+    /// The same, if it cannot any more.
+    family_gone: Option<StopOne>,
 }
 
 impl Replace {
@@ -439,10 +375,17 @@ impl Replace {
             candidate: None,
             split: None,
             since: Reading::default(),
+            memory_before: 0,
+            family: None,
+            family_gone: None,
         }
     }
 
     async fn warm(&mut self, ground: &Ground) -> Done {
+        // Before its instance, which may spawn in its `init`.
+        if let Some(family) = &mut self.family {
+            family.start(ground).await?;
+        }
         let mut upgrade = self.prepare(ground)?;
         if self.strategy.is_gradual() {
             // Its instances are made again when it is switched: the candidate has its own.
@@ -540,6 +483,9 @@ impl Replace {
                 upgrade
             }
         };
+        // From now on there is nothing of the old revision to look at.
+        let actor = ground.system.whereis(&self.spec.address);
+        self.memory_before = actor.as_ref().map_or(0, reading::memory);
         let upgraded = upgrade.switch().await.map_err(|why| why.to_string())?;
         self.upgraded = Some(upgraded);
         self.end_candidate("the new revision serves alone").await;
@@ -577,16 +523,11 @@ impl Replace {
     }
 
     fn reading(&self, ground: &Ground) -> Reading {
-        if let Some(split) = &self.split {
-            let (stable, candidate) = split.stats();
-            return Reading::Split {
-                stable: Box::new(stable),
-                candidate: Box::new(candidate),
-                shadow: split.shadow_stats(),
-            };
-        }
         let actor = ground.system.whereis(&self.spec.address);
-        Reading::Alone(actor.map(|actor| actor.counters()).unwrap_or_default())
+        if let (Some(split), Some((_, candidate))) = (&self.split, &self.candidate) {
+            return Reading::of_split(split, actor.as_ref(), candidate);
+        }
+        Reading::alone(actor.as_ref(), self.memory_before)
     }
 }
 
@@ -610,85 +551,4 @@ fn place_of(actor: &ActorRef, parameter: &str) -> Option<u8> {
         let place = params.position(|(name, _)| **name == *parameter)?;
         u8::try_from(place).ok()
     })
-}
-
-/// What has been counted at one moment.
-enum Reading {
-    /// One revision serves.
-    Alone(Counters),
-    Split {
-        stable: Box<ArmStats>,
-        candidate: Box<ArmStats>,
-        shadow: ShadowStats,
-    },
-}
-
-impl Default for Reading {
-    fn default() -> Self {
-        Self::Alone(Counters::default())
-    }
-}
-
-impl Reading {
-    /// What came after `earlier`: of the stable arm, and of the new revision.
-    fn since(&self, earlier: &Self) -> (Interval, Interval) {
-        match (self, earlier) {
-            (Self::Alone(now), Self::Alone(before)) => {
-                let restarts = now.restarts.saturating_sub(before.restarts);
-                let interval = Interval {
-                    requests: (now.calls + now.casts).saturating_sub(before.calls + before.casts),
-                    errors: now.call_errors.saturating_sub(before.call_errors),
-                    traps: restarts,
-                    restarts,
-                    ..Interval::default()
-                };
-                (Interval::default(), interval)
-            }
-            (
-                Self::Split {
-                    stable,
-                    candidate,
-                    shadow,
-                },
-                earlier,
-            ) => {
-                let nothing = ArmStats::default();
-                let (stable_before, candidate_before, compared, different) = match earlier {
-                    Self::Split {
-                        stable,
-                        candidate,
-                        shadow,
-                    } => (
-                        &**stable,
-                        &**candidate,
-                        shadow.same + shadow.different,
-                        shadow.different,
-                    ),
-                    Self::Alone(_) => (&nothing, &nothing, 0, 0),
-                };
-                let mut candidate = interval(&candidate.since(candidate_before));
-                candidate.compared = (shadow.same + shadow.different).saturating_sub(compared);
-                candidate.mismatched = shadow.different.saturating_sub(different);
-                (interval(&stable.since(stable_before)), candidate)
-            }
-            (Self::Alone(_), Self::Split { .. }) => (Interval::default(), Interval::default()),
-        }
-    }
-}
-
-fn interval(stats: &ArmStats) -> Interval {
-    let latencies = &stats.latencies;
-    Interval {
-        requests: stats.requests,
-        errors: stats.errors,
-        latency: Latency {
-            p50: latencies.p50().unwrap_or_default(),
-            p99: latencies.p99().unwrap_or_default(),
-            mean: latencies.mean().unwrap_or_default(),
-            samples: latencies.timed(),
-        },
-        traps: stats.restarts,
-        restarts: stats.restarts,
-        ..Interval::default()
-    }
 }

@@ -25,6 +25,7 @@ fn replace(name: &str, strategy: RolloutStrategy) -> Part {
     let replacement = Replacement {
         old: revision("old"),
         new: revision("new"),
+        version_goes_back: false,
         because: Vec::new(),
         grants: GrantsChange::default(),
         limits: Vec::new(),

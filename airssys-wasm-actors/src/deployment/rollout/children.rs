@@ -1,0 +1,133 @@
+//! Children of supervisors that come and go with a deployment: components, and the supervisors of what components spawn.
+//!
+//! Owns where such a child belongs and how its supervisor is told, so that one that is made again knows it too.
+
+use super::parts::{Done, Ground};
+use crate::address::ActorAddress;
+use crate::application::Application;
+use crate::supervisor::{ChildSpec, Supervisor, SupervisorSpec};
+
+/// Looks through the tree of an application's supervisors.
+pub(super) fn find<T>(
+    spec: &SupervisorSpec,
+    wanted: &impl Fn(&SupervisorSpec) -> Option<T>,
+) -> Option<T> {
+    wanted(spec).or_else(|| {
+        let mut below = spec.children.iter().filter_map(ChildSpec::as_supervisor);
+        below.find_map(|below| find(below, wanted))
+    })
+}
+
+pub(super) fn supervisor(ground: &Ground, address: &ActorAddress) -> Result<Supervisor, String> {
+    let none = || format!("the supervisor `{address}` is not there");
+    ground.system.find_supervisor(address).ok_or_else(none)
+}
+
+/// Where a child is.
+struct Place {
+    supervisor: ActorAddress,
+    /// All of that one's children, in start order.
+    order: Vec<ActorAddress>,
+}
+
+/// A child of an application, and where it is in its tree.
+fn child(application: &Application, address: &ActorAddress) -> Result<(ChildSpec, Place), String> {
+    let has = |spec: &SupervisorSpec| {
+        let mut children = spec.children.iter();
+        let found = children.find(|one| one.address == *address)?;
+        let order = spec.children.iter().map(|one| one.address.clone());
+        let place = Place {
+            supervisor: spec.address.clone(),
+            order: order.collect(),
+        };
+        Some((found.clone(), place))
+    };
+    let none = || format!("`{address}` is under no supervisor");
+    find(application.supervision(), &has).ok_or_else(none)
+}
+
+/// One that was not there before.
+pub(super) struct StartOne {
+    spec: ChildSpec,
+    place: Place,
+    started: bool,
+}
+
+impl StartOne {
+    /// A child of the new application.
+    pub(super) fn of(new: &Application, address: &ActorAddress) -> Result<Self, String> {
+        let (spec, place) = child(new, address)?;
+        Ok(Self {
+            spec,
+            place,
+            started: false,
+        })
+    }
+
+    pub(super) async fn start(&mut self, ground: &Ground) -> Done {
+        let Place {
+            supervisor: address,
+            order,
+        } = &self.place;
+        let supervisor = supervisor(ground, address)?;
+        let mut children = supervisor.first_children();
+        let place = order.iter().position(|one| *one == self.spec.address);
+        let later = order.get(place.map_or(order.len(), |at| at + 1)..);
+        let later = later.unwrap_or_default();
+        let at = children.iter().position(|one| later.contains(&one.address));
+        children.insert(at.unwrap_or(children.len()), self.spec.clone());
+        let spec = SupervisorSpec {
+            children,
+            ..supervisor.spec_now()
+        };
+        self.started = true;
+        let changed = supervisor.change(spec).await;
+        changed.map_err(|why| why.to_string())?;
+        let started = supervisor.start_stopped_child(&self.spec.address).await;
+        started.map_err(|why| why.to_string())?;
+        let actor = ground.system.whereis(&self.spec.address);
+        ground.live.added.lock().extend(actor);
+        Ok(())
+    }
+
+    /// It does not stay after all.
+    pub(super) async fn stop(&mut self, ground: &Ground) {
+        if std::mem::take(&mut self.started) {
+            stop(ground, &self.place.supervisor, &self.spec.address).await;
+        }
+    }
+}
+
+/// One that is not there any more.
+pub(super) struct StopOne {
+    address: ActorAddress,
+    supervisor: ActorAddress,
+}
+
+impl StopOne {
+    /// A child of the old application.
+    pub(super) fn of(old: &Application, address: &ActorAddress) -> Result<Self, String> {
+        let (_, place) = child(old, address)?;
+        Ok(Self {
+            address: address.clone(),
+            supervisor: place.supervisor,
+        })
+    }
+
+    pub(super) async fn stop(&self, ground: &Ground) {
+        stop(ground, &self.supervisor, &self.address).await;
+    }
+}
+
+async fn stop(ground: &Ground, under: &ActorAddress, address: &ActorAddress) {
+    let Ok(supervisor) = supervisor(ground, under) else {
+        return;
+    };
+    supervisor.forget_first(address);
+    // One that is gone already is what is wanted.
+    if let Err(why) = supervisor.stop_child(address).await {
+        tracing::debug!(%address, %why, "not stopped by its deployment");
+    }
+    let mut added = ground.live.added.lock();
+    added.retain(|actor| actor.address() != address);
+}

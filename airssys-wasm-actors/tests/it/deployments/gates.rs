@@ -1,0 +1,103 @@
+//! What a gate sees of real instances: their memory, their traps, and restarts that are none.
+
+use std::time::Duration;
+
+use airssys_wasm_actors::DeploymentState;
+use airssys_wasm_actors::deployment::{Rollout, RolloutOutcome};
+
+use super::{Host, ONE, one};
+use crate::guests::{address, started};
+use crate::upgrades::{V2, number};
+
+/// With 4 MiB of memory instead of a page.
+fn large() -> String {
+    let page = r#"(memory (export "memory") 1)"#;
+    let wat = V2.stateless();
+    assert!(wat.contains(page));
+    wat.replace(page, r#"(memory (export "memory") 64)"#)
+}
+
+async fn host() -> Host {
+    let host = Host::new(ONE).await;
+    let bytes = wat::parse_str(large()).unwrap();
+    std::fs::write(host.directory.0.join("large.wasm"), bytes).unwrap();
+    host
+}
+
+async fn undone(rollout: &Rollout) -> String {
+    match rollout.finished().await {
+        RolloutOutcome::RolledBack { reason } => reason,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revision_that_holds_too_much_memory_is_rolled_back_without_a_request() {
+    let host = host().await;
+    let canary = r#"strategy = "canary", steps = [{ weight = "1%", for = "1min" }], soak = "1s""#;
+    let blue_green = r#"strategy = "blue-green", soak = "1min""#;
+    for strategy in [canary, blue_green] {
+        let rollout = host.deploy(&one("large.wasm", strategy)).await;
+        let reason = undone(&rollout).await;
+        let expected =
+            "4194304 bytes of memory, of the old revision 65536: more than 2 times as much";
+        assert!(reason.contains(expected), "{reason}");
+        assert_eq!(number(&host.actor("one"), "version").await, 1);
+        host.is_clean(1).await;
+    }
+    // The first MiB is let go, so that this is four times as much.
+    let allowed = format!(r#"{blue_green}, gate = {{ memory-ratio-max = 4.0 }}"#);
+    let rollout = host.deploy(&one("large.wasm", &allowed)).await;
+    assert_eq!(rollout.finished().await, RolloutOutcome::Permanent);
+    assert_eq!(host.actor("one").status().memory_bytes, 4 << 20);
+    // And what needs less is always welcome.
+    let rollout = host.deploy(&one("v2.wasm", blue_green)).await;
+    assert_eq!(rollout.finished().await, RolloutOutcome::Permanent);
+    host.running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kill_is_no_trap_and_a_trap_is_no_restart_besides() {
+    let host = host().await;
+    let mut events = host.system.events();
+    let actor = host.actor("one");
+    let soaking = |gate: &str| {
+        let rollout = format!(
+            r#"strategy = "blue-green", soak = "1h", gate = {{ interval = "10s", {gate} }}"#
+        );
+        one("v2.wasm", &rollout)
+    };
+    for (gate, trap_first, reason) in [
+        (
+            "traps-max = 1, restarts-max = 0",
+            true,
+            "1 restarts, at most 0 are allowed",
+        ),
+        (
+            "traps-max = 0, restarts-max = 1",
+            false,
+            "1 traps, at most 0 are allowed",
+        ),
+    ] {
+        let rollout = host.deploy(&soaking(gate)).await;
+        rollout
+            .until(|status| status.state == Some(DeploymentState::Soaking))
+            .await;
+        for trap in [trap_first, !trap_first] {
+            // Three intervals, in which the one that is allowed was seen.
+            tokio::time::sleep(Duration::from_secs(30)).await;
+            assert_eq!(rollout.status().end, None, "{:?}", rollout.status());
+            let before = actor.status().incarnation;
+            if trap {
+                actor.call("trap", ()).await.unwrap_err();
+            } else {
+                actor.kill();
+            }
+            started(&mut events, &address("app/one"), before).await;
+        }
+        assert!(undone(&rollout).await.contains(reason));
+        assert_eq!(number(&actor, "version").await, 1);
+        host.is_clean(1).await;
+    }
+    host.running.stop().await;
+}
