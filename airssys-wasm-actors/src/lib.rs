@@ -45,6 +45,7 @@ mod registry;
 mod reply;
 mod resting;
 mod route;
+mod scaling;
 mod shared;
 mod signal;
 mod slot;
@@ -107,6 +108,7 @@ pub use route::{
     ArmStats, BREAKER_WINDOW_MAX, Breaker, Latencies, RouteChange, ShadowSpec, ShadowStats, Split,
     SplitMode, SplitRefused, SplitSpec, Weight,
 };
+pub use scaling::{ScaleError, ScaleOptions, Scaled};
 pub use signal::{Down, Exit, LINKS_MAX, MONITORS_MAX, MonitorId, Signal, SignalRefused};
 pub use source::{Input, ReasonGroup, ReasonMessage, SourceCounts, SourceError};
 pub use spawning::Spawning;
