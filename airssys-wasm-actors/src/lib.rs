@@ -86,11 +86,11 @@ pub use link::{Link, LinkRefused, REPLY_WITHIN_DEFAULT, Retry};
 pub use mailbox::{BackpressureStrategy, MailboxConfig};
 pub use manifest::{
     ApplicationSpec, ApplicationTable, BackoffSpec, BreakerSpec, CanaryStepSpec, ComponentSpec,
-    CountedSpec, DurationText, ErrorAs, Finding, FindingKind, GateSpec, HealthSpec, LimitsSpec,
-    LinkSpec, Location, MANIFEST_BYTES_MAX, MANIFEST_FILE, MailboxSpec, ManifestErrors, OptionKind,
-    OptionSpec, ReportSpec, RestartsSpec, RetrySpec, RolloutSpec, SizeText, SourceFormat,
-    SourceSpec, SupervisionSpec, SupervisorTable, TableSpec, Tables, UnitError, parse_duration,
-    parse_size,
+    CountedSpec, DurationText, EditError, ErrorAs, Finding, FindingKind, GateSpec, HealthSpec,
+    LimitsSpec, LinkSpec, Location, MANIFEST_BYTES_MAX, MANIFEST_FILE, MailboxSpec, ManifestErrors,
+    OptionKind, OptionSpec, ReportSpec, RestartsSpec, RetrySpec, RolloutSpec, SizeText,
+    SourceFormat, SourceSpec, SupervisionSpec, SupervisorTable, TableSpec, Tables, UnitError,
+    parse_duration, parse_size,
 };
 pub use messaging::{MessageEnvelope, MessagingLimits};
 pub use monitor::Monitor;
