@@ -63,6 +63,11 @@ pub(crate) trait Behaviour: Sized + Send + 'static {
         true
     }
 
+    /// How many calls it has taken and still owes answers to.
+    fn owes(&self) -> usize {
+        0
+    }
+
     /// Has another revision take its place, if it can.
     #[expect(clippy::boxed_local, reason = "whoever can be replaced passes it on")]
     fn replace(
@@ -259,6 +264,11 @@ async fn work<B: Behaviour>(
             }
             Turn::Next(behaviour, Next::Control(Control::Passivate)) => {
                 or_killed!(slot, Box::pin(behaviour.passivate()))
+            }
+            Turn::Next(behaviour, Next::Control(Control::Owes(answer))) => {
+                // The asker may have left.
+                let _ = answer.send(behaviour.owes());
+                Some(Ok(behaviour))
             }
             Turn::Next(behaviour, Next::Control(Control::Replace(replacement))) => {
                 or_killed!(slot, Box::pin(behaviour.replace(replacement)))

@@ -57,6 +57,15 @@ pub enum Event {
         /// SHA-256 of the component that serves now, in hexadecimal digits.
         digest: Arc<str>,
     },
+    /// There is another number of replicas of an actor. What is one too many may still finish what it has in hand.
+    Scaled {
+        /// The actor: the name that they share.
+        address: ActorAddress,
+        /// How many there were.
+        from: u32,
+        /// How many there are.
+        to: u32,
+    },
     /// A child says of itself something else than it did when its supervisor asked before.
     Health {
         /// The actor.

@@ -45,6 +45,7 @@ mod registry;
 mod reply;
 mod resting;
 mod route;
+mod scaling;
 mod shared;
 mod signal;
 mod slot;
@@ -85,11 +86,11 @@ pub use link::{Link, LinkRefused, REPLY_WITHIN_DEFAULT, Retry};
 pub use mailbox::{BackpressureStrategy, MailboxConfig};
 pub use manifest::{
     ApplicationSpec, ApplicationTable, BackoffSpec, BreakerSpec, CanaryStepSpec, ComponentSpec,
-    CountedSpec, DurationText, ErrorAs, Finding, FindingKind, GateSpec, HealthSpec, LimitsSpec,
-    LinkSpec, Location, MANIFEST_BYTES_MAX, MANIFEST_FILE, MailboxSpec, ManifestErrors, OptionKind,
-    OptionSpec, ReportSpec, RestartsSpec, RetrySpec, RolloutSpec, SizeText, SourceFormat,
-    SourceSpec, SupervisionSpec, SupervisorTable, TableSpec, Tables, UnitError, parse_duration,
-    parse_size,
+    CountedSpec, DurationText, EditError, ErrorAs, Finding, FindingKind, GateSpec, HealthSpec,
+    LimitsSpec, LinkSpec, Location, MANIFEST_BYTES_MAX, MANIFEST_FILE, MailboxSpec, ManifestErrors,
+    OptionKind, OptionSpec, ReportSpec, RestartsSpec, RetrySpec, RolloutSpec, SizeText,
+    SourceFormat, SourceSpec, SupervisionSpec, SupervisorTable, TableSpec, Tables, UnitError,
+    parse_duration, parse_size,
 };
 pub use messaging::{MessageEnvelope, MessagingLimits};
 pub use monitor::Monitor;
@@ -107,6 +108,7 @@ pub use route::{
     ArmStats, BREAKER_WINDOW_MAX, Breaker, Latencies, RouteChange, ShadowSpec, ShadowStats, Split,
     SplitMode, SplitRefused, SplitSpec, Weight,
 };
+pub use scaling::{ScaleError, ScaleOptions, Scaled};
 pub use signal::{Down, Exit, LINKS_MAX, MONITORS_MAX, MonitorId, Signal, SignalRefused};
 pub use source::{Input, ReasonGroup, ReasonMessage, SourceCounts, SourceError};
 pub use spawning::Spawning;

@@ -1,6 +1,6 @@
 //! The mailbox: what outlives an actor.
 //!
-//! Owns the data queue behind its [`Budget`], and the [`Lane`] of each replica that drains it. The
+//! Owns the data queue behind its [`Budget`], and who drains it: the [`Lane`] of the slot that has it, and a [`Crew`]. The
 //! queue is crossbeam's unbounded list (blocks of 31 slots made lazily; `bounded` would write a
 //! stamp into every slot at creation) and is bounded by the budget's permits; its blocking
 //! operations are never used. It is made with the first message: very many actors are idle, or are only ever
@@ -8,6 +8,7 @@
 //! handled, failed with a reason, or a dead letter; a mailbox never decides on restarts.
 
 mod budget;
+mod crew;
 mod lane;
 #[cfg(test)]
 mod tests;
@@ -18,11 +19,12 @@ use std::sync::{Arc, OnceLock};
 use airssys_wasm::Args;
 
 pub(crate) use budget::{BYTES_LIMIT, Budget, DEPTH_LIMIT, NoRoom, UNIT_BYTES, units_of};
+pub(crate) use crew::{Crew, Member, Members};
 pub(crate) use lane::{Control, Lane};
 
 use crate::envelope::{ENVELOPE_BYTES, Envelope};
 use crate::error::CallError;
-use crate::sync::{AtomicBool, Mutex, Ordering, Receiver, Sender, lazy, unbounded};
+use crate::sync::{AtomicBool, Mutex, Ordering, Receiver, Sender, fence, lazy, unbounded};
 
 /// What happens to a message for which a mailbox has no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -107,7 +109,9 @@ pub(crate) struct Mailbox {
     budget: Budget,
     config: MailboxConfig,
     queue: OnceLock<Queue>,
-    lanes: Box<[Arc<Lane>]>,
+    /// Of the slot that has it.
+    own: Arc<Lane>,
+    crew: Crew,
     spared: Spared,
 }
 
@@ -133,13 +137,14 @@ struct Spared {
 }
 
 impl Mailbox {
-    /// A mailbox drained by one replica for each of `lanes`.
-    pub(crate) fn new(config: MailboxConfig, lanes: Box<[Arc<Lane>]>) -> Self {
+    /// A mailbox drained by whoever has `own`, until there is a crew.
+    pub(crate) fn new(config: MailboxConfig, own: Arc<Lane>) -> Self {
         Self {
             budget: Budget::new(config.depth_max, config.bytes_max),
             config,
             queue: lazy(Queue::new),
-            lanes,
+            own,
+            crew: Crew::default(),
             spared: Spared::default(),
         }
     }
@@ -190,16 +195,13 @@ impl Mailbox {
         if self.budget.try_reserve_all(&each).is_err() {
             return Err(envelopes);
         }
-        let replicas = self.lanes.iter().filter(|lane| self.serves(lane));
-        let replicas = replicas.take(each.len());
+        let messages = each.len();
         for (mut envelope, units) in envelopes.into_iter().zip(each) {
             envelope.permitted(units);
             self.send(envelope);
         }
         self.budget.pushed();
-        for lane in replicas {
-            lane.wake_if_idle();
-        }
+        self.wake(messages);
         Ok(())
     }
 
@@ -336,37 +338,44 @@ impl Mailbox {
         }
     }
 
-    /// Wakes one idle replica, if there is one.
+    /// Wakes one idle drain, if there is one.
     fn wake_one(&self) {
-        for lane in &self.lanes {
-            if self.serves(lane) && lane.wake_if_idle() {
-                return;
-            }
-        }
+        self.wake(1);
     }
 
-    /// Whether the drain of this lane takes what is in the queue: one that is out of rotation takes only what is
-    /// meant for it alone.
-    fn serves(&self, lane: &Lane) -> bool {
-        self.lanes.len() == 1 || !lane.is_out()
+    /// Wakes so many idle drains, if there are as many: of those that take what is in the queue. One that is out of
+    /// rotation, or leaves, takes only what is meant for it alone.
+    fn wake(&self, mut messages: usize) {
+        if self.own.is_leaving() {
+            // As in `wake_if_idle`, which is not called: who joins after this looks at the queue itself.
+            fence(Ordering::SeqCst);
+        } else if self.own.wake_if_idle() {
+            messages -= 1;
+        }
+        if messages == 0 {
+            return;
+        }
+        let Some(members) = self.crew.members() else {
+            return;
+        };
+        for member in members.iter() {
+            if !member.lane.is_out() && member.lane.wake_if_idle() {
+                messages -= 1;
+                if messages == 0 {
+                    return;
+                }
+            }
+        }
     }
 
     /// What the drain of `lane` does next, if there is anything: kill, then control, then a message
     /// put back, then data.
     pub(crate) fn take_next(&self, lane: &Lane) -> Option<Next> {
-        if lane.killed() {
-            return Some(Next::Killed);
-        }
-        if let Some(control) = lane.take_control() {
-            return Some(Next::Control(control));
-        }
-        lane.take_retry()
-            .or_else(|| self.take_spared())
-            .or_else(|| self.take_queued())
-            .map(Next::Message)
+        lane.take_next()
+            .or_else(|| self.take_shared().map(Next::Message))
     }
 
-    /// The next message of a queue that replicas share.
+    /// The next message that is nobody's yet.
     pub(crate) fn take_shared(&self) -> Option<Box<Envelope>> {
         self.take_spared().or_else(|| self.take_queued())
     }
@@ -391,20 +400,9 @@ impl Mailbox {
         }
     }
 
-    /// Each replica's lane.
-    pub(crate) fn lanes(&self) -> impl Iterator<Item = &Arc<Lane>> {
-        self.lanes.iter()
-    }
-
-    /// Marks the drain of `lane` idle; `true` if it may sleep, `false` if it must look again. Its
-    /// waker has been registered before.
-    pub(crate) fn settle(&self, lane: &Lane) -> bool {
-        lane.settle(|| self.has_queued())
-    }
-
-    /// The same for a caller that had won the edge of `lane`: whatever has come wakes the drain.
-    pub(crate) fn settle_for(&self, lane: &Lane) {
-        lane.settle_for(|| self.has_queued());
+    /// Who drains it, too.
+    pub(crate) fn crew(&self) -> &Crew {
+        &self.crew
     }
 
     /// Whether a message waits in the data queue.
@@ -426,9 +424,10 @@ impl Mailbox {
         self.budget.charge(units)
     }
 
-    /// Whether every replica is busy, so that a message would wait.
+    /// Whether everybody who drains it is busy, so that a message would wait.
     pub(crate) fn is_busy(&self) -> bool {
-        !self.lanes.iter().any(|lane| lane.is_idle())
+        let is_idle = |members: Members| members.iter().any(|member| member.lane.is_idle());
+        !(self.own.is_idle() || self.crew.members().is_some_and(is_idle))
     }
 
     /// A message is done.
@@ -438,17 +437,19 @@ impl Mailbox {
 
     /// Refuses everything from now on and fails what is queued, each with `why`.
     pub(crate) fn close(&self, why: impl Fn() -> CallError) {
+        self.close_to(|envelope| envelope.fail(why()));
+    }
+
+    /// Refuses everything from now on and does this with what is queued.
+    pub(crate) fn close_to(&self, each: impl Fn(Box<Envelope>)) {
         self.budget.close();
-        for lane in &self.lanes {
-            if let Some(envelope) = lane.take_retry() {
-                envelope.fail(why());
-            }
+        self.own.take_retry().into_iter().for_each(&each);
+        if let Some(members) = self.crew.members() {
+            let taken = members.iter().filter_map(|member| member.lane.take_retry());
+            taken.for_each(&each);
         }
-        while let Some(envelope) = self.take_spared() {
-            envelope.fail(why());
-        }
-        while let Some(envelope) = self.take_queued() {
-            envelope.fail(why());
+        while let Some(envelope) = self.take_shared() {
+            each(envelope);
         }
     }
 

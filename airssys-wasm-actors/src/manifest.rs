@@ -5,6 +5,7 @@
 //! Reading touches no component and no file but the manifest. `docs/manifest.md` is the reference of the keys;
 //! a test holds the two together.
 
+mod edit;
 mod finding;
 mod grammar;
 mod limits;
@@ -16,6 +17,7 @@ mod units;
 
 use std::path::{Path, PathBuf};
 
+pub use edit::EditError;
 pub(crate) use finding::suggest;
 pub use finding::{Finding, FindingKind, Location, ManifestErrors};
 pub(crate) use grammar::in_order;

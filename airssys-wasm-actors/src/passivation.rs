@@ -232,6 +232,13 @@ impl Behaviour for ComponentBehaviour {
         }
     }
 
+    fn owes(&self) -> usize {
+        match self {
+            Self::Live(live) => live.owes(),
+            Self::Passive(_) => 0,
+        }
+    }
+
     async fn replace(self, replacement: Box<Replacement>) -> Result<Self, ExitReason> {
         replace(self, replacement).await
     }

@@ -252,9 +252,10 @@ impl ActorRef {
     /// The replicas that drain its mailbox; none if it drains it itself.
     #[must_use]
     pub fn replicas(&self) -> Vec<Self> {
-        let replicas = self.slot.replicas().unwrap_or_default();
-        let alive = replicas.iter().filter_map(std::sync::Weak::upgrade);
-        let registered = alive.filter(|slot| slot.exit_reason().is_none());
+        let Some(replicas) = self.slot.replicas() else {
+            return Vec::new();
+        };
+        let registered = replicas.slots().filter(|slot| slot.exit_reason().is_none());
         registered.map(Self::new).collect()
     }
 

@@ -20,7 +20,7 @@ use std::cell::Cell;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use airssys_wasm::{Args, ExportId};
@@ -33,7 +33,7 @@ use crate::drain::{Behaviour, ExitGuard};
 use crate::envelope::{CallContext, Envelope};
 use crate::error::CallError;
 use crate::exit::ExitReason;
-use crate::mailbox::Lane;
+use crate::mailbox::{Lane, Members};
 use crate::reply::{Answer, ReplyCell};
 use crate::slot::Slot;
 use crate::sync::{AtomicBool, Mutex, Ordering};
@@ -268,21 +268,21 @@ pub(crate) enum Tried {
 pub(crate) fn run_now(call: &Direct<'_>, args: &mut Args, cx: &mut Context<'_>) -> Tried {
     match call.target.replicas() {
         None => run_from(call.target.resting(), call, args, cx),
-        Some(replicas) => run_by_any(replicas, call, args, cx),
+        Some(replicas) => run_by_any(&replicas, call, args, cx),
     }
 }
 
 /// The same by the first of these replicas that rests.
 fn run_by_any(
-    replicas: &[Weak<Slot>],
+    replicas: &Members,
     call: &Direct<'_>,
     args: &mut Args,
     cx: &mut Context<'_>,
 ) -> Tried {
-    for (lane, replica) in call.target.mailbox().lanes().zip(replicas) {
-        if lane.is_idle()
-            && !lane.is_out()
-            && let Some(replica) = replica.upgrade()
+    for member in replicas.iter() {
+        if member.lane.is_idle()
+            && !member.lane.is_out()
+            && let Some(replica) = member.slot.upgrade()
         {
             match run_by(&replica, replica.resting(), call, args, cx) {
                 Tried::No => {}

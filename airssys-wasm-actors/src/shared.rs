@@ -22,6 +22,7 @@ use crate::events::{Event, Events};
 use crate::groups::Groups;
 use crate::messaging::MessagingLimits;
 use crate::passivation::Sweep;
+use crate::scaling::Alterations;
 use crate::signal::MonitorId;
 use crate::slot::Slot;
 use crate::supervisor::Record;
@@ -47,6 +48,7 @@ pub(crate) struct Shared {
     messaging: MessagingLimits,
     topics: TopicTable,
     timers: Arc<TimerQueue>,
+    alterations: Alterations,
     events: broadcast::Sender<Event>,
     /// Counts of the actors that are gone.
     retired: Mutex<Counters>,
@@ -91,6 +93,7 @@ impl Shared {
             messaging: bounds.messaging,
             topics: TopicTable::default(),
             timers: Arc::default(),
+            alterations: Alterations::default(),
             events,
             retired: Mutex::default(),
         })
@@ -122,6 +125,10 @@ impl Shared {
 
     pub(crate) fn timers(&self) -> &Arc<TimerQueue> {
         &self.timers
+    }
+
+    pub(crate) fn alterations(&self) -> &Alterations {
+        &self.alterations
     }
 
     /// Whether callers may run the calls of idle components themselves.

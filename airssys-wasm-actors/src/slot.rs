@@ -10,8 +10,8 @@ mod published;
 mod replicas;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use airssys_wasm::{ExportId, Fault, KillSwitch, ResourceOwner, Surface, Usage};
@@ -33,13 +33,11 @@ use crate::shared::Shared;
 use crate::signal::SignalBudget;
 use crate::slot::bonds::Bonds;
 use crate::slot::published::Published;
-use crate::slot::replicas::Team;
 use crate::sync::Mutex;
 use crate::topics::Owner;
 use crate::wait_for::Edge;
 
 pub(crate) use bonds::Watcher;
-pub(crate) use replicas::TeamSpec;
 
 /// One registered actor.
 pub(crate) struct Slot {
@@ -60,8 +58,8 @@ pub(crate) struct Slot {
     #[cfg(all(test, feature = "model"))]
     pub(crate) modelled: Resting<crate::model::Tiny>,
     signals: SignalBudget,
-    /// If it is one of several slots around one queue.
-    team: Option<Box<Team>>,
+    /// Whose queue it drains beside its own, if it is a replica.
+    front: Option<Arc<Slot>>,
     /// Whether its traffic is split, and how.
     junction: Junction,
     /// Its incarnation has no instance at the moment.
@@ -114,7 +112,7 @@ impl Slot {
             id: shared.next_id(),
             address,
             published: Published::new(surface),
-            mailbox: Mailbox::new(mailbox, Box::new([Arc::clone(&lane)])),
+            mailbox: Mailbox::new(mailbox, Arc::clone(&lane)),
             lane,
             shared: Arc::clone(shared),
             counters: SlotCounters::default(),
@@ -125,7 +123,7 @@ impl Slot {
             #[cfg(all(test, feature = "model"))]
             modelled: Resting::default(),
             signals: SignalBudget::default(),
-            team: None,
+            front: None,
             junction: Junction::default(),
             passive: AtomicBool::new(false),
             life: Mutex::default(),
@@ -184,7 +182,7 @@ impl Slot {
 
     /// Whether callers may find it, or a replica of it, at rest.
     pub(crate) fn may_rest(&self) -> bool {
-        self.rests || self.team.is_some()
+        self.rests || self.mailbox.crew().is_there()
     }
 
     pub(crate) fn resting(&self) -> &Resting<ComponentBehaviour> {
@@ -264,8 +262,7 @@ impl Slot {
     /// Resources of the incarnation that runs which others hold.
     pub(crate) fn resources_held(&self) -> usize {
         if let Some(replicas) = self.replicas() {
-            let alive = replicas.iter().filter_map(Weak::upgrade);
-            return alive.map(|replica| replica.resources_held()).sum();
+            return replicas.slots().map(|one| one.resources_held()).sum();
         }
         let life = self.life.lock();
         life.owner.as_ref().map_or(0, |owner| owner.held())
@@ -276,11 +273,7 @@ impl Slot {
     pub(crate) fn usage(&self) -> Usage {
         let mut sum = Usage::default();
         if let Some(replicas) = self.replicas() {
-            for one in replicas
-                .iter()
-                .filter_map(Weak::upgrade)
-                .map(|one| one.usage())
-            {
+            for one in replicas.slots().map(|one| one.usage()) {
                 sum.memory_bytes = sum.memory_bytes.saturating_add(one.memory_bytes);
                 sum.table_elements = sum.table_elements.saturating_add(one.table_elements);
             }
@@ -296,10 +289,13 @@ impl Slot {
         self.passive.store(false, Ordering::Release);
         self.lane.end();
         self.edge.clear();
-        if let Some(front) = self.front() {
-            // It may have been woken for a message that it has not taken.
-            front.mailbox.pass_on();
+        // It may have been woken for a message that it has not taken.
+        match self.front() {
+            Some(front) => front.mailbox.pass_on(),
+            None if self.mailbox.crew().is_there() => self.mailbox.pass_on(),
+            None => {}
         }
+        let hands_on = self.hands_on();
         let mut life = self.life.lock();
         let was_active = std::mem::replace(&mut life.active, false);
         life.running = false;
@@ -311,7 +307,9 @@ impl Slot {
                 self.counted().trap();
             }
         }
-        let (reason, watching) = if was_active {
+        let (reason, watching) = if was_active && hands_on {
+            (reason, life.hand_on())
+        } else if was_active {
             life.part(self.incarnation(), reason)
         } else {
             (reason, HashMap::new())
@@ -373,9 +371,13 @@ impl Slot {
     }
 
     pub(crate) fn state(&self) -> ActorState {
-        if let Some(replicas) = self.replicas() {
-            return Self::state_of(replicas);
+        match self.replicas() {
+            Some(replicas) => self.state_of(&replicas),
+            None => self.own_state(),
         }
+    }
+
+    fn own_state(&self) -> ActorState {
         let life = self.life.lock();
         match (life.active, life.running) {
             (_, true) if self.lane.is_out() => ActorState::OutOfRotation,
@@ -387,11 +389,14 @@ impl Slot {
 
     /// Ends the incarnation now, also in the middle of a message; of every replica, if it has some.
     pub(crate) fn kill(&self) {
-        for replica in self.replicas().unwrap_or_default() {
-            if let Some(replica) = replica.upgrade() {
-                replica.kill();
-            }
+        if let Some(replicas) = self.replicas() {
+            replicas.slots().for_each(|replica| replica.kill_own());
         }
+        self.kill_own();
+    }
+
+    /// The same, and of no replica.
+    pub(crate) fn kill_own(&self) {
         self.kill_living(&self.life.lock());
     }
 
@@ -410,7 +415,7 @@ impl Slot {
     /// No incarnation is to be expected: the mailbox refuses, and what is queued fails. The name stays taken; the
     /// next [`Slot::begin`] opens the mailbox again. Returns whether it was not so before.
     pub(crate) fn suspend(&self, reason: &ExitReason) -> bool {
-        if self.replicas().is_some() && self.exit_reason().is_none() {
+        if self.is_vacant() && self.exit_reason().is_none() {
             self.ended(reason.clone());
         }
         {
@@ -444,6 +449,9 @@ impl Slot {
             return;
         }
         self.suspend(reason);
+        if let Some(front) = self.front() {
+            front.mailbox.crew().leave(self.id);
+        }
         self.shared.emit(Event::Gone {
             address: self.address.clone(),
             reason: reason.clone(),
@@ -451,6 +459,13 @@ impl Slot {
     }
 
     fn close_mailbox(&self, reason: &ExitReason) {
+        if self.lane.is_leaving()
+            && let Some(front) = self.front()
+        {
+            return self
+                .mailbox
+                .close_to(|envelope| self.hand_back(envelope, front));
+        }
         self.mailbox.close(|| CallError::Stopped {
             address: self.address.clone(),
             reason: reason.clone(),
@@ -545,19 +560,6 @@ pub(crate) mod testing {
 
     /// The same with the functions of this WIT.
     pub(crate) fn slot_of(wit: &str, config: MailboxConfig) -> Arc<Slot> {
-        with_lanes(wit, config, |own| Box::new([own]))
-    }
-
-    /// The same, drained by a second lane too.
-    pub(crate) fn slot_with_lane(config: MailboxConfig, second: &Arc<Lane>) -> Arc<Slot> {
-        with_lanes(F, config, |own| Box::new([own, Arc::clone(second)]))
-    }
-
-    fn with_lanes(
-        wit: &str,
-        config: MailboxConfig,
-        lanes: impl FnOnce(Arc<Lane>) -> Box<[Arc<Lane>]>,
-    ) -> Arc<Slot> {
         let engine = Engine::new(EngineConfig {
             cache: CacheLocation::Off,
             pool_instances_max: 1,
@@ -567,9 +569,6 @@ pub(crate) mod testing {
         let shared = Shared::new(engine, crate::shared::Bounds::default(), true);
         let surface = Arc::new(Surface::from_wit(wit).unwrap());
         let slot = Slot::new(&shared, "test".parse().unwrap(), surface, config, false);
-        let mut slot = slot;
-        let own = Arc::clone(&slot.lane);
-        Arc::get_mut(&mut slot).unwrap().mailbox = Mailbox::new(config, lanes(own));
         shared.register(std::slice::from_ref(&slot), &[]).unwrap();
         slot
     }

@@ -24,6 +24,7 @@ use slots::Place;
 use crate::address::ActorAddress;
 use crate::passivation::ComponentBehaviour;
 use crate::reference::function_path;
+use crate::scaling::Alteration;
 use crate::shared::Shared;
 use crate::slot::Slot;
 use crate::supervisor::{
@@ -135,6 +136,9 @@ pub enum UpgradeError {
         /// The function.
         function: String,
     },
+    /// The number of its replicas is being changed.
+    #[error("`{0}` is being scaled; upgrade it after that")]
+    Scaling(ActorAddress),
     /// The spec cannot be started: a link of it leads nowhere, for instance.
     #[error("the new revision of `{address}` cannot be started")]
     Spec {
@@ -167,6 +171,7 @@ struct Pair {
 /// A checked upgrade of one component, of all its replicas, that has changed nothing yet. Dropped, it never does.
 pub struct Upgrade {
     address: ActorAddress,
+    slot: Arc<Slot>,
     options: UpgradeOptions,
     pairs: Vec<Pair>,
 }
@@ -227,6 +232,7 @@ impl System {
         }
         Ok(Upgrade {
             address,
+            slot: Arc::clone(actor.slot()),
             options,
             pairs,
         })
@@ -373,11 +379,31 @@ impl Upgrade {
         Ok(())
     }
 
+    /// It may have been scaled since this was prepared.
+    fn covers_all(&self) -> Result<(), UpgradeError> {
+        let children = children_of(self.slot.shared(), &self.address);
+        let known = |id| self.pairs.iter().any(|pair| pair.successor.slot.id() == id);
+        if children.iter().all(|(_, child)| known(child.slot.id())) {
+            return Ok(());
+        }
+        let count = |len| u32::try_from(len).unwrap_or(u32::MAX);
+        Err(UpgradeError::Replicas {
+            address: self.address.clone(),
+            now: count(children.len()),
+            new: count(self.pairs.len()),
+        })
+    }
+
     /// Switches every replica, waiting for the message each has in hand.
     ///
     /// # Errors
-    /// [`UpgradeError::NotReplaced`]: those that had been switched have been switched back.
+    /// [`UpgradeError::NotReplaced`]: those that had been switched have been switched back. [`UpgradeError::Scaling`] and
+    /// [`UpgradeError::Replicas`], with nothing changed.
     pub async fn switch(mut self) -> Result<Upgraded, UpgradeError> {
+        let Some(alteration) = Alteration::revision(&self.slot) else {
+            return Err(UpgradeError::Scaling(self.address));
+        };
+        self.covers_all()?;
         let bytes_max = self.bytes_max();
         let until = Instant::now() + self.options.wait_max;
         let pairs = std::mem::take(&mut self.pairs);
@@ -390,6 +416,7 @@ impl Upgrade {
             address: self.address.clone(),
             options: self.options,
             switched: Vec::with_capacity(pairs.len()),
+            _alteration: alteration,
         };
         let mut failed = None;
         // None of them takes what they share until it is of the new revision.
@@ -494,6 +521,8 @@ pub struct Upgraded {
     address: ActorAddress,
     options: UpgradeOptions,
     switched: Vec<Switched>,
+    /// Until it is let go of, there are as many replicas as it knows of.
+    _alteration: Alteration,
 }
 
 impl std::fmt::Debug for Upgraded {

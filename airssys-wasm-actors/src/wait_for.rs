@@ -119,12 +119,22 @@ impl<'a> Search<'a> {
 
     /// Whether every replica of `front` waits for the caller in the end.
     fn all_wait(&mut self, front: &Arc<Slot>) -> bool {
-        let replicas = front.replicas().unwrap_or_default();
-        replicas.iter().all(|replica| {
-            replica
-                .upgrade()
-                .is_some_and(|replica| self.waits(&replica))
-        })
+        let Some(replicas) = front.replicas() else {
+            return false;
+        };
+        // One that is gone takes nothing.
+        replicas.slots().all(|replica| self.waits(&replica))
+            && (front.is_vacant() || self.waits_itself(front))
+    }
+
+    /// Whether one that drains its own queue waits, whoever else drains it.
+    fn waits_itself(&mut self, slot: &Arc<Slot>) -> bool {
+        if slot.lane().is_idle() {
+            return false;
+        }
+        let next = slot.edge().target();
+        let next = next.and_then(|next| self.caller.shared().by_id(next));
+        next.is_some_and(|next| self.waits(&next))
     }
 
     fn waits(&mut self, slot: &Arc<Slot>) -> bool {
@@ -138,12 +148,7 @@ impl<'a> Search<'a> {
         if slot.replicas().is_some() {
             return self.all_wait(slot);
         }
-        if slot.lane().is_idle() {
-            return false;
-        }
-        let next = slot.edge().target();
-        let next = next.and_then(|next| self.caller.shared().by_id(next));
-        next.is_some_and(|next| self.waits(&next))
+        self.waits_itself(slot)
     }
 }
 

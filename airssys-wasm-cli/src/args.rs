@@ -24,7 +24,7 @@ pub(crate) use control::{
 };
 pub(crate) use deploying::{
     Deploy, History, Newest, Registry, RegistryCommand, RegistryGc, RegistryList, RegistryShow,
-    Rollback, RolloutArgs,
+    Rollback, RolloutArgs, Scale,
 };
 
 const EXIT_CODES: &str = "\
@@ -122,6 +122,12 @@ pub(crate) enum Command {
     Resume(Newest),
     /// Rolls back what is under way; if nothing is, deploys what was permanent before
     Rollback(Rollback),
+    /// Has another number of replicas of a component serve, while it runs: a deployment of what runs, with that number
+    #[command(
+        after_help = "Nothing that was accepted is lost or fails: a new replica takes messages once all are up, and one that goes \
+                            finishes what it has. It is in the history, and a host with `--state` starts with it again."
+    )]
+    Scale(Scale),
     /// Lists or shows the revisions in the registry, or removes what nothing needs
     Registry(Registry),
     /// Checks everything that `up` checks before it starts anything
@@ -180,6 +186,7 @@ impl Command {
                 Some(&newest.target)
             }
             Self::Rollback(rollback) => Some(&rollback.target),
+            Self::Scale(scale) => Some(&scale.target),
             Self::Registry(registry) => Some(registry.command.target()),
             Self::Kill(actor) | Self::Restart(actor) | Self::Stop(actor) => Some(&actor.target),
             _ => None,
@@ -393,6 +400,7 @@ const ASKING: &[&str] = &[
     "pause",
     "resume",
     "rollback",
+    "scale",
     "registry",
 ];
 

@@ -95,6 +95,7 @@ pub(crate) fn run(argv: Vec<OsString>) -> Result<ExitCode, Failure> {
         Command::Pause(newest) => deploy::pause(&globals, &newest),
         Command::Resume(newest) => deploy::resume(&globals, &newest),
         Command::Rollback(rollback) => deploy::rollback(&globals, &rollback),
+        Command::Scale(scale) => deploy::scale(&globals, &scale),
         Command::Registry(registry) => registry::run(&globals, &registry),
         Command::Inspect(inspect) => inspect::run(&globals, &inspect),
         Command::Doctor(doctor) => doctor::run(&globals, &doctor),

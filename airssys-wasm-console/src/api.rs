@@ -26,7 +26,7 @@ pub use dead_letters::{
 pub use deployments::{
     CurrentDeployment, DeployAnswer, DeployPhase, DeployRequest, DeploymentList, DeploymentView,
     EndView, HistoryQuery, JournalView, NoteView, RollbackRequest, RolloutView, RolloutWords,
-    StepView,
+    ScaleRequest, StepView,
 };
 pub(crate) use registry::STATES;
 pub use registry::{
@@ -90,6 +90,8 @@ pub mod path {
     pub const RESUME: &str = "/v1/deployments/current/resume";
     /// `POST` [`RollbackRequest`](super::RollbackRequest): [`DeployAnswer`](super::DeployAnswer).
     pub const ROLLBACK: &str = "/v1/deployments/current/rollback";
+    /// `POST` [`ScaleRequest`](super::ScaleRequest): [`DeployAnswer`](super::DeployAnswer).
+    pub const SCALE: &str = "/v1/deployments/scale";
     /// `GET` with [`RevisionQuery`](super::RevisionQuery): [`RevisionList`](super::RevisionList). With
     /// `/COMPONENT/REVISION` behind it: [`RevisionDetail`](super::RevisionDetail).
     pub const REGISTRY: &str = "/v1/registry";

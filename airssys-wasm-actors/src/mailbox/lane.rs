@@ -7,12 +7,14 @@
 //! idle → busy edge. No wake-up is lost and none is sent twice.
 
 use std::collections::VecDeque;
+use std::sync::atomic;
 use std::task::{Context, Poll};
 
 use tokio::sync::oneshot;
 
 use crate::envelope::Envelope;
 use crate::health::ChildHealth;
+use crate::mailbox::Next;
 use crate::sync::{AtomicBool, AtomicWaker, Mutex, Ordering, fence};
 use crate::upgrade::Replacement;
 
@@ -28,6 +30,8 @@ pub(crate) enum Control {
     Passivate,
     /// Let another revision take the place of the instance.
     Replace(Box<Replacement>),
+    /// Say how many calls you still owe answers to.
+    Owes(oneshot::Sender<usize>),
 }
 
 /// One replica's lane.
@@ -42,6 +46,8 @@ pub(crate) struct Lane {
     out: AtomicBool,
     /// The same, for as long as another revision takes its place.
     held: AtomicBool,
+    /// The same, for good: whoever drains it is to be gone. Not modelled: it is set once, by who then asks for something.
+    leaving: atomic::AtomicBool,
     waker: AtomicWaker,
     control: Mutex<VecDeque<Control>>,
     retry: Mutex<Option<Box<Envelope>>>,
@@ -101,7 +107,17 @@ impl Lane {
 
     /// Whether it takes nothing of what replicas share.
     pub(crate) fn is_out(&self) -> bool {
-        self.out.load(Ordering::Acquire) || self.held.load(Ordering::Acquire)
+        self.out.load(Ordering::Acquire) || self.held.load(Ordering::Acquire) || self.is_leaving()
+    }
+
+    /// Keeps whoever drains it from what is shared, in every incarnation from now on.
+    pub(crate) fn leave(&self) {
+        self.leaving.store(true, atomic::Ordering::SeqCst);
+    }
+
+    /// Whether [`Lane::leave`] was called.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving.load(atomic::Ordering::Acquire)
     }
 
     /// Keeps a replica from what replicas share for a moment, or lets it go on.
@@ -196,6 +212,17 @@ impl Lane {
         self.idle.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
         !(self.has_own_work() || more())
+    }
+
+    /// What its drain does next of what is meant for it alone: kill, then control, then a message put back.
+    pub(crate) fn take_next(&self) -> Option<Next> {
+        if self.killed() {
+            return Some(Next::Killed);
+        }
+        if let Some(control) = self.take_control() {
+            return Some(Next::Control(control));
+        }
+        self.take_retry().map(Next::Message)
     }
 
     /// The next thing asked.

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use airssys_wasm::{ExportId, IntoArgs, Value};
 
 use super::*;
+use crate::address::ActorId;
 use crate::envelope::CallContext;
 use crate::exit::ExitReason;
 use crate::reply::ReplyCell;
@@ -43,7 +44,7 @@ fn poll_next(mailbox: &Mailbox, lane: &Lane, cx: &mut Context<'_>) -> Poll<Next>
             return Poll::Ready(next);
         }
         lane.watch(cx);
-        if mailbox.settle(lane) {
+        if lane.settle(|| mailbox.has_queued()) {
             return Poll::Pending;
         }
     }
@@ -207,7 +208,7 @@ fn a_signal_keeps_a_drain_awake() {
     assert!(slot.mailbox().take_next(slot.lane()).is_none());
     let signal = Envelope::signal(Arc::clone(&slot), Box::new(posted));
     slot.mailbox().push_signal(signal);
-    assert!(!slot.mailbox().settle(slot.lane()));
+    assert!(!slot.settle());
     let next = slot.mailbox().take_next(slot.lane());
     assert!(matches!(next, Some(Next::Message(signal)) if signal.is_signal()));
 }
@@ -219,7 +220,12 @@ fn no_wake_up_is_lost() {
     const SENDERS: u32 = 3;
     const EACH: u32 = 5_000;
     let second = Arc::new(Lane::default());
-    let slot = testing::slot_with_lane(config(1 << 16, BackpressureStrategy::Error), &second);
+    let slot = testing::slot(config(1 << 16, BackpressureStrategy::Error));
+    slot.mailbox().crew().join(&[Member {
+        id: ActorId::NOBODY,
+        lane: Arc::clone(&second),
+        slot: std::sync::Weak::new(),
+    }]);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .build()

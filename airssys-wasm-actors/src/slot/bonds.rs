@@ -106,6 +106,13 @@ impl Life {
         (reason, std::mem::take(&mut bonds.watching))
     }
 
+    /// The incarnation has ended, and others go on under its name: who monitors it or is linked to it is so with them.
+    /// Returns whom it watched.
+    pub(super) fn hand_on(&mut self) -> HashMap<MonitorId, Option<Arc<Slot>>> {
+        let watching = self.bonds.as_mut().map(|bonds| &mut bonds.watching);
+        watching.map(std::mem::take).unwrap_or_default()
+    }
+
     /// The end to tell of, if there is one.
     pub(super) fn departed(&mut self) -> Option<Departed> {
         self.bonds.as_mut()?.departed.take()
@@ -182,7 +189,8 @@ impl Slot {
 
     fn watch_when(&self, id: MonitorId, watcher: Watcher, when: When) {
         let mut life = self.life.lock();
-        if life.active {
+        // Between the last incarnation of its own and the moment its replicas have the name alone, there is none.
+        if life.active || (self.hands_on() && life.gone.is_none()) {
             life.bonds().watchers.insert(id, watcher);
             return;
         }

@@ -1,13 +1,18 @@
 //! Several replicas that drain one queue.
 //!
-//! Owns how slots make a [`Team`]: the slot that has the name and the data queue, in which nothing runs, and one slot
+//! Owns how slots make a team: the front, a slot that has the name and the data queue, and one slot
 //! for each replica, with an incarnation, a lane and a queue of its own for what is meant for it alone. A replica
 //! takes its own messages first, then one of the queue that all share. An enqueue wakes one idle replica; one
-//! that ends, or was woken and finds something of its own, passes the wake-up on, and so does one that has been taken out of rotation, which drains only its own queue. Who waits for a message that a replica
+//! that ends, or was woken and finds something of its own, passes the wake-up on, and so does one that has been taken out
+//! of rotation or leaves, which drains only its own queue. Who waits for a message that a replica
 //! has taken waits for that replica. What a replica had taken and
 //! not begun goes back to the front of the shared queue. A call on a resource goes to the replica that owns it. Order between messages is not promised.
+//!
+//! A front is vacant: nothing runs in it. It is made so, or becomes so: an actor that is to be several goes on draining
+//! its queue beside its replicas until they are up, and is then let go ([`Slot::vacate`]). Its name, queue, monitors and
+//! links stay; it does not go back, so that one of several is a team of one.
 
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::Arc;
 
 use airssys_wasm::{Args, Surface, Value};
 
@@ -15,78 +20,87 @@ use super::Slot;
 use crate::address::ActorAddress;
 use crate::counters::SlotCounters;
 use crate::envelope::Envelope;
-use crate::mailbox::{Lane, Mailbox, MailboxConfig, Next};
+use crate::mailbox::{MailboxConfig, Member, Members, Next};
 use crate::reference::ActorState;
 use crate::shared::Shared;
 
-/// The place of a slot among replicas.
-pub(super) enum Team {
-    /// Has the name and the queue.
-    Front(OnceLock<Box<[Weak<Slot>]>>),
-    /// Drains the queue of another slot beside its own.
-    Replica(Arc<Slot>),
-}
-
-/// What a team is made of.
-pub(crate) struct TeamSpec<'a> {
-    pub(crate) shared: &'a Arc<Shared>,
-    pub(crate) address: ActorAddress,
-    /// One for each replica.
-    pub(crate) addresses: Vec<ActorAddress>,
-    pub(crate) surface: &'a Arc<Surface>,
-    pub(crate) mailbox: MailboxConfig,
-    pub(crate) rests: bool,
-}
-
 impl Slot {
-    /// Makes the slot with the queue, and those of the replicas that drain it.
-    pub(crate) fn team(spec: TeamSpec<'_>) -> (Arc<Self>, Vec<Arc<Self>>) {
-        let TeamSpec {
-            shared,
-            address,
-            addresses,
-            surface,
-            mailbox,
-            rests,
-        } = spec;
-        let lanes: Vec<_> = addresses.iter().map(|_| Arc::<Lane>::default()).collect();
-        let mut front = Self::empty(shared, address, Arc::clone(surface), mailbox, false);
-        front.mailbox = Mailbox::new(mailbox, lanes.clone().into());
-        front.team = Some(Box::new(Team::Front(OnceLock::new())));
-        let front = Arc::new(front);
-        let mut replicas = Vec::with_capacity(addresses.len());
-        for (address, lane) in addresses.into_iter().zip(lanes) {
-            let mut replica = Self::empty(shared, address, Arc::clone(surface), mailbox, rests);
-            let own: Box<[_]> = Box::new([Arc::clone(&lane)]);
-            replica.mailbox = Mailbox::new(mailbox, own);
-            replica.lane = lane;
-            replica.team = Some(Box::new(Team::Replica(Arc::clone(&front))));
-            replicas.push(Arc::new(replica));
-        }
-        if let Some(Team::Front(cell)) = front.team.as_deref() {
-            // Set once, here.
-            let _ = cell.set(replicas.iter().map(Arc::downgrade).collect());
-        }
-        // Nothing runs in it; whoever monitors it watches the registration.
+    /// Makes a slot that has a name and a queue, and in which nothing ever runs.
+    pub(crate) fn vacant(
+        shared: &Arc<Shared>,
+        address: ActorAddress,
+        surface: Arc<Surface>,
+        mailbox: MailboxConfig,
+    ) -> Arc<Self> {
+        let front = Arc::new(Self::empty(shared, address, surface, mailbox, false));
+        front.lane.leave();
+        front.mailbox.crew().vacate();
+        // Whoever monitors it watches the registration.
         front.begin();
         front.running();
-        (front, replicas)
+        front
+    }
+
+    /// Makes the slot of a replica that will drain this one's queue, once it has joined.
+    pub(crate) fn replica(self: &Arc<Self>, address: ActorAddress, rests: bool) -> Arc<Self> {
+        let (surface, mailbox) = (self.surface(), *self.mailbox.config());
+        let mut replica = Self::empty(&self.shared, address, surface, mailbox, rests);
+        replica.front = Some(Arc::clone(self));
+        Arc::new(replica)
+    }
+
+    /// These drain its queue from the moment they run.
+    pub(crate) fn join(&self, replicas: &[Arc<Self>]) {
+        let members: Vec<_> = replicas.iter().map(Member::of).collect();
+        self.mailbox.crew().join(&members);
     }
 
     /// The slot whose queue it drains beside its own.
     pub(crate) fn front(&self) -> Option<&Arc<Self>> {
-        match self.team.as_deref()? {
-            Team::Replica(front) => Some(front),
-            Team::Front(_) => None,
-        }
+        self.front.as_ref()
     }
 
-    /// The replicas that drain its queue; `None` if it drains it itself.
-    pub(crate) fn replicas(&self) -> Option<&[Weak<Self>]> {
-        match self.team.as_deref()? {
-            Team::Front(replicas) => Some(replicas.get().map_or(&[], |replicas| replicas)),
-            Team::Replica(_) => None,
+    /// The replicas that drain its queue; `None` if it drains it alone.
+    pub(crate) fn replicas(&self) -> Option<Members> {
+        self.mailbox.crew().members()
+    }
+
+    /// Whether nothing of its own runs in it any more, or ever has.
+    pub(crate) fn is_vacant(&self) -> bool {
+        self.mailbox.crew().is_vacant()
+    }
+
+    /// Whether its incarnation is to be its last, and others go on under its name.
+    pub(super) fn hands_on(&self) -> bool {
+        self.lane.is_leaving() && !self.is_vacant() && self.replicas().is_some()
+    }
+
+    /// Its own incarnation is gone for good, and others drain its queue: the name stays as it is, and becomes theirs alone.
+    /// `false` if there are none. Whoever asks supervises all of them.
+    pub(crate) fn vacate(&self) -> bool {
+        let others = self.replicas();
+        if others.is_none_or(|others| others.is_empty()) {
+            return false;
         }
+        self.lane.leave();
+        self.mailbox.crew().vacate();
+        // Taken and not begun; nobody comes back for it.
+        if let Some(envelope) = self.lane.take_retry() {
+            self.mailbox.spare(envelope);
+        }
+        let mut life = self.life.lock();
+        life.active = true;
+        life.running = true;
+        if life.gone.take().is_some() {
+            self.mailbox.reopen();
+        }
+        let departed = life.departed();
+        drop(life);
+        if let Some(departed) = departed {
+            self.tell(departed);
+        }
+        self.mailbox.pass_on();
+        true
     }
 
     /// The replica these arguments are for alone: the one that owns the first handle among them, which is the one a
@@ -97,7 +111,7 @@ impl Slot {
             Value::Handle(handle) => handle.owner(),
             _ => None,
         })?;
-        let mut alive = replicas.iter().filter_map(Weak::upgrade);
+        let mut alive = replicas.slots();
         alive.find(|replica| *replica.address.as_str() == *owner.address)
     }
 
@@ -115,10 +129,15 @@ impl Slot {
 
     /// What the drain does next.
     pub(crate) fn take_next(&self) -> Option<Next> {
-        let own = self.mailbox.take_next(&self.lane);
         let Some(front) = self.front() else {
-            return own;
+            if !self.lane.is_leaving() {
+                return self.mailbox.take_next(&self.lane);
+            }
+            // As below.
+            self.mailbox.pass_on();
+            return self.lane.take_next();
         };
+        let own = self.mailbox.take_next(&self.lane);
         if own.is_none() && !self.lane.is_out() {
             let shared = front.mailbox.take_shared()?;
             shared.moved(front.id, self.id);
@@ -131,25 +150,23 @@ impl Slot {
 
     /// Whether a message waits that its drain would take.
     pub(crate) fn has_queued(&self) -> bool {
-        let shared = |front: &Arc<Self>| !self.lane.is_out() && front.mailbox.has_queued();
-        self.mailbox.has_queued() || self.front().is_some_and(shared)
+        match self.front() {
+            None => !self.lane.is_leaving() && self.mailbox.has_queued(),
+            Some(front) => {
+                self.mailbox.has_queued() || (!self.lane.is_out() && front.mailbox.has_queued())
+            }
+        }
     }
 
     /// Marks the drain idle; `true` if it may sleep, `false` if it must look again. Its waker has been registered
     /// before.
     pub(crate) fn settle(&self) -> bool {
-        match self.front() {
-            None => self.mailbox.settle(&self.lane),
-            Some(_) => self.lane.settle(|| self.has_queued()),
-        }
+        self.lane.settle(|| self.has_queued())
     }
 
     /// The same for a caller that had won the edge of its lane: whatever has come wakes the drain.
     pub(crate) fn settle_for(&self) {
-        match self.front() {
-            None => self.mailbox.settle_for(&self.lane),
-            Some(_) => self.lane.settle_for(|| self.has_queued()),
-        }
+        self.lane.settle_for(|| self.has_queued());
     }
 
     /// A message was taken and not begun: it is the next in turn, of this actor or of any replica.
@@ -159,6 +176,7 @@ impl Slot {
                 envelope.moved(self.id, front.id);
                 front.mailbox.spare(envelope);
             }
+            None if self.lane.is_leaving() => self.mailbox.spare(envelope),
             _ => {
                 // One drain takes one message at a time, so the cell was empty.
                 let other = self.lane.put_back(envelope);
@@ -167,36 +185,40 @@ impl Slot {
         }
     }
 
-    /// Whether no replica of the team it belongs to is expected to run.
+    /// What is meant for it alone and not begun goes to the others: it takes nothing any more.
+    pub(super) fn hand_back(&self, envelope: Box<Envelope>, to: &Self) {
+        envelope.moved(self.id, to.id);
+        to.mailbox.spare(envelope);
+    }
+
+    /// Whether anybody is expected to drain its queue, beside its own incarnation.
+    pub(crate) fn is_kept_up(&self) -> bool {
+        let replicas = self.replicas();
+        replicas.is_some_and(|all| all.slots().any(|one| one.exit_reason().is_none()))
+    }
+
+    /// Whether nobody of the team that it leads is expected to run.
     pub(crate) fn team_is_down(&self) -> bool {
-        self.every_mate(|mate| mate.exit_reason().is_some())
+        (self.is_vacant() || self.exit_reason().is_some()) && !self.is_kept_up()
     }
 
-    /// Whether no replica of the team it belongs to is registered.
+    /// Whether nobody of the team that it leads is registered.
     pub(crate) fn team_is_gone(&self) -> bool {
-        self.every_mate(|mate| mate.shared.by_id(mate.id).is_none())
+        let is_there = |one: Arc<Self>| self.shared.by_id(one.id).is_some();
+        self.is_vacant() && !self.replicas().is_some_and(|all| all.slots().any(is_there))
     }
 
-    fn every_mate(&self, is: impl Fn(&Self) -> bool) -> bool {
-        let replicas = self.front().and_then(|front| front.replicas());
-        let mut alive = replicas
-            .unwrap_or_default()
-            .iter()
-            .filter_map(Weak::upgrade);
-        alive.all(|mate| is(&mate))
-    }
-
-    /// The best any of its replicas is in.
-    pub(super) fn state_of(replicas: &[Weak<Self>]) -> ActorState {
-        let mut best = ActorState::Down;
-        for replica in replicas.iter().filter_map(Weak::upgrade) {
-            match replica.state() {
-                ActorState::Running => return ActorState::Running,
-                ActorState::OutOfRotation => best = ActorState::OutOfRotation,
-                ActorState::Starting if best == ActorState::Down => best = ActorState::Starting,
-                ActorState::Starting | ActorState::Down => {}
-            }
-        }
-        best
+    /// The best that any of its replicas is in, and its own incarnation, if there is one.
+    pub(super) fn state_of(&self, replicas: &Members) -> ActorState {
+        let own = (!self.is_vacant()).then(|| self.own_state());
+        let states = replicas.slots().map(|one| one.own_state());
+        let rank = |state: &ActorState| match state {
+            ActorState::Running => 3,
+            ActorState::OutOfRotation => 2,
+            ActorState::Starting => 1,
+            ActorState::Down => 0,
+        };
+        let best = states.chain(own).max_by_key(rank);
+        best.unwrap_or(ActorState::Down)
     }
 }

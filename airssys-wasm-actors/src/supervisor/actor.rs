@@ -7,6 +7,7 @@
 mod acting;
 mod alarms;
 mod asking;
+mod scaling;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,6 +19,9 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use alarms::Alarms;
+use scaling::Growth;
+use scaling::ScaleReply;
+pub(crate) use scaling::Team;
 
 use super::child::{PreparedActor, PreparedChild};
 use super::machine::{ChildPolicy, Flags, Input, Machine, Token};
@@ -64,6 +68,14 @@ pub(crate) enum SupervisorMessage {
         request: Request,
         reply: StopReply,
     },
+    /// So many replicas of one child, at least one.
+    Scale {
+        child: ActorAddress,
+        replicas: u32,
+        reply: ScaleReply,
+    },
+    /// A child that was leaving has nothing left to do.
+    LetGo { child: ActorId, reply: StopReply },
     /// Other flags and specs.
     Change {
         spec: Box<SupervisorSpec>,
@@ -122,6 +134,7 @@ enum Reply {
     Start(StartReply),
     Stop(StopReply, ActorAddress),
     End(oneshot::Sender<StopReport>),
+    Scale(Growth),
 }
 
 /// Dropped with whatever waits for it, also when the supervisor is killed.
@@ -256,6 +269,7 @@ impl State {
     }
 
     fn boot(&mut self) {
+        self.finish_scaling();
         self.complete_first();
         let children: Vec<_> = self.record.children.lock().values().cloned().collect();
         let mut ids = HashMap::<_, Vec<_>>::new();
@@ -346,6 +360,12 @@ impl State {
                 request,
                 reply,
             } => self.request(child, id, request, reply),
+            SupervisorMessage::Scale {
+                child,
+                replicas,
+                reply,
+            } => self.scale(child, replicas, reply),
+            SupervisorMessage::LetGo { child, reply } => self.let_go(child, reply),
             SupervisorMessage::Change { spec, reply } => {
                 let changed = self.change(*spec);
                 // The asker may have left.

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use airssys_wasm::{InstanceTemplate, Surface, WitError};
 use futures_util::FutureExt;
+use parking_lot::Mutex;
 
 use crate::address::ActorAddress;
 use crate::component::{ComponentStart, Hooks, LiveComponent, Origin};
@@ -375,6 +376,19 @@ pub(crate) struct Standing {
     pub(crate) blamed: AtomicU32,
     /// It waits for its next try to start.
     pub(crate) restarting: AtomicBool,
+    pub(crate) scaling: Mutex<Scaling>,
+}
+
+/// Whether a child is one because of how many replicas there are to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Scaling {
+    /// It is, as much as any.
+    #[default]
+    Settled,
+    /// It will be, once all that came with it are up; if its supervisor dies before, it never was.
+    Joining,
+    /// Not any more: it finishes what it has in hand, and is then forgotten.
+    Leaving,
 }
 
 /// What the code of a start works with.

@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
 use airssys_wasm::Surface;
+use parking_lot::Mutex;
 
-use super::child::{PreparedActor, PreparedChild, PreparedSupervisor, Standing};
+use super::child::{PreparedActor, PreparedChild, PreparedSupervisor, Scaling, Standing};
 use super::record::Record;
 use crate::address::ActorAddress;
 use crate::component::Hooks;
@@ -17,7 +18,7 @@ use crate::exit::ExitReason;
 use crate::link::LinkTargets;
 use crate::passivation::Sweep;
 use crate::shared::Shared;
-use crate::slot::{Slot, TeamSpec};
+use crate::slot::Slot;
 use crate::supervisor::{ChildSpec, REPLICAS_MAX, Start, StartError};
 
 /// The children of a tree while their names are not registered.
@@ -205,20 +206,71 @@ fn slots(
             max: REPLICAS_MAX,
         });
     }
-    let names = (0..spec.replicas).map(|at| address.join(&at.to_string()));
-    let addresses: Result<Vec<ActorAddress>, _> = names.collect();
-    let (front, run) = Slot::team(TeamSpec {
-        shared,
-        addresses: addresses?,
-        address,
-        surface,
-        mailbox: spec.mailbox,
-        rests,
-    });
+    let front = Slot::vacant(shared, address, Arc::clone(surface), spec.mailbox);
+    let run = replicas_of(&front, 0..spec.replicas, rests)?;
+    front.join(&run);
     Ok(Slots {
         front: Some(front),
         run,
     })
+}
+
+/// The slots of the replicas with these numbers.
+fn replicas_of(
+    front: &Arc<Slot>,
+    numbers: impl IntoIterator<Item = u32>,
+    rests: bool,
+) -> Result<Vec<Arc<Slot>>, StartError> {
+    let mut slots = Vec::new();
+    for number in numbers {
+        let address = front.address().join(&number.to_string())?;
+        slots.push(front.replica(address, rests));
+    }
+    Ok(slots)
+}
+
+/// More replicas of what `like` is, with these numbers: named, linked and in its team, and not begun.
+pub(crate) fn more_replicas(
+    like: &PreparedActor,
+    numbers: impl IntoIterator<Item = u32>,
+) -> Result<Vec<Arc<PreparedActor>>, StartError> {
+    let front = like.slot.front().unwrap_or(&like.slot);
+    let rests = matches!(like.spec.start, Start::Component(_));
+    let slots = replicas_of(front, numbers, rests)?;
+    // None of them takes a message before all of them are up.
+    slots.iter().for_each(|slot| slot.lane().hold(true));
+    let shared = front.shared();
+    shared
+        .register(&slots, &[])
+        .map_err(StartError::AddressTaken)?;
+    let find = |address: &ActorAddress| shared.whereis(address);
+    let linked = slots.iter().map(|slot| {
+        let links = like.spec.links();
+        let targets = LinkTargets::resolve(slot.address(), &slot.surface(), links, find)?;
+        Ok(Arc::new(PreparedActor {
+            hooks: like.hooks,
+            follows: slot.revision(),
+            slot: Arc::clone(slot),
+            targets,
+            spec: ChildSpec {
+                address: slot.address().clone(),
+                ..like.spec.clone()
+            },
+            standing: Arc::new(Standing {
+                is_first: like.standing.is_first,
+                scaling: Mutex::new(Scaling::Joining),
+                ..Standing::default()
+            }),
+        }))
+    });
+    let linked: Result<Vec<_>, StartError> = linked.collect();
+    match linked {
+        Ok(_) => front.join(&slots),
+        Err(_) => slots
+            .iter()
+            .for_each(|slot| slot.retire(&ExitReason::Shutdown)),
+    }
+    linked
 }
 
 fn link_all(

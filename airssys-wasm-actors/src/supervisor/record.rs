@@ -159,10 +159,22 @@ impl Record {
         if let Some(spec) = first.iter_mut().find(|spec| spec.address == address) {
             *spec = ChildSpec {
                 address,
+                // How many there are is not a revision's to say.
+                replicas: spec.replicas,
                 ..successor.spec.clone()
             };
         }
         Ok(())
+    }
+
+    /// The actors among its children that have this address, or share it, in the order of their ids.
+    pub(crate) fn actors_at(&self, address: &ActorAddress) -> Vec<Arc<PreparedActor>> {
+        let children = self.children.lock();
+        let actors = children.values().filter_map(|child| match child {
+            PreparedChild::Actor(actor) if child.shared_address() == *address => Some(actor),
+            _ => None,
+        });
+        actors.cloned().collect()
     }
 
     /// Its children in start order: those it starts with as its spec says, then the others as they were added.
@@ -503,11 +515,15 @@ impl PreparedChild {
             Self::Actor(actor) => {
                 let slot = &actor.slot;
                 if slot.is_active() {
-                    slot.kill();
+                    slot.kill_own();
+                }
+                // Its name is that of others, too.
+                if slot.is_kept_up() {
+                    return;
                 }
                 slot.suspend(reason);
                 if let Some(front) = slot.front()
-                    && slot.team_is_down()
+                    && front.team_is_down()
                 {
                     front.suspend(reason);
                 }
@@ -522,12 +538,15 @@ impl PreparedChild {
             Self::Actor(actor) => {
                 let slot = &actor.slot;
                 if slot.is_active() {
-                    slot.kill();
+                    slot.kill_own();
+                }
+                if slot.vacate() {
+                    return;
                 }
                 slot.retire(reason);
                 // The last replica takes the name they shared along.
                 if let Some(front) = slot.front()
-                    && slot.team_is_gone()
+                    && front.team_is_gone()
                 {
                     front.retire(reason);
                 }

@@ -28,6 +28,7 @@ mod resources;
 mod restarts;
 mod retry;
 mod routes;
+mod scaling;
 mod sending;
 mod short_road;
 mod signals;

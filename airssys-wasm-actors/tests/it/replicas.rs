@@ -18,16 +18,16 @@ use crate::guests::{
 };
 
 /// What the replicas of a [`Server`] share with their test.
-struct Outside {
+pub(crate) struct Outside {
     /// Passed once so many are inside at the same time.
     barrier: Barrier,
-    held: Notify,
-    open: Notify,
-    handled: AtomicU32,
+    pub(crate) held: Notify,
+    pub(crate) open: Notify,
+    pub(crate) handled: AtomicU32,
 }
 
 impl Outside {
-    fn new(meeting: usize) -> Arc<Self> {
+    pub(crate) fn new(meeting: usize) -> Arc<Self> {
         Arc::new(Self {
             barrier: Barrier::new(meeting),
             held: Notify::new(),
@@ -98,7 +98,7 @@ impl Actor for Server {
     }
 }
 
-fn servers(name: &str, replicas: u32, outside: &Arc<Outside>) -> ChildSpec {
+pub(crate) fn servers(name: &str, replicas: u32, outside: &Arc<Outside>) -> ChildSpec {
     let outside = Arc::clone(outside);
     ChildSpec {
         replicas,
@@ -106,14 +106,14 @@ fn servers(name: &str, replicas: u32, outside: &Arc<Outside>) -> ChildSpec {
     }
 }
 
-fn patient() -> CallOptions {
+pub(crate) fn patient() -> CallOptions {
     CallOptions {
         within: Duration::from_secs(600),
         ..CallOptions::default()
     }
 }
 
-async fn text(actor: &ActorRef, function: &str) -> Result<String, CallError> {
+pub(crate) async fn text(actor: &ActorRef, function: &str) -> Result<String, CallError> {
     let function = actor.function(function)?;
     let results = function.call_with((), patient()).await?;
     Ok(<(String,)>::from_args(results).unwrap().0)
@@ -309,7 +309,7 @@ async fn a_replica_that_dies_fails_its_message_alone_and_is_restarted_by_itself(
     assert_eq!(pool.status().queued, 0);
 }
 
-async fn futures_join<T>(tasks: Vec<tokio::task::JoinHandle<T>>) -> Vec<T> {
+pub(crate) async fn futures_join<T>(tasks: Vec<tokio::task::JoinHandle<T>>) -> Vec<T> {
     let mut all = Vec::new();
     for task in tasks {
         all.push(task.await.unwrap());

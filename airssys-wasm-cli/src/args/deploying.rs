@@ -85,6 +85,33 @@ pub(crate) struct Rollback {
     pub(crate) target: Target,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct Scale {
+    /// The component, by its name in the manifest
+    #[arg(value_name = "COMPONENT")]
+    pub(crate) component: String,
+    /// How many replicas of it: 1 to 64
+    #[arg(value_name = "N")]
+    pub(crate) replicas: u32,
+    /// Shows what would be done, and changes nothing
+    #[arg(long)]
+    pub(crate) plan: bool,
+    /// What an instance holds in memory may be lost
+    #[arg(long)]
+    pub(crate) discard_state: bool,
+    /// Why, for the history
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) why: Option<String>,
+    /// Waits its turn while another deployment is under way, instead of being refused
+    #[arg(long)]
+    pub(crate) queue: bool,
+    /// Does not wait for the end
+    #[arg(long)]
+    pub(crate) detach: bool,
+    #[command(flatten)]
+    pub(crate) target: Target,
+}
+
 /// `promote`, `pause` and `resume`.
 #[derive(Debug, Args)]
 pub(crate) struct Newest {

@@ -1,4 +1,4 @@
-//! `airssys deploy`, `plan`, `promote`, `pause`, `resume` and `rollback`: what a running application is made of.
+//! `airssys deploy`, `plan`, `promote`, `pause`, `resume`, `rollback` and `scale`: what a running application is made of.
 //!
 //! Owns the wait for the end of a deployment, and what its end means for the exit code. The host does it all: ending the
 //! wait ends nothing.
@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use airssys_wasm_console::api::{
     CurrentDeployment, DeployAnswer, DeployPhase, DeployRequest, EndView, NoteView,
-    RollbackRequest, RolloutWords,
+    RollbackRequest, RolloutWords, ScaleRequest,
 };
 use airssys_wasm_console::{ControlClient, ControlError};
 
 use super::control::{self, ask, ask_to_deploy};
 use super::status;
-use crate::args::{Deploy, Format, Globals, Newest, Rollback, RolloutArgs};
+use crate::args::{Deploy, Format, Globals, Newest, Rollback, RolloutArgs, Scale};
 use crate::failure::{Failure, FailureKind};
 use crate::output;
 use crate::text::printable;
@@ -82,6 +82,24 @@ pub(super) fn rollback(globals: &Globals, rollback: &Rollback) -> Result<ExitCod
         follow.print(&answer)?;
         return Ok(ExitCode::SUCCESS);
     }
+    follow.ended(answer)
+}
+
+pub(super) fn scale(globals: &Globals, scale: &Scale) -> Result<ExitCode, Failure> {
+    let request = ScaleRequest {
+        component: scale.component.clone(),
+        replicas: scale.replicas,
+        discard_state: scale.discard_state,
+        by: user(),
+        why: scale.why.clone().unwrap_or_default(),
+        queue: scale.queue,
+        plan_only: scale.plan,
+    };
+    let follow = Follow::new(globals, scale.detach);
+    let answer = ask_to_deploy(&scale.target, async |client| {
+        let begun = client.scale(&request).await?;
+        follow.to_the_end(&client, begun).await
+    })?;
     follow.ended(answer)
 }
 

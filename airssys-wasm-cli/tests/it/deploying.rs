@@ -206,3 +206,64 @@ fn of_two_deployments_at_once_one_is_refused_or_waits() {
     assert!(status.contains("rolled-back"), "{status}");
     assert!(status.contains("too slow"), "{status}");
 }
+
+fn replicas(up: &Up) -> Vec<String> {
+    let status = up.ask(&["status", "--json"]).json();
+    let actors = status["actors"].as_array().unwrap().iter();
+    let addresses = actors.map(|actor| actor["address"].as_str().unwrap().to_owned());
+    addresses
+        .filter(|address| address.starts_with("app/adder/"))
+        .collect()
+}
+
+#[test]
+fn a_component_is_scaled_recorded_and_is_so_again_after_a_restart() {
+    let (one, runtime) = (first(), runtime_directory());
+    let state = one.at("state");
+    let mut up = start(&one, &runtime, &["--state", &state], "running");
+    let plan = up.ask(&["scale", "adder", "3", "--plan"]);
+    assert_eq!(plan.code, 0, "{plan:?}");
+    assert!(
+        plan.stdout.contains("scale `adder` from 1 to 3"),
+        "{plan:?}"
+    );
+    assert_eq!(replicas(&up), Vec::<String>::new());
+    let scaled = up.ask(&["scale", "adder", "3", "--why", "the evening"]);
+    assert_eq!(scaled.code, 0, "{scaled:?}");
+    assert_eq!(replicas(&up), ["app/adder/0", "app/adder/1", "app/adder/2"]);
+    let newest = up.ask(&["history", "--json"]).json()["deployments"][0].clone();
+    assert_eq!(
+        (&newest["number"], &newest["why"], &newest["state"]),
+        (
+            &Value::from(2),
+            &Value::from("scale adder to 3: the evening"),
+            &Value::from("permanent")
+        )
+    );
+    // By its address, too.
+    assert_eq!(up.ask(&["scale", "app/adder", "2"]).code, 0);
+    assert_eq!(replicas(&up), ["app/adder/0", "app/adder/1"]);
+    up.ask(&["scale", "adder", "65"]).fails(2, &["use 1 to 64"]);
+    up.ask(&["scale", "nobody", "2"])
+        .fails(9, &["no component `nobody`", "there are: adder"]);
+    up.signal("-KILL");
+    assert_eq!(up.end().0, None);
+    let up = start(&one, &runtime, &["--state", &state], "running");
+    assert_eq!(replicas(&up), ["app/adder/0", "app/adder/1"]);
+    let back = up.ask(&["rollback", "--to", "1"]);
+    assert_eq!(back.code, 0, "{back:?}");
+    assert_eq!(replicas(&up), ["app/adder/0"]);
+}
+
+#[test]
+fn without_a_registry_only_what_is_as_it_was_deployed_is_scaled() {
+    let (one, runtime) = (first(), runtime_directory());
+    let up = start(&one, &runtime, &[], "running");
+    assert_eq!(up.ask(&["scale", "adder", "2"]).code, 0);
+    assert_eq!(replicas(&up), ["app/adder/0", "app/adder/1"]);
+    let other = ADDER.replace("i32.add", "i32.sub");
+    std::fs::write(one.at("adder.wasm"), wat::parse_str(other).unwrap()).unwrap();
+    up.ask(&["scale", "adder", "3"])
+        .fails(9, &["more would change", "deploy the manifest"]);
+    assert_eq!(replicas(&up).len(), 2);
+}

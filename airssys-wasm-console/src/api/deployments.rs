@@ -89,6 +89,31 @@ pub struct RollbackRequest {
     pub queue: bool,
 }
 
+/// How many of a component there are to be: a deployment of what runs, with that number.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScaleRequest {
+    /// The component, by its name in the manifest or its address.
+    pub component: String,
+    /// How many replicas: 1 to 64.
+    pub replicas: u32,
+    /// Whether what an instance holds in memory may be lost: that of one that goes, and of one that becomes several.
+    #[serde(default)]
+    pub discard_state: bool,
+    /// Who scales.
+    #[serde(default)]
+    pub by: String,
+    /// Why.
+    #[serde(default)]
+    pub why: String,
+    /// Whether it waits its turn while another deployment is under way.
+    #[serde(default)]
+    pub queue: bool,
+    /// Only the plan is wanted; nothing is changed.
+    #[serde(default)]
+    pub plan_only: bool,
+}
+
 /// How far a request to deploy is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -3,7 +3,7 @@
 use super::{ControlClient, ControlError, encoded};
 use crate::api::{
     CurrentDeployment, DeployAnswer, DeployRequest, DeploymentList, GcAnswer, HistoryQuery,
-    RevisionDetail, RevisionList, RevisionQuery, RollbackRequest, path,
+    RevisionDetail, RevisionList, RevisionQuery, RollbackRequest, ScaleRequest, path,
 };
 
 impl ControlClient {
@@ -70,6 +70,14 @@ impl ControlClient {
     /// [`ControlError`].
     pub async fn roll_back(&self, request: &RollbackRequest) -> Result<DeployAnswer, ControlError> {
         self.post(path::ROLLBACK, request).await
+    }
+
+    /// Deploys what runs with another number of replicas of one component.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn scale(&self, request: &ScaleRequest) -> Result<DeployAnswer, ControlError> {
+        self.post(path::SCALE, request).await
     }
 
     /// The revisions that pass.

@@ -14,7 +14,7 @@ use super::registry::blocking;
 use super::routes::Host;
 use crate::api::{
     CurrentDeployment, DeployAnswer, DeployRequest, DeploymentList, DeploymentView, HistoryQuery,
-    Phase, RollbackRequest,
+    Phase, RollbackRequest, ScaleRequest,
 };
 use airssys_wasm_actors::deployment::Rollout;
 use airssys_wasm_actors::{ActorAddress, Deployment, Registry, RegistryError};
@@ -52,6 +52,14 @@ pub(super) async fn rollback(
     JsonBody(request): JsonBody<RollbackRequest>,
 ) -> Result<Json<DeployAnswer>, Refusal> {
     let order = open(&state)?.roll_back(request).await?;
+    order.checked().await.map(Json)
+}
+
+pub(super) async fn scale(
+    State(state): Host,
+    JsonBody(request): JsonBody<ScaleRequest>,
+) -> Result<Json<DeployAnswer>, Refusal> {
+    let order = open(&state)?.scale(request)?;
     order.checked().await.map(Json)
 }
 

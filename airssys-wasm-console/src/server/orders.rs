@@ -12,10 +12,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use airssys_wasm_actors::deployment::{
-    CommandRefused, DeployError, DeployOptions, Deployer, Gate, Plan, PlanOptions, Rollout,
+    Action, CommandRefused, DeployError, DeployOptions, Deployer, Gate, Plan, PlanOptions, Rollout,
     RolloutStrategy, StateHandling, StrategyWords, artifacts_of,
 };
-use airssys_wasm_actors::{Application, ApplicationSpec, ManifestErrors, Registry};
+use airssys_wasm_actors::{Application, ApplicationSpec, ManifestErrors, REPLICAS_MAX, Registry};
 use axum::http::StatusCode;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
@@ -24,6 +24,7 @@ use super::ACTION_WITHIN;
 use super::answer::Refusal;
 use crate::api::{
     CurrentDeployment, DeployAnswer, DeployPhase, DeployRequest, RollbackRequest, RolloutWords,
+    ScaleRequest,
 };
 
 /// Most orders that are remembered, and that can be under way or waiting.
@@ -90,6 +91,8 @@ enum From {
     Manifest(PathBuf),
     /// A deployment of the registry; its rollback target if no number is said.
     Registry(Option<u64>),
+    /// What runs, with so many replicas of one component.
+    Replicas(String, u32),
 }
 
 struct Job {
@@ -278,6 +281,45 @@ impl Orders {
         })
     }
 
+    /// Begins to deploy what runs with another number of replicas.
+    pub(super) fn scale(&self, request: ScaleRequest) -> Result<Arc<Order>, Refusal> {
+        let ScaleRequest {
+            component,
+            replicas,
+            discard_state,
+            by,
+            why,
+            queue,
+            plan_only,
+        } = request;
+        if !(1..=REPLICAS_MAX).contains(&replicas) {
+            let what = format!("there cannot be {replicas} replicas");
+            return Err(Refusal::bad(what).hint(format!("use 1 to {REPLICAS_MAX}")));
+        }
+        let current = self.deployer().current();
+        let prefix = format!("{}/", current.name());
+        let name = component.strip_prefix(&prefix).unwrap_or(&component);
+        let plan = PlanOptions {
+            state: discard_state.then_some(StateHandling::Discard),
+            ..PlanOptions::default()
+        };
+        let why = match why.as_str() {
+            "" => format!("scale {name} to {replicas}"),
+            why => format!("scale {name} to {replicas}: {why}"),
+        };
+        self.begin(Job {
+            from: From::Replicas(name.to_owned(), replicas),
+            options: DeployOptions {
+                plan,
+                by,
+                why,
+                source: String::new(),
+                queue,
+            },
+            plan_only,
+        })
+    }
+
     fn begin(&self, job: Job) -> Result<Arc<Order>, Refusal> {
         let order = self.keep(DeployPhase::Checking, None)?;
         let (deploying, compiling) = (Arc::clone(&self.deploying), Arc::clone(&self.compiling));
@@ -344,6 +386,7 @@ async fn carry_out(
 fn prepare(deploying: &Deploying, job: Job) -> Result<Ready, Refusal> {
     let deployer = &deploying.deployer;
     let mut options = job.options;
+    let scales = matches!(job.from, From::Replicas(..));
     let (spec, artifacts) = match job.from {
         From::Manifest(path) => {
             let spec = ApplicationSpec::read(&path);
@@ -373,6 +416,15 @@ fn prepare(deploying: &Deploying, job: Job) -> Result<Ready, Refusal> {
             options.source = format!("deployment {number}");
             (spec, artifacts)
         }
+        From::Replicas(name, replicas) => {
+            let current = deployer.current();
+            let text = current.manifest().to_owned();
+            let spec = ApplicationSpec::parse(deploying.manifest.clone(), text);
+            let spec = spec.map_err(|errors| refusals::of_manifest(&errors))?;
+            let spec = spec.with_replicas(&name, replicas);
+            let spec = spec.map_err(|error| refusals::of_edit(&error))?;
+            (spec, files_of(deployer, &current)?)
+        }
     };
     let application = (deploying.resolve)(&spec, artifacts);
     let application = application.map_err(|errors| refusals::of_manifest(&errors))?;
@@ -386,11 +438,37 @@ fn prepare(deploying: &Deploying, job: Job) -> Result<Ready, Refusal> {
         Err(_) if options.queue && !job.plan_only && under_way() => None,
         Err(error) => return Err(refusals::of_deploy(&error)),
     };
+    let more = |plan: &&Plan| {
+        let mut parts = plan.steps.iter().flat_map(|step| &step.parts);
+        parts.any(|part| !matches!(part.action, Action::Scale { .. }))
+    };
+    if scales && let Some(plan) = plan.as_ref().filter(more) {
+        return Err(refusals::not_scaled(&plan.to_string()));
+    }
     Ok(Ready {
         application,
         plan,
         options,
     })
+}
+
+/// The files that what runs was made of: those of the registry, which nobody changes, or where there is none those that it
+/// was read from.
+fn files_of(
+    deployer: &Deployer,
+    current: &Application,
+) -> Result<BTreeMap<String, PathBuf>, Refusal> {
+    if let (Some(registry), Some(number)) = (deployer.registry(), deployer.current_number()) {
+        let refused = |error| refusals::of_registry(&error);
+        let deployment = registry
+            .deployment(current.name(), number)
+            .map_err(refused)?;
+        return artifacts_of(registry, &deployment).map_err(refused);
+    }
+    let all = current.components().iter().chain(current.spawned());
+    Ok(all
+        .map(|one| (one.name.clone(), one.file.clone()))
+        .collect())
 }
 
 /// An answer to a command, within its time.

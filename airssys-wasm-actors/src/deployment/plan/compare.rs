@@ -44,6 +44,7 @@ pub(super) fn action(
         from: old.replicas,
         to: new.replicas,
     };
+    refused.extend(rescaled(old, new, because.is_empty(), options));
     if because.is_empty() {
         // With other bytes it is said in the first line.
         if old.version != new.version {
@@ -110,6 +111,52 @@ pub(super) fn action(
         replicas,
         retuned,
     })))
+}
+
+/// Why there cannot be another number of replicas, if there is to be one. What becomes of the state is looked at where
+/// that is `all` that changes; a replacement does so itself.
+fn rescaled(
+    old: &ComponentOutline,
+    new: &ComponentOutline,
+    all: bool,
+    options: &PlanOptions,
+) -> Option<PlanRefusal> {
+    let (from, to) = (old.replicas, new.replicas);
+    let refused = |why, help| {
+        Some(PlanRefusal::Replicas {
+            component: new.name.clone(),
+            from,
+            to,
+            why,
+            help,
+        })
+    };
+    if from == to {
+        return None;
+    }
+    // What is alone ends when it becomes several, and so does each that is one too many.
+    let ends = from == 1 || to < from;
+    let keeps = old.stateful || (old.nature().has_state && !old.stateless);
+    let discards = options.state.or(new.rollout.state) == Some(StateHandling::Discard);
+    if from == 1 && old.nature().owns_resources {
+        return refused(
+            "others may hold resources of the one there is, which end with it",
+            "stop the application and start it with that many replicas",
+        );
+    }
+    if from == 1 && old.passivation.is_some() {
+        return refused(
+            "it gives up its instance while it is idle, which replicas do not",
+            "deploy it without `passivate-after` first, and with more replicas then",
+        );
+    }
+    if all && ends && keeps && !discards {
+        return refused(
+            "what an instance holds in memory would end with it",
+            "say `state = \"discard\"` in its `rollout` table if that may be, or leave `replicas` as it is",
+        );
+    }
+    None
 }
 
 /// The first function of the old revision that the new one does not have, or of another type.

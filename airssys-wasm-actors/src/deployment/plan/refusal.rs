@@ -74,6 +74,20 @@ pub enum PlanRefusal {
         /// Why it cannot be handed over.
         why: &'static str,
     },
+    /// There cannot be another number of replicas of it.
+    #[error("`{component}` is to have {to} replicas instead of {from}, and {why}")]
+    Replicas {
+        /// Whose.
+        component: String,
+        /// How many there are.
+        from: u32,
+        /// How many there would be.
+        to: u32,
+        /// Why not.
+        why: &'static str,
+        /// What to do.
+        help: &'static str,
+    },
     /// The strategy cannot be this component's.
     #[error("`{component}`: {what}")]
     Strategy {
@@ -124,6 +138,7 @@ impl PlanRefusal {
             Self::Mailbox { .. } => "mailbox",
             Self::Source { .. } => "source",
             Self::StateLost { .. } => "state-lost",
+            Self::Replicas { .. } => "replicas",
             Self::Strategy { .. } => "strategy",
             Self::Breaks { .. } => "breaks",
             Self::Together { .. } => "together",
@@ -153,6 +168,7 @@ impl PlanRefusal {
                 "let both revisions export `airssys:actor/state`, or say `state = \"discard\"` in \
                  `[components.{component}.rollout]`"
             ),
+            Self::Replicas { help, .. } => (*help).to_owned(),
             Self::Strategy { help, .. } => help.clone(),
             Self::Breaks {
                 goes: true, caller, ..

@@ -211,6 +211,42 @@ fn a_number_of_replicas_is_scaled_without_new_instances() {
 }
 
 #[test]
+fn another_number_of_replicas_loses_neither_state_nor_resources() {
+    use crate::passivation::Passivation;
+    let of = |replicas: u32, change: fn(&mut ComponentOutline)| {
+        let mut one = component("a", 1);
+        one.replicas = replicas;
+        change(&mut one);
+        application(vec![one])
+    };
+    let stateful = |one: &mut ComponentOutline| one.stateful = true;
+    let discards = |one: &mut ComponentOutline| {
+        one.stateful = true;
+        one.rollout.state = Some(StateHandling::Discard);
+    };
+    for (from, to, refused_too) in [(1, 2, true), (2, 3, false), (3, 2, true), (2, 1, true)] {
+        let (old, new) = (of(from, stateful), of(to, stateful));
+        if refused_too {
+            let refused = refused(&old, &new);
+            assert_eq!(kinds(&refused), ["replicas"]);
+            let text = refused[0].to_string();
+            assert!(text.contains("`a` is to have"), "{text}");
+            assert!(refused[0].help().contains("discard"));
+        } else {
+            planned(&old, &new);
+        }
+        planned(&of(from, discards), &of(to, discards));
+    }
+    let lazy = |one: &mut ComponentOutline| {
+        one.stateless = true;
+        one.passivation = Some(Passivation::new(Duration::from_secs(1)));
+    };
+    let refused = refused(&of(1, lazy), &of(2, |one| one.stateless = true));
+    assert_eq!(kinds(&refused), ["replicas"]);
+    assert!(refused[0].help().contains("passivate-after"));
+}
+
+#[test]
 fn whoever_spawns_what_has_changed_gets_new_instances() {
     let mut old = application(vec![component("a", 1), component("b", 1)]);
     old.spawned = vec![component("worker", 1), component("other", 1)];

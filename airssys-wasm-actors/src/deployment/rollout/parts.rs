@@ -3,37 +3,25 @@
 //! Owns the hands of a rollout: each step of a plan becomes [`StepParts`], which are warmed, switched, switched back and
 //! let go when the machine says so. Every one of them can be asked at any moment and finds out itself what there is to do.
 
+mod replace;
+mod rescale;
+
 use std::sync::Arc;
-use std::time::Duration;
+
+use replace::Replace;
+use rescale::Rescale;
 
 use super::children::{StartOne, StopOne, find, supervisor};
-use super::reading::{self, Reading};
+use super::reading;
 use crate::application::Application;
 use crate::application::running::Live;
 use crate::deployment::gate::Interval;
-use crate::deployment::plan::{Action, Part, Replacement, Step};
+use crate::deployment::plan::{Action, Part, Step};
 use crate::deployment::share::Share;
-use crate::deployment::strategy::{RolloutStrategy, StateHandling};
-use crate::health::ChildHealth;
-use crate::reference::ActorRef;
-use crate::route::{Split, SplitMode, SplitSpec, Weight};
+use crate::route::SplitMode;
 use crate::spawning::Spawning;
-use crate::supervisor::{ChildSpec, RestartIntensity, Start, Supervisor, SupervisorSpec};
+use crate::supervisor::{ChildSpec, SupervisorSpec};
 use crate::system::System;
-use crate::upgrade::{Upgrade, UpgradeOptions, UpgradeOrder, UpgradeState, Upgraded};
-
-/// How long a candidate may take to finish what it has accepted.
-const DRAIN_WITHIN: Duration = Duration::from_secs(30);
-
-/// The last parts of the addresses of a candidate and of its supervisor, below its component's.
-const CANDIDATE: &str = "next";
-const TRIAL: &str = "trial";
-
-/// How often a candidate is restarted before it is no longer tried; the gate has its word long before that.
-const TRIAL_RESTARTS: RestartIntensity = RestartIntensity {
-    max: 100,
-    within: Duration::from_secs(10),
-};
 
 /// What a step works with.
 #[derive(Clone)]
@@ -54,6 +42,7 @@ enum OnePart {
     /// The other way round.
     Stop(Vec<StopOne>),
     Retune(Box<Change<ChildSpec>>),
+    Scale(Box<(Rescale, Change<ChildSpec>)>),
     RetuneSupervisor(Box<Change<SupervisorSpec>>),
     Report,
 }
@@ -116,6 +105,11 @@ impl StepParts {
             match part {
                 OnePart::Replace(replace) => replace.switch(ground).await?,
                 OnePart::Retune(change) => retune(ground, &change.new)?,
+                OnePart::Scale(scale) => {
+                    let (rescale, change) = &mut **scale;
+                    rescale.grow(ground).await?;
+                    retune(ground, &change.new)?;
+                }
                 OnePart::RetuneSupervisor(one) => change(ground, &one.new).await?,
                 OnePart::Report => set_report(ground, &ground.new),
                 OnePart::Start(_) | OnePart::Stop(_) => {}
@@ -131,6 +125,11 @@ impl StepParts {
             let back = match part {
                 OnePart::Replace(replace) => replace.switch_back().await,
                 OnePart::Retune(change) => retune(ground, &change.old),
+                OnePart::Scale(scale) => {
+                    let (rescale, change) = &mut **scale;
+                    let tuned = retune(ground, &change.old);
+                    rescale.undo(ground).await.and(tuned)
+                }
                 OnePart::RetuneSupervisor(one) => change(ground, &one.old).await,
                 OnePart::Report => {
                     set_report(ground, &ground.old);
@@ -151,14 +150,8 @@ impl StepParts {
     pub(super) async fn release_old(&mut self, ground: &Ground) {
         for part in &mut self.0 {
             match part {
-                OnePart::Replace(replace) => {
-                    if let Some(upgraded) = replace.upgraded.take() {
-                        upgraded.release().await;
-                    }
-                    if let Some(family) = &replace.family_gone {
-                        family.stop(ground).await;
-                    }
-                }
+                OnePart::Replace(replace) => replace.release_old(ground).await,
+                OnePart::Scale(scale) => scale.0.shrink(ground).await,
                 OnePart::Stop(stops) => {
                     for stop in stops {
                         stop.stop(ground).await;
@@ -173,13 +166,7 @@ impl StepParts {
     pub(super) async fn release_new(&mut self, ground: &Ground) {
         for part in self.0.iter_mut().rev() {
             match part {
-                OnePart::Replace(replace) => {
-                    replace.upgrade = None;
-                    replace.end_candidate("the deployment is undone").await;
-                    if let Some(family) = &mut replace.family {
-                        family.stop(ground).await;
-                    }
-                }
+                OnePart::Replace(replace) => replace.release_new(ground).await,
                 OnePart::Start(starts) => {
                     for start in starts.iter_mut().rev() {
                         start.stop(ground).await;
@@ -193,7 +180,7 @@ impl StepParts {
     pub(super) fn begin_interval(&mut self, ground: &Ground) {
         for part in &mut self.0 {
             if let OnePart::Replace(replace) = part {
-                replace.since = replace.reading(ground);
+                replace.begin_interval(ground);
             }
         }
     }
@@ -203,7 +190,7 @@ impl StepParts {
         let mut sums = (Interval::default(), Interval::default());
         for part in &self.0 {
             if let OnePart::Replace(replace) = part {
-                let (stable, candidate) = replace.reading(ground).since(&replace.since);
+                let (stable, candidate) = replace.measure(ground);
                 reading::add(&mut sums.0, stable);
                 reading::add(&mut sums.1, candidate);
             }
@@ -214,7 +201,7 @@ impl StepParts {
     /// The new revision's share of the traffic now, where it is split.
     pub(super) fn weight(&self) -> Option<u16> {
         self.0.iter().find_map(|part| match part {
-            OnePart::Replace(replace) => Some(replace.split.as_ref()?.weight().parts()),
+            OnePart::Replace(replace) => replace.weight(),
             _ => None,
         })
     }
@@ -233,26 +220,8 @@ fn one(part: &Part, ground: &Ground) -> Result<OnePart, String> {
     };
     Ok(match &part.action {
         Action::Replace(replacement) => {
-            let scale = replacement.replicas;
-            if scale.from != scale.to {
-                return Err(not_yet(
-                    part,
-                    "the number of replicas of a component that runs",
-                ));
-            }
             let (old, new) = (component(&ground.old)?, component(&ground.new)?);
-            let mut replace = Replace::new(new, replacement);
-            match (old.spawns(), replace.spec.spawns()) {
-                (None, Some(new)) => {
-                    replace.family = Some(StartOne::of(&ground.new, new.supervisor())?);
-                }
-                (Some(old), None) => {
-                    replace.family_gone = Some(StopOne::of(&ground.old, old.supervisor())?);
-                }
-                // The supervisor is the same, whatever may be spawned.
-                _ => {}
-            }
-            OnePart::Replace(Box::new(replace))
+            OnePart::Replace(Box::new(Replace::new(&old, new, replacement, ground)?))
         }
         Action::Start { .. } => {
             let family = component(&ground.new)?;
@@ -279,11 +248,16 @@ fn one(part: &Part, ground: &Ground) -> Result<OnePart, String> {
             new: supervisor_of(&ground.new, &part.name)?,
         })),
         Action::ChangeReport => OnePart::Report,
-        Action::Scale { .. } => {
-            return Err(not_yet(
-                part,
-                "the number of replicas of a component that runs",
-            ));
+        Action::Scale { replicas, .. } => {
+            let rescale = Rescale::of(address()?, *replicas);
+            let same = || format!("`{}` has as many replicas as before", part.name);
+            OnePart::Scale(Box::new((
+                rescale.ok_or_else(same)?,
+                Change {
+                    old: component(&ground.old)?,
+                    new: component(&ground.new)?,
+                },
+            )))
         }
         Action::StartSource | Action::StopSource => {
             return Err(not_yet(part, "the sources of an application that runs"));
@@ -325,212 +299,6 @@ fn set_report(ground: &Ground, application: &Application) {
     *ground.live.report.lock() = application.report_plan().clone();
 }
 
-/// A component that gets new instances.
-struct Replace {
-    spec: ChildSpec,
-    options: UpgradeOptions,
-    strategy: RolloutStrategy,
-    upgrade: Option<Upgrade>,
-    upgraded: Option<Upgraded>,
-    candidate: Option<(Supervisor, ActorRef)>,
-    split: Option<Arc<Split>>,
-    /// What was counted when the interval began.
-    since: Reading,
-    /// The memory of the largest instance of the old revision when the new one took its place; 0 if it is not known.
-    memory_before: u64,
-    /// The supervisor of what it spawns, if it could not spawn before.
-    family: Option<StartOne>,
-    /// The same, if it cannot any more.
-    family_gone: Option<StopOne>,
-}
-
-impl Replace {
-    fn new(spec: ChildSpec, replacement: &Replacement) -> Self {
-        let mut options = UpgradeOptions {
-            wait_max: replacement.handles_within,
-            regardless: true,
-            ..UpgradeOptions::default()
-        };
-        if replacement.state == StateHandling::Discard {
-            options.state = UpgradeState::Discard;
-        }
-        match &replacement.strategy {
-            RolloutStrategy::Recreate => options.instead = true,
-            RolloutStrategy::Rolling {
-                max_surge,
-                max_unavailable,
-            } => {
-                options.order = UpgradeOrder::Rolling {
-                    at_once: (*max_surge).max(*max_unavailable).max(1),
-                };
-            }
-            _ => options.order = UpgradeOrder::Together,
-        }
-        Self {
-            spec,
-            options,
-            strategy: replacement.strategy.clone(),
-            upgrade: None,
-            upgraded: None,
-            candidate: None,
-            split: None,
-            since: Reading::default(),
-            memory_before: 0,
-            family: None,
-            family_gone: None,
-        }
-    }
-
-    async fn warm(&mut self, ground: &Ground) -> Done {
-        // Before its instance, which may spawn in its `init`.
-        if let Some(family) = &mut self.family {
-            family.start(ground).await?;
-        }
-        let mut upgrade = self.prepare(ground)?;
-        if self.strategy.is_gradual() {
-            // Its instances are made again when it is switched: the candidate has its own.
-            return self.start_candidate(ground).await;
-        }
-        upgrade.warm().await.map_err(|why| why.to_string())?;
-        self.upgrade = Some(upgrade);
-        Ok(())
-    }
-
-    fn prepare(&self, ground: &Ground) -> Result<Upgrade, String> {
-        let upgrade = ground.system.upgrade(self.spec.clone(), self.options);
-        upgrade.map_err(|why| with_sources(&why))
-    }
-
-    /// Starts an actor of the new revision beside the old one, with a mailbox of its own.
-    async fn start_candidate(&mut self, ground: &Ground) -> Done {
-        let address = &self.spec.address;
-        let Some(stable) = ground.system.whereis(address) else {
-            return Err(format!("there is no actor `{address}`"));
-        };
-        let mut spec = self.spec.clone();
-        spec.address = address.join(CANDIDATE).map_err(|why| why.to_string())?;
-        if let Start::Component(start) = &mut spec.start {
-            start.template = start.template.numbered_after(&stable.surface());
-        }
-        let start_within = spec.start_within;
-        let candidate = spec.address.clone();
-        // Of its own: however often it ends, the application does not end with it.
-        let trial = SupervisorSpec {
-            intensity: TRIAL_RESTARTS,
-            children: vec![spec],
-            ..SupervisorSpec::new(address.join(TRIAL).map_err(|why| why.to_string())?)
-        };
-        let supervisor = ground.system.supervise(trial).await;
-        let supervisor = supervisor.map_err(|why| with_sources(&why))?;
-        let Some(actor) = ground.system.whereis(&candidate) else {
-            supervisor.stop().await;
-            return Err("the candidate has ended".to_owned());
-        };
-        self.candidate = Some((supervisor, actor.clone()));
-        match actor.health(start_within).await {
-            Ok(ChildHealth::Failed(text)) => Err(format!("the new revision is not well: {text}")),
-            Ok(_) => Ok(()),
-            Err(why) => Err(why.to_string()),
-        }
-    }
-
-    fn split(&mut self, share: Share, mode: SplitMode) -> Done {
-        let weight = Weight::new(share.ten_thousandths()).unwrap_or(Weight::ALL);
-        let why = self.strategy.to_string();
-        if let Some(split) = &self.split {
-            split.set_weight(weight, &why);
-            return Ok(());
-        }
-        let Some((supervisor, candidate)) = &self.candidate else {
-            return Err("there is no candidate".to_owned());
-        };
-        let Some(stable) = supervisor.system_actor(&self.spec.address) else {
-            return Err(format!("there is no actor `{}`", self.spec.address));
-        };
-        let sticky = match &self.strategy {
-            RolloutStrategy::Canary {
-                sticky: Some(parameter),
-                ..
-            } => place_of(&stable, parameter),
-            _ => None,
-        };
-        let spec = SplitSpec {
-            mode,
-            weight,
-            sticky,
-            // Few requests are enough for the gate to compare.
-            sample_every: 1,
-            why,
-            ..SplitSpec::default()
-        };
-        let split = stable.split(candidate, spec);
-        self.split = Some(split.map_err(|why| why.to_string())?);
-        Ok(())
-    }
-
-    fn unsplit(&mut self, why: &str) {
-        if let Some(split) = &self.split {
-            split.remove(why);
-        }
-    }
-
-    async fn switch(&mut self, ground: &Ground) -> Done {
-        let upgrade = match self.upgrade.take() {
-            Some(upgrade) => upgrade,
-            None => {
-                let mut upgrade = self.prepare(ground)?;
-                upgrade.warm().await.map_err(|why| why.to_string())?;
-                upgrade
-            }
-        };
-        // From now on there is nothing of the old revision to look at.
-        let actor = ground.system.whereis(&self.spec.address);
-        self.memory_before = actor.as_ref().map_or(0, reading::memory);
-        let upgraded = upgrade.switch().await.map_err(|why| why.to_string())?;
-        self.upgraded = Some(upgraded);
-        self.end_candidate("the new revision serves alone").await;
-        Ok(())
-    }
-
-    async fn switch_back(&mut self) -> Done {
-        let back = match self.upgraded.take() {
-            Some(upgraded) => upgraded.roll_back().await.map(|_| ()),
-            None => Ok(()),
-        };
-        self.end_candidate("the old revision serves alone").await;
-        back.map_err(|why| why.to_string())
-    }
-
-    /// Nothing more goes to the candidate; what it has accepted it finishes, and then it is stopped.
-    async fn end_candidate(&mut self, why: &str) {
-        let split = self.split.take();
-        if let Some(split) = &split {
-            split.remove(why);
-        }
-        let Some((supervisor, actor)) = self.candidate.take() else {
-            return;
-        };
-        let ending = async move {
-            if let Some(split) = split {
-                // One that hangs on is ended by its own limits, or here.
-                let _ = tokio::time::timeout(DRAIN_WITHIN, split.drained()).await;
-            }
-            drop(actor);
-            supervisor.stop().await;
-        };
-        // Nobody waits for the last of its messages.
-        tokio::spawn(ending);
-    }
-
-    fn reading(&self, ground: &Ground) -> Reading {
-        let actor = ground.system.whereis(&self.spec.address);
-        if let (Some(split), Some((_, candidate))) = (&self.split, &self.candidate) {
-            return Reading::of_split(split, actor.as_ref(), candidate);
-        }
-        Reading::alone(actor.as_ref(), self.memory_before)
-    }
-}
-
 /// An error with what caused it.
 pub(super) fn with_sources(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -540,15 +308,4 @@ pub(super) fn with_sources(error: &dyn std::error::Error) -> String {
         source = next.source();
     }
     text
-}
-
-/// The place of a parameter in the first function that has it.
-fn place_of(actor: &ActorRef, parameter: &str) -> Option<u8> {
-    let surface = actor.surface();
-    let mut functions = surface.export_functions();
-    functions.find_map(|(_, _, function)| {
-        let mut params = function.ty.params.iter();
-        let place = params.position(|(name, _)| **name == *parameter)?;
-        u8::try_from(place).ok()
-    })
 }

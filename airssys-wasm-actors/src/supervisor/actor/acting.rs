@@ -179,7 +179,7 @@ impl State {
                 if brutal || actor.slot.state() == ActorState::Starting {
                     actor.slot.leave_in_order();
                 }
-                actor.slot.kill();
+                actor.slot.kill_own();
             }
             Some(PreparedChild::Supervisor(one)) => {
                 self.clean_up_after(&one.record, ExitReason::Killed);
@@ -278,6 +278,7 @@ impl State {
                 Outcome::NotStarted(_, reason) => Err(StopError::NotStarted { address, reason }),
                 Outcome::SupervisorEnded => Err(StopError::SupervisorEnded(supervisor)),
             })),
+            Some(Reply::Scale(growth)) => self.grown(growth, outcome),
             Some(Reply::End(reply)) => drop(reply.send(match outcome {
                 Outcome::Stopped(stopped, killed) => self.report(&stopped, &killed),
                 _ => StopReport::default(),

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::{Request, StartReply, State, StopReply, flags};
+use super::{Request, StartReply, State, StopReply, Team, flags};
 use crate::address::{ActorAddress, ActorId};
 use crate::exit::ExitReason;
 use crate::supervisor::actor::Reply;
@@ -80,11 +80,12 @@ impl State {
                 if id.is_some_and(|id| id != slot.id()) {
                     return Vec::new();
                 }
-                let replicas = slot.replicas().map(|replicas| {
-                    let alive = replicas.iter().filter_map(std::sync::Weak::upgrade);
-                    alive.map(|replica| replica.id()).collect()
-                });
-                replicas.unwrap_or_else(|| vec![slot.id()])
+                // Its own, if it drains its queue itself; what is not a child is left out below.
+                let mut ids = vec![slot.id()];
+                if let Some(replicas) = slot.replicas() {
+                    ids.extend(replicas.iter().map(|replica| replica.id));
+                }
+                ids
             }
         };
         let children = self.record.children.lock();
@@ -271,11 +272,11 @@ impl State {
         match self.child(id) {
             Some(PreparedChild::Actor(actor)) => {
                 let again = successor(&actor, spec.clone())?;
-                let replicas = actor.slot.front().and_then(|front| front.replicas());
-                let replicas = replicas.map_or(1, <[_]>::len);
+                let address = actor.slot.front().unwrap_or(&actor.slot).address();
+                let replicas = Team::of(self.record.actors_at(address)).len();
                 let same_kind = std::mem::discriminant(&spec.start)
                     == std::mem::discriminant(&actor.spec.start)
-                    && u32::try_from(replicas) == Ok(spec.replicas);
+                    && replicas == spec.replicas;
                 let surface = actor.slot.surface();
                 let same_surface = again.spec.surface().is_ok_and(|again| **again == *surface);
                 if !same_kind || !same_surface {

@@ -48,7 +48,11 @@ async fn child(directory: &Path, steps: Option<u64>) {
     armed.store(true, Ordering::Release);
     loop {
         for file in ["v2.wasm", "no-init.wasm", "v1.wasm"] {
-            let rollout = one(file, r#"strategy = "blue-green", soak = "1ms""#);
+            let mut rollout = one(file, r#"strategy = "blue-green", soak = "1ms""#);
+            // One of them is several.
+            if file != "v1.wasm" {
+                rollout.push_str("replicas = 3\n");
+            }
             let end = host.deploy(&rollout).await.finished().await;
             assert_eq!(
                 matches!(end, RolloutOutcome::Permanent),
@@ -108,6 +112,9 @@ async fn serves_one_revision(directory: &Path) {
         1
     };
     assert_eq!(version, expected);
+    let replicas = system.replicas(&address("app/one")).unwrap();
+    assert_eq!(replicas, if expected == 2 { 3 } else { 1 });
+    assert_eq!(system.engine().instances(), u64::from(replicas));
     running.stop().await;
     system.shutdown().await;
     // Nothing is left that nobody will ever use.

@@ -1,7 +1,7 @@
 //! Why nothing is deployed, in the one form of refusals.
 
 use airssys_wasm_actors::deployment::{CommandRefused, DeployError, StrategyError};
-use airssys_wasm_actors::{ManifestErrors, RegistryError};
+use airssys_wasm_actors::{EditError, ManifestErrors, RegistryError};
 use axum::http::StatusCode;
 
 use super::ORDERS_MAX;
@@ -107,6 +107,23 @@ pub(super) fn of_deploy(error: &DeployError) -> Refusal {
         ),
         error => conflict("not-deployed", error.to_string()),
     }
+}
+
+pub(super) fn of_edit(error: &EditError) -> Refusal {
+    let (status, kind) = match error {
+        EditError::NoSuchComponent { .. } => (StatusCode::NOT_FOUND, "no-such-component"),
+        _ => (StatusCode::CONFLICT, "not-scaled"),
+    };
+    Refusal::new(status, kind, error.to_string())
+}
+
+/// What would change is not a number of replicas alone.
+pub(super) fn not_scaled(plan: &str) -> Refusal {
+    conflict(
+        "not-scaled",
+        format!("more would change than a number of replicas:\n{plan}"),
+    )
+    .hint("the files of components have changed since they were deployed: deploy the manifest instead, or start the host with `--state`")
 }
 
 pub(super) fn of_command(refused: CommandRefused) -> Refusal {

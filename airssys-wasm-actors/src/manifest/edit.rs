@@ -1,0 +1,140 @@
+//! A manifest with one value changed, and everything else as its author wrote it.
+//!
+//! Owns [`ApplicationSpec::with_replicas`]. The text is changed and read again, so that what is recorded of a deployment is
+//! what a file could say; comments and order stay.
+
+use toml::Spanned;
+
+use super::{ApplicationSpec, ComponentSpec};
+
+/// Why a manifest cannot be changed so.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EditError {
+    /// It has no such component.
+    #[error("there is no component `{name}`; there are: {}", known.join(", "))]
+    NoSuchComponent {
+        /// What was asked for.
+        name: String,
+        /// What there is, those that others start left out.
+        known: Vec<String>,
+    },
+    /// Others start it, as often as they need it.
+    #[error("`{0}` is started by other components, as often as they need it")]
+    Spawned(String),
+    /// The text takes no other value there.
+    #[error(
+        "the manifest cannot be changed by itself: say `replicas = {replicas}` in `[components.{name}]` and deploy it"
+    )]
+    Text {
+        /// The component.
+        name: String,
+        /// What was to be said.
+        replicas: u32,
+    },
+}
+
+impl ApplicationSpec {
+    /// The same manifest with so many `replicas` of one component.
+    ///
+    /// # Errors
+    /// [`EditError`].
+    pub fn with_replicas(&self, name: &str, replicas: u32) -> Result<Self, EditError> {
+        let Some(component) = self.component(name) else {
+            let all = self.tables.components.iter();
+            let known = all.filter(|(_, one)| !one.spawned);
+            return Err(EditError::NoSuchComponent {
+                name: name.to_owned(),
+                known: known.map(|(name, _)| name.get_ref().clone()).collect(),
+            });
+        };
+        if component.spawned {
+            return Err(EditError::Spawned(name.to_owned()));
+        }
+        // A table takes a line of its own, and one in braces an entry; which of them it is shows when it is read again.
+        let edits = match &component.replicas {
+            Some(said) => vec![(said.span(), replicas.to_string())],
+            None => {
+                let end = component.file.span().end;
+                let line = format!("\nreplicas = {replicas}");
+                vec![
+                    (end..end, line),
+                    (end..end, format!(", replicas = {replicas}")),
+                ]
+            }
+        };
+        let said = |spec: &Self| {
+            let said = spec.component(name)?.replicas.as_ref()?;
+            Some(*said.get_ref())
+        };
+        let mut edited = edits.into_iter().filter_map(|(place, word)| {
+            let (before, after) = (self.text.get(..place.start)?, self.text.get(place.end..)?);
+            let text = format!("{before}{word}{after}");
+            Self::parse(self.file.clone(), text).ok()
+        });
+        let found = edited.find(|spec| said(spec) == Some(replicas));
+        found.ok_or_else(|| EditError::Text {
+            name: name.to_owned(),
+            replicas,
+        })
+    }
+
+    fn component(&self, name: &str) -> Option<&ComponentSpec> {
+        let mut all = self.tables.components.iter();
+        let found = all.find(|(known, _): &(&Spanned<String>, _)| known.get_ref() == name);
+        found.map(|(_, component)| component)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(components: &str) -> ApplicationSpec {
+        let text = format!("[application]\nname = \"app\"\n{components}");
+        ApplicationSpec::parse("airssys.toml".into(), text).unwrap()
+    }
+
+    #[test]
+    fn one_number_is_changed_and_nothing_else() {
+        for (before, after) in [
+            (
+                "[components.a]\nfile = \"a.wasm\" # It.\nreplicas = 2 # Two.\n[components.b]\nfile = \"b.wasm\"\n",
+                "[components.a]\nfile = \"a.wasm\" # It.\nreplicas = 7 # Two.\n[components.b]\nfile = \"b.wasm\"\n",
+            ),
+            (
+                "[components.a]\nfile = \"a.wasm\" # It.\nstateless = true\n",
+                "[components.a]\nfile = \"a.wasm\"\nreplicas = 7 # It.\nstateless = true\n",
+            ),
+            (
+                "[components]\na = { file = \"a.wasm\", stateless = true }\n",
+                "[components]\na = { file = \"a.wasm\", replicas = 7, stateless = true }\n",
+            ),
+        ] {
+            let edited = spec(before).with_replicas("a", 7).unwrap();
+            assert!(edited.text.ends_with(after), "{}", edited.text);
+            let again = edited.with_replicas("a", 1).unwrap();
+            assert_eq!(
+                again
+                    .component("a")
+                    .unwrap()
+                    .replicas
+                    .as_ref()
+                    .unwrap()
+                    .get_ref(),
+                &1
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_to_be_scaled_is_said() {
+        let spec = spec(
+            "[components.a]\nfile = \"a.wasm\"\n[components.b]\nfile = \"b.wasm\"\nspawned = true\n",
+        );
+        let text = spec.with_replicas("c", 2).unwrap_err().to_string();
+        assert_eq!(text, "there is no component `c`; there are: a");
+        let text = spec.with_replicas("b", 2).unwrap_err().to_string();
+        assert!(text.contains("started by other components"), "{text}");
+    }
+}
