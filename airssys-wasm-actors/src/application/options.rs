@@ -4,6 +4,7 @@
 //! place of a source's file.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -26,6 +27,9 @@ pub struct InputOverride {
 /// Told what a resolve is doing.
 pub type LoadingObserver = Box<dyn Fn(Loading<'_>) + Send + Sync>;
 
+/// Finds a variable of the host's environment.
+pub type EnvironmentLookup = Box<dyn Fn(&str) -> Option<OsString> + Send + Sync>;
+
 /// What [`resolve`](crate::ApplicationSpec::resolve) takes beside the manifest.
 #[derive(Default)]
 pub struct ResolveOptions {
@@ -38,6 +42,8 @@ pub struct ResolveOptions {
     /// Files of components instead of those that the manifest names, by the component's name: the artifacts of a
     /// registry, when a deployment of it is started again.
     pub artifacts: BTreeMap<String, PathBuf>,
+    /// The host's environment, of which `config-env` takes variables that the policy allows. Default: it is empty.
+    pub environment: Option<EnvironmentLookup>,
     /// Told of each component before it is loaded, since that can take seconds.
     pub loading: Option<LoadingObserver>,
 }

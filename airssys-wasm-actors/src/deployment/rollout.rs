@@ -8,6 +8,7 @@
 mod driver;
 mod journal;
 mod parts;
+mod told;
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -9,10 +9,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot};
 
 use super::DeployOptions;
-use super::parts::with_sources;
 use crate::address::ActorAddress;
 use crate::application::{Application, ResolvedComponent};
 use crate::deployment::machine::Input;
+use crate::error::with_sources;
 use crate::registry::{
     DeployedComponent, DeployedLink, DeploymentState, NewDeployment, NewRevision, Provenance,
     Registry, RegistryError, RevisionSurface, Transition,

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::told::Told;
 use crate::address::ActorAddress;
 use crate::application::Application;
 use crate::application::running::Live;
@@ -14,6 +15,7 @@ use crate::deployment::gate::{Interval, Latency};
 use crate::deployment::plan::{Action, Part, Replacement, Step};
 use crate::deployment::share::Share;
 use crate::deployment::strategy::{RolloutStrategy, StateHandling};
+use crate::error::with_sources;
 use crate::health::ChildHealth;
 use crate::reference::ActorRef;
 use crate::route::{ArmStats, ShadowStats, Split, SplitMode, SplitSpec, Weight};
@@ -48,6 +50,7 @@ pub(super) struct StepParts(Vec<OnePart>);
 
 enum OnePart {
     Replace(Box<Replace>),
+    Told(Box<Told>),
     Start(Box<StartOne>),
     Stop(StopOne),
     Retune(Box<Change<ChildSpec>>),
@@ -107,6 +110,7 @@ impl StepParts {
         for part in &mut self.0 {
             match part {
                 OnePart::Replace(replace) => replace.switch(ground).await?,
+                OnePart::Told(told) => told.switch(ground).await?,
                 OnePart::Retune(change) => retune(ground, &change.new)?,
                 OnePart::RetuneSupervisor(one) => change(ground, &one.new).await?,
                 OnePart::Report => set_report(ground, &ground.new),
@@ -122,6 +126,7 @@ impl StepParts {
         for part in self.0.iter_mut().rev() {
             let back = match part {
                 OnePart::Replace(replace) => replace.switch_back().await,
+                OnePart::Told(told) => told.switch_back().await,
                 OnePart::Retune(change) => retune(ground, &change.old),
                 OnePart::RetuneSupervisor(one) => change(ground, &one.old).await,
                 OnePart::Report => {
@@ -235,6 +240,7 @@ fn one(part: &Part, ground: &Ground) -> Result<OnePart, String> {
             }
             OnePart::Replace(Box::new(Replace::new(component(&ground.new)?, replacement)))
         }
+        Action::Reconfigure { .. } => OnePart::Told(Box::new(Told::new(component(&ground.new)?))),
         Action::Start { .. } => OnePart::Start(Box::new(StartOne {
             spec: component(&ground.new)?,
             supervisor: parent(&ground.new, &address()?)?,
@@ -588,17 +594,6 @@ impl Replace {
         let actor = ground.system.whereis(&self.spec.address);
         Reading::Alone(actor.map(|actor| actor.counters()).unwrap_or_default())
     }
-}
-
-/// An error with what caused it.
-pub(super) fn with_sources(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(next) = source {
-        text = format!("{text}: {next}");
-        source = next.source();
-    }
-    text
 }
 
 /// The place of a parameter in the first function that has it.
