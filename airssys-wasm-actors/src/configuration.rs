@@ -7,6 +7,7 @@
 
 pub(crate) mod file;
 mod layers;
+mod order;
 
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ use tokio::sync::oneshot;
 
 pub use layers::{ConfigLayers, ConfigSource};
 pub(crate) use layers::{FileLayer, Values};
+pub use order::{ConfigOrder, ConfigOrderRefused, ConfigSettings};
 
 use crate::address::ActorAddress;
 use crate::component::Hooks;

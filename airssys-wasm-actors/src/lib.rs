@@ -67,7 +67,9 @@ pub use application::{
     Report, ReportError, ReportTable, ResolveOptions, ResolvedComponent, RunningApplication,
 };
 pub use component::ComponentStart;
-pub use configuration::{ConfigLayers, ConfigSource, ConfigWay};
+pub use configuration::{
+    ConfigLayers, ConfigOrder, ConfigOrderRefused, ConfigSettings, ConfigSource, ConfigWay,
+};
 pub use counters::Counters;
 pub use crashes::{
     CrashFilter, CrashLimits, CrashReport, Crashes, MessageOutcome, MessageSender, RECENT_MESSAGES,

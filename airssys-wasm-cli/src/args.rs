@@ -6,6 +6,7 @@
 
 #[cfg(feature = "bench")]
 pub(crate) mod bench;
+mod configuring;
 mod control;
 mod deploying;
 
@@ -17,6 +18,7 @@ use airssys_wasm_actors::{
 };
 use clap::{Arg, ArgAction, ArgMatches, Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
+pub(crate) use configuring::{Changing, Config, ConfigCommand, ConfigSet, ConfigShow};
 pub(crate) use control::{
     Chosen, Crashes, CrashesCommand, DeadLetters, LetterFilter, LettersCommand, ListCrashes,
     ListLetters, OneActor, PurgeLetters, ReplayLetters, ShowCrash, ShowLetter, Status, Target,
@@ -122,6 +124,12 @@ pub(crate) enum Command {
     Resume(Newest),
     /// Rolls back what is under way; if nothing is, deploys what was permanent before
     Rollback(Rollback),
+    /// Shows what components are configured with, or changes it while they run
+    #[command(
+        after_help = "A change is a deployment: it is planned, recorded, and rolled back when a component refuses it. Values that are set are \
+                            kept where `--state` says, so secrets are better off in the environment: see docs/configuration.md."
+    )]
+    Config(Config),
     /// Lists or shows the revisions in the registry, or removes what nothing needs
     Registry(Registry),
     /// Checks everything that `up` checks before it starts anything
@@ -180,6 +188,7 @@ impl Command {
                 Some(&newest.target)
             }
             Self::Rollback(rollback) => Some(&rollback.target),
+            Self::Config(config) => Some(config.command.target()),
             Self::Registry(registry) => Some(registry.command.target()),
             Self::Kill(actor) | Self::Restart(actor) | Self::Stop(actor) => Some(&actor.target),
             _ => None,

@@ -6,6 +6,7 @@
 //! say more. Times are milliseconds, and say so in their names.
 
 mod actors;
+mod configuration;
 mod crashes;
 mod dead_letters;
 mod deployments;
@@ -16,6 +17,7 @@ mod tree;
 use serde::{Deserialize, Serialize};
 
 pub use actors::{ActorRequest, KillAnswer, RestartAnswer, StopAnswer};
+pub use configuration::{ConfigKeyView, ConfigList, ConfigQuery, ConfigRequest, ConfigView};
 pub use crashes::{
     CrashDetail, CrashList, CrashQuery, CrashView, FrameView, MessageView, SpentView,
 };
@@ -40,9 +42,9 @@ pub use tree::{ChildNode, SupervisorNode, Tree};
 pub const API_MAJOR: u32 = 1;
 
 /// Grows when something is added.
-pub const API_MINOR: u32 = 2;
+pub const API_MINOR: u32 = 3;
 
-/// The header of every answer, with the version of the API: `1.2`.
+/// The header of every answer, with the version of the API: `1.3`.
 pub const VERSION_HEADER: &str = "airssys-api";
 
 /// The version as the header has it.
@@ -90,6 +92,9 @@ pub mod path {
     pub const RESUME: &str = "/v1/deployments/current/resume";
     /// `POST` [`RollbackRequest`](super::RollbackRequest): [`DeployAnswer`](super::DeployAnswer).
     pub const ROLLBACK: &str = "/v1/deployments/current/rollback";
+    /// `GET` with [`ConfigQuery`](super::ConfigQuery): [`ConfigList`](super::ConfigList). `POST`
+    /// [`ConfigRequest`](super::ConfigRequest): [`DeployAnswer`](super::DeployAnswer).
+    pub const CONFIG: &str = "/v1/config";
     /// `GET` with [`RevisionQuery`](super::RevisionQuery): [`RevisionList`](super::RevisionList). With
     /// `/COMPONENT/REVISION` behind it: [`RevisionDetail`](super::RevisionDetail).
     pub const REGISTRY: &str = "/v1/registry";

@@ -260,34 +260,11 @@ pub fn grant(asked: &CapabilityManifest, policy: &Policy) -> Result<Grants, Gran
             }
         }
     }
-    for name in asked.env.keys() {
-        if !policy.env.allows(name) {
-            let name = crate::printable::printable(name, 128);
-            refusals.push(Refusal {
-                asked: format!("env.{name}"),
-                add: format!("{name:?} to `env.names`"),
-            });
-        }
-    }
-    for pattern in &asked.config {
-        if !policy.config.allows(pattern) {
-            refusals.push(Refusal {
-                asked: format!("config {pattern}"),
-                add: format!("\"{pattern}\" to `config.within`"),
-            });
-        }
-    }
-    let messaging = asked.messaging.as_ref();
-    let refused = messaging.map(|asked| policy.messaging.refuses(asked));
-    refusals.extend(
-        refused
-            .into_iter()
-            .flatten()
-            .map(|(asked, add)| Refusal { asked, add }),
-    );
+    refusals.extend(refused_names(asked, policy));
     if !refusals.is_empty() {
         return Err(GrantRefused { refusals });
     }
+    let messaging = asked.messaging.as_ref();
     if let Some(messaging) = messaging {
         // Which names each of these reaches is the gate's to say.
         for kind in [
@@ -320,6 +297,37 @@ pub fn grant(asked: &CapabilityManifest, policy: &Policy) -> Result<Grants, Gran
         spawn: asked.spawn.clone().map(Arc::new),
         config: asked.config.clone().into(),
     })
+}
+
+/// What of the names and patterns of a manifest is not allowed.
+fn refused_names(asked: &CapabilityManifest, policy: &Policy) -> Vec<Refusal> {
+    let mut refusals = Vec::new();
+    for name in asked.env.keys() {
+        if !policy.env.allows(name) {
+            let name = crate::printable::printable(name, 128);
+            refusals.push(Refusal {
+                asked: format!("env.{name}"),
+                add: format!("{name:?} to `env.names`"),
+            });
+        }
+    }
+    for pattern in &asked.config {
+        if !policy.config.allows(pattern) {
+            refusals.push(Refusal {
+                asked: format!("config {pattern}"),
+                add: format!("\"{pattern}\" to `config.within`"),
+            });
+        }
+    }
+    let messaging = asked.messaging.as_ref();
+    let refused = messaging.map(|asked| policy.messaging.refuses(asked));
+    refusals.extend(
+        refused
+            .into_iter()
+            .flatten()
+            .map(|(asked, add)| Refusal { asked, add }),
+    );
+    refusals
 }
 
 #[cfg(test)]

@@ -1,16 +1,25 @@
-//! What a manifest says of a component's configuration, layer by layer.
+//! What a manifest says of a component's configuration, layer by layer, and an application with another one.
 //!
 //! Owns reading the layers and finding what is wrong with them: a value that is none, a file or a variable that is not
 //! there, what the policy does not allow, and what nobody would read. Values are in no finding: they can be secrets.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use airssys_wasm::{ConfigReach, Surface};
 
 use super::components::Loaded;
 use super::options::escaped;
 use super::resolving::Resolving;
+use super::{Application, ResolvedComponent};
+use crate::address::ActorAddress;
 use crate::configuration::file::{self, ConfigFileError};
-use crate::configuration::{ConfigLayers, FileLayer, Values};
-use crate::manifest::FindingKind;
+use crate::configuration::{
+    ConfigLayers, ConfigOrder, ConfigOrderRefused, ConfigSettings, FileLayer, Values,
+};
+use crate::deployment::ComponentOutline;
+use crate::manifest::{FindingKind, suggest};
+use crate::supervisor::{ChildSpec, SupervisorSpec};
 
 const INIT: &str = "airssys:actor/init#init";
 
@@ -29,7 +38,12 @@ pub(super) fn resolve(
         file: file(resolving, name, loaded),
         environment: environment(resolving, name, loaded),
         options: set.cloned().unwrap_or_default(),
-        set: Values::new(),
+        set: resolving
+            .options
+            .settings
+            .get(name)
+            .cloned()
+            .unwrap_or_default(),
     };
     if let Err(why) = layers.configuration().check() {
         let what = format!("`{name}` cannot be configured so: {why}");
@@ -135,26 +149,120 @@ fn environment(resolving: &mut Resolving<'_>, name: &str, loaded: &Loaded<'_>) -
 
 /// Somebody has to read it: `init`, or the component itself, which needs to be allowed to.
 fn unread(resolving: &mut Resolving<'_>, name: &str, loaded: &Loaded<'_>, layers: &ConfigLayers) {
-    let surface = loaded.component.surface();
+    let reads = loaded.grants.config();
+    if let Some((why, help)) = why_unread(loaded.component.surface(), reads, layers) {
+        let kind = FindingKind::UnknownFunction;
+        let what = format!("`{name}` {why}");
+        find(resolving, loaded, kind, what, Some(help.to_owned()));
+    }
+}
+
+/// Why nobody would read this configuration, and what to do about it.
+fn why_unread(
+    surface: &Surface,
+    reads: &[ConfigReach],
+    layers: &ConfigLayers,
+) -> Option<(&'static str, &'static str)> {
     if layers.values().next().is_none() || surface.export(INIT).is_ok() {
-        return;
+        return None;
     }
     let mut imports = surface.imports.iter();
-    let imports = imports.any(|import| STORES.contains(&import.name.unversioned()));
-    let (what, help) = if !imports {
-        (
-            format!("`{name}` is configured, and does not export `airssys:actor/init`"),
+    if !imports.any(|import| STORES.contains(&import.name.unversioned())) {
+        return Some((
+            "is configured, and does not export `airssys:actor/init`",
             "nothing would read it: take it out, or let the component export that interface, or import \
              `airssys:config/store` or `wasi:config/store`",
-        )
-    } else if loaded.grants.config().is_empty() {
-        (
-            format!("`{name}` is configured, and may not read any of it"),
-            "grant it the keys: `config = [\"**\"]` in its `grants` is all of them",
-        )
-    } else {
-        return;
+        ));
+    }
+    reads.is_empty().then_some((
+        "is configured, and may not read any of it",
+        "grant it the keys: `config = [\"**\"]` in its `grants` is all of them",
+    ))
+}
+
+impl Application {
+    /// The values that were set above all that the manifest says, by component.
+    #[must_use]
+    pub fn settings(&self) -> ConfigSettings {
+        let set = self.components.iter().chain(&self.spawned);
+        let set = set.filter(|one| !one.config.set.is_empty());
+        set.map(|one| (one.name.clone(), one.config.set.clone()))
+            .collect()
+    }
+
+    /// The same application with another configuration: whatever of it is asked for, or nothing. Blocks if files are to be
+    /// read again.
+    ///
+    /// # Errors
+    /// [`ConfigOrderRefused`].
+    pub fn configured(&self, order: &ConfigOrder) -> Result<Application, ConfigOrderRefused> {
+        order.check()?;
+        if let Some(name) = &order.component {
+            self.check_name(name)?;
+        }
+        let mut new = self.clone();
+        let wanted = |one: &&mut ResolvedComponent| match &order.component {
+            Some(name) => one.name == *name,
+            None => one.config.file.is_some(),
+        };
+        for one in new.components.iter_mut().filter(wanted) {
+            let layers = order.apply(&one.name, &one.config)?;
+            let reads = &one.outline.capabilities.config;
+            if let Some((why, help)) = why_unread(&one.outline.surface, reads, &layers) {
+                let component = one.name.clone();
+                return Err(ConfigOrderRefused::Unread {
+                    component,
+                    why,
+                    help,
+                });
+            }
+            let config = layers.configuration();
+            let pairs = layers.values();
+            let pairs = pairs.map(|(key, value, _)| (key.to_owned(), value.to_owned()));
+            one.outline = Arc::new(ComponentOutline {
+                config: pairs.collect(),
+                ..(*one.outline).clone()
+            });
+            one.child = one.child.clone().configuration(config);
+            one.config = Arc::new(layers);
+        }
+        let children = new.components.iter().map(|one| &one.child);
+        let children = children.map(|child| (&child.address, child)).collect();
+        new.supervision = with_children(&new.supervision, &children);
+        Ok(new)
+    }
+
+    fn check_name(&self, name: &str) -> Result<(), ConfigOrderRefused> {
+        let names = |of: &[ResolvedComponent]| of.iter().any(|one| one.name == name);
+        if names(&self.components) {
+            return Ok(());
+        }
+        if names(&self.spawned) {
+            return Err(ConfigOrderRefused::Spawned(name.to_owned()));
+        }
+        let known = self.components.iter().map(|one| one.name.as_str());
+        Err(ConfigOrderRefused::NoSuchComponent {
+            name: escaped(name),
+            help: suggest(name, "components", known),
+        })
+    }
+}
+
+/// The same tree with these in the place of its children of their addresses.
+fn with_children(
+    spec: &SupervisorSpec,
+    children: &BTreeMap<&ActorAddress, &ChildSpec>,
+) -> SupervisorSpec {
+    let child = |child: &ChildSpec| match (child.as_supervisor(), children.get(&child.address)) {
+        (Some(below), _) => ChildSpec {
+            start: ChildSpec::supervisor(with_children(below, children)).start,
+            ..child.clone()
+        },
+        (None, Some(other)) => (*other).clone(),
+        (None, None) => child.clone(),
     };
-    let kind = FindingKind::UnknownFunction;
-    find(resolving, loaded, kind, what, Some(help.to_owned()));
+    SupervisorSpec {
+        children: spec.children.iter().map(child).collect(),
+        ..spec.clone()
+    }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use airssys_wasm::Configuration;
 use serde::Serialize;
@@ -93,6 +93,12 @@ impl ConfigLayers {
         }
         all.into_iter()
             .map(|(key, (value, source))| (key, value, source))
+    }
+
+    /// The file that it has values from, if there is one.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_ref().map(|file| &*file.path)
     }
 
     /// What the component is configured with.

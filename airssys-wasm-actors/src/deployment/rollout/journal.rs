@@ -131,6 +131,7 @@ pub(super) fn register(
     let new = NewDeployment {
         manifest: application.manifest().to_owned(),
         components,
+        settings: application.settings(),
         by: options.by.clone(),
         why: options.why.clone(),
         at_unix_ms: unix_ms(),
@@ -145,11 +146,14 @@ fn register_one(
     options: &DeployOptions,
 ) -> Result<DeployedComponent, RegisterError> {
     let name = || one.name.clone();
-    let bytes =
-        std::fs::read(&one.file).map_err(|why| RegisterError::Unreadable { name: name(), why })?;
-    let digest = registry.put_artifact(&bytes)?;
-    if digest != one.component.digest() {
-        return Err(RegisterError::Changed { name: name() });
+    let digest = one.component.digest();
+    // What is there need not be read again from a file that may be another by now.
+    if registry.artifact(digest).is_err() {
+        let read = std::fs::read(&one.file);
+        let bytes = read.map_err(|why| RegisterError::Unreadable { name: name(), why })?;
+        if registry.put_artifact(&bytes)? != digest {
+            return Err(RegisterError::Changed { name: name() });
+        }
     }
     let words = tables
         .and_then(|tables| tables.get("components")?.get(&one.name)?.as_table())

@@ -1,8 +1,13 @@
 //! A manifest of which only values of a configuration have changed: deployed by telling, undone by telling.
 
 use airssys_wasm::Policy;
-use airssys_wasm_actors::deployment::{DeployOptions, Deployer, PlanOptions, RolloutOutcome};
-use airssys_wasm_actors::{Application, RunningApplication};
+use airssys_wasm_actors::deployment::{
+    DeployOptions, Deployer, PlanOptions, RolloutOutcome, register_first,
+};
+use airssys_wasm_actors::{
+    Application, ConfigOrder, ConfigSource, Registry, RegistryOptions, ResolveOptions,
+    RunningApplication,
+};
 
 use super::layers::{options, written};
 use super::{ask, read};
@@ -104,5 +109,134 @@ async fn a_deployment_of_other_values_tells_and_what_fails_is_told_back() {
     assert_eq!(deploy(&deployer, first).await, RolloutOutcome::Permanent);
     assert_eq!(seen(&running, "one").await.0, "slow");
     assert_eq!(seen(&running, "two").await.0, "slow");
+    system.shutdown().await;
+}
+
+fn order(component: &str, set: &[(&str, &str)], unset: &[&str], reload: bool) -> ConfigOrder {
+    let owned = |text: &&str| (*text).to_owned();
+    let set = set.iter();
+    ConfigOrder {
+        component: (!component.is_empty()).then(|| component.to_owned()),
+        set: set.map(|(key, value)| (owned(key), owned(value))).collect(),
+        unset: unset.iter().map(owned).collect(),
+        reload,
+    }
+}
+
+async fn configured(deployer: &Deployer, order: ConfigOrder) -> Option<RolloutOutcome> {
+    let rollout = deployer.configure(order, DeployOptions::default()).await;
+    match rollout.unwrap() {
+        Some(rollout) => Some(rollout.finished().await),
+        None => None,
+    }
+}
+
+#[tokio::test]
+async fn what_is_set_counts_until_it_is_unset_and_is_there_when_the_host_boots_again() {
+    let directory = Directory::new("");
+    std::fs::write(directory.0.join("one.toml"), "level = 1\n").unwrap();
+    let slow = "mode = \"slow\"";
+    let tables = tables(slow, slow).replacen("config =", "config-file = \"one.toml\"\nconfig =", 1);
+    let engine = engine();
+    let system = system(&engine).await;
+    let first = resolved(&directory, &engine, &tables);
+    let registry = Registry::open(&directory.0.join("state"), RegistryOptions::default()).unwrap();
+    let number = register_first(&registry, &first, &DeployOptions::default()).unwrap();
+    let running = first.clone().start(&system).await.unwrap();
+    let deployer = Deployer::new(&running, first, Some((registry.clone(), number)));
+    // The file is another one by now, and what is recorded is what runs.
+    std::fs::write(directory.0.join("configured.wasm"), "rebuilt").unwrap();
+
+    let permanent = Some(RolloutOutcome::Permanent);
+    let fast = order("one", &[("mode", "fast")], &[], false);
+    assert_eq!(configured(&deployer, fast.clone()).await, permanent);
+    assert_eq!(seen(&running, "one").await.0, "fast");
+    assert_eq!(configured(&deployer, fast).await, None, "it is so already");
+    let number = deployer.current_number();
+    // The same value from above is no step, and is recorded all the same.
+    let same = order("two", &[("mode", "slow")], &[], false);
+    assert_eq!(configured(&deployer, same).await, permanent);
+    assert_eq!(deployer.current_number(), number.map(|number| number + 1));
+    assert_eq!(seen(&running, "two/0").await.1, "init mode=slow");
+    let refused = order("one", &[("mode", "x"), ("verdict", "not that")], &[], false);
+    let outcome = configured(&deployer, refused).await;
+    assert!(
+        matches!(outcome, Some(RolloutOutcome::RolledBack { .. })),
+        "{outcome:?}"
+    );
+    assert_eq!(seen(&running, "one").await.0, "fast");
+
+    std::fs::write(directory.0.join("one.toml"), "level = 2\nmode = \"file\"\n").unwrap();
+    let reload = order("", &[], &[], true);
+    assert_eq!(configured(&deployer, reload.clone()).await, permanent);
+    let one = system.whereis(&"app/one".parse().unwrap()).unwrap();
+    assert_eq!(read(&one, "level").await, "2");
+    assert_eq!(read(&one, "mode").await, "fast", "what is set counts more");
+    for (order, words) in [
+        (
+            order("none", &[("a", "1")], &[], false),
+            "there is no component `none`",
+        ),
+        (order("one", &[], &["level"], false), "of the layer `file`"),
+        (order("", &[("a", "1")], &[], false), "name it"),
+        (
+            order("decider", &[("a", "1")], &[], false),
+            "does not export `airssys:actor/init`",
+        ),
+        (ConfigOrder::default(), "nothing is to be set"),
+    ] {
+        let refused = deployer.configure(order, DeployOptions::default()).await;
+        let text = refused.unwrap_err().to_string();
+        assert!(text.contains(words), "{text}");
+    }
+    std::fs::remove_file(directory.0.join("one.toml")).unwrap();
+    let gone = deployer.configure(reload, DeployOptions::default()).await;
+    assert!(
+        gone.unwrap_err()
+            .to_string()
+            .contains("there is no such file")
+    );
+    system.shutdown().await;
+
+    // A host that boots finds what was set.
+    std::fs::write(directory.0.join("one.toml"), "level = 3\n").unwrap();
+    let boot = registry
+        .recover(deployer.current().name(), 1)
+        .unwrap()
+        .boot
+        .unwrap();
+    assert_eq!(boot.settings["one"]["mode"], "fast");
+    let again = |settings| {
+        let spec = written(&directory, &tables);
+        let options = ResolveOptions {
+            settings,
+            ..options(Policy::permissive())
+        };
+        let application = spec.resolve(&engine, &options);
+        application.unwrap_or_else(|errors| panic!("{errors}"))
+    };
+    let booted = again(boot.settings);
+    let one = booted
+        .components()
+        .iter()
+        .find(|one| one.name == "one")
+        .unwrap();
+    let values: Vec<_> = one.config.values().collect();
+    assert_eq!(
+        values,
+        [
+            ("level", "3", ConfigSource::File),
+            ("mode", "fast", ConfigSource::Set)
+        ]
+    );
+    let unset = booted
+        .configured(&order("one", &[], &["mode"], false))
+        .unwrap();
+    assert!(!unset.settings().contains_key("one"));
+    assert!(unset.settings().contains_key("two"));
+    // The tree it starts is of the new values.
+    let system = crate::guests::system(&engine).await;
+    let running = unset.start(&system).await.unwrap();
+    assert_eq!(seen(&running, "one").await.0, "slow");
     system.shutdown().await;
 }
