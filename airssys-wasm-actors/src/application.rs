@@ -7,6 +7,7 @@
 
 pub(crate) mod asking;
 mod components;
+mod configuration;
 mod links;
 mod options;
 mod order;
@@ -24,12 +25,13 @@ use std::sync::Arc;
 use airssys_wasm::{Component, Engine};
 
 pub use asking::{Report, ReportError, ReportTable};
-pub use options::{InputOverride, LoadingObserver, ResolveOptions};
+pub use options::{EnvironmentLookup, InputOverride, LoadingObserver, ResolveOptions};
 pub use running::{ApplicationEnded, RunningApplication};
 
 use crate::address::ActorAddress;
 use crate::application::asking::ReportPlan;
 use crate::application::resolving::Resolving;
+use crate::configuration::ConfigLayers;
 use crate::deployment::{ApplicationOutline, ComponentOutline};
 use crate::manifest::{ApplicationSpec, ManifestErrors};
 use crate::source::{Source, SourcePlan, SourceState};
@@ -65,6 +67,8 @@ pub struct ResolvedComponent {
     pub grants: Vec<&'static str>,
     /// The actor it becomes.
     pub child: ChildSpec,
+    /// Where what it is configured with comes from.
+    pub config: Arc<ConfigLayers>,
     /// What of it is compared when another one is to take its place.
     pub outline: Arc<ComponentOutline>,
 }

@@ -5,6 +5,7 @@
 //! does not, the Store is already gone and the reason is the actor's exit. wasmtime is behind
 //! `airssys-wasm` and is not named here.
 
+mod reconfiguration;
 mod succession;
 
 use std::any::Any;
@@ -12,8 +13,8 @@ use std::future::Future;
 use std::sync::Arc;
 
 use airssys_wasm::{
-    Args, CallOutcome, ExportId, Fault, FaultClass, Instance, InstanceIdentity, InstanceTemplate,
-    IntoArgs, NoOutbound, Surface, Value,
+    Args, CallOutcome, Configuration, ExportId, Fault, FaultClass, Instance, InstanceIdentity,
+    InstanceTemplate, IntoArgs, NoOutbound, Outbound, Surface, Value,
 };
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -43,6 +44,7 @@ const DOWN: (&str, &str) = ("airssys:signals/down", "handle-down");
 const EXIT: (&str, &str) = ("airssys:signals/exits", "handle-exit");
 const SNAPSHOT: (&str, &str) = ("airssys:actor/state", "snapshot");
 const RESTORE: (&str, &str) = ("airssys:actor/state", "restore");
+const CONFIG_CHANGED: (&str, &str) = ("airssys:config/config-changed", "on-config-changed");
 
 /// The package of the messaging plane.
 const MESSAGING: (Option<&str>, Option<&str>) = (Some("airssys"), Some("messaging"));
@@ -58,8 +60,8 @@ const REASON_SHUTDOWN: u32 = 1;
 pub struct ComponentStart {
     /// The component, linked with its grants and limits.
     pub template: InstanceTemplate,
-    /// Handed to `airssys:actor/init#init`, where the component exports it.
-    pub config: Vec<(String, String)>,
+    /// Handed to `airssys:actor/init#init`, where the component exports it, and read by the instance as its grants allow.
+    pub config: Arc<Configuration>,
     /// Where its linked imports lead.
     pub links: Vec<Link>,
     /// Actors it is told the ends of, by `airssys:signals/down#handle-down`: of each incarnation, until the
@@ -81,6 +83,7 @@ pub(crate) struct Hooks {
     exit: Option<ExportId>,
     snapshot: Option<ExportId>,
     restore: Option<ExportId>,
+    config_changed: Option<ExportId>,
     /// What receives messages of the messaging plane.
     handler: Option<ExportId>,
     /// Whether it takes part in the messaging plane at all.
@@ -105,6 +108,11 @@ impl Hooks {
     /// Whether it can begin with what another instance held.
     pub(crate) fn restores(&self) -> bool {
         self.restore.is_some()
+    }
+
+    /// Whether it can be told that its configuration has changed.
+    pub(crate) fn hears_of_config(&self) -> bool {
+        self.config_changed.is_some()
     }
 
     /// Whether it takes part in the messaging plane.
@@ -151,6 +159,7 @@ impl Hooks {
             exit: find(EXIT),
             snapshot: find(SNAPSHOT),
             restore: find(RESTORE),
+            config_changed: find(CONFIG_CHANGED),
             handler,
             messages: handler.is_some() || imports,
         }
@@ -236,13 +245,15 @@ impl LiveComponent {
             plane.is_aside(aside);
             plane
         });
-        let made = if targets.is_empty() && plane.is_none() {
+        let outbound: Box<dyn Outbound> = if targets.is_empty() && plane.is_none() {
             // It calls nobody, and need not know what its calls would be nested in.
-            start.template.instantiate(identity, Box::new(NoOutbound))
+            Box::new(NoOutbound)
         } else {
-            let outbound = LinkedOutbound::new(Arc::clone(slot), Arc::clone(targets), plane);
-            start.template.instantiate(identity, Box::new(outbound))
+            let (slot, targets) = (Arc::clone(slot), Arc::clone(targets));
+            Box::new(LinkedOutbound::new(slot, targets, plane))
         };
+        let config = Arc::clone(&start.config);
+        let made = start.template.instantiate_with(identity, outbound, config);
         let mut instance = made.await.map_err(|fault| not_made(slot, fault, aside))?;
         let owner = instance.resource_owner();
         if let Some(owner) = &owner {
@@ -352,13 +363,13 @@ impl LiveComponent {
         }
     }
 
-    async fn init(mut self, config: &[(String, String)]) -> Result<Self, ExitReason> {
+    async fn init(mut self, config: &Configuration) -> Result<Self, ExitReason> {
         let Some(init) = self.about.hooks.init else {
             return Ok(self);
         };
         let pairs = config
             .iter()
-            .map(|(key, value)| Value::Tuple(vec![key.as_str().into(), value.as_str().into()]));
+            .map(|(key, value)| Value::Tuple(vec![key.into(), value.into()]));
         let args = (Value::List(pairs.collect()),).into_args();
         match self.instance.call(init, args).await {
             CallOutcome::Returned(instance, results) => {

@@ -19,7 +19,7 @@ use std::time::{Duration, SystemTime};
 use airssys_wasm::{FaultClass, Frame, Spent};
 
 pub(crate) use recent::{Given, Recent};
-pub(crate) use report::{Ended, Left, record};
+pub(crate) use report::{Ended, Left, record, without};
 pub(crate) use store::CrashStore;
 
 use crate::address::ActorAddress;

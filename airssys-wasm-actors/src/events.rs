@@ -66,6 +66,15 @@ pub enum Event {
         /// How many there are.
         to: u32,
     },
+    /// An instance has another configuration, and was told of it.
+    Configured {
+        /// The actor; of a component with replicas, the one of them.
+        address: ActorAddress,
+        /// Which incarnation.
+        incarnation: u64,
+        /// The number of the configuration that holds now.
+        revision: u64,
+    },
     /// A child says of itself something else than it did when its supervisor asked before.
     Health {
         /// The actor.

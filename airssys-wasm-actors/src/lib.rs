@@ -17,6 +17,7 @@ mod application;
 mod batch;
 mod call;
 mod component;
+mod configuration;
 mod counters;
 mod crashes;
 mod dead_letters;
@@ -63,10 +64,13 @@ mod wait_for;
 
 pub use address::{ADDRESS_BYTES_MAX, ActorAddress, ActorId, AddressError};
 pub use application::{
-    Application, ApplicationEnded, InputOverride, Loading, LoadingObserver, Report, ReportError,
-    ReportTable, ResolveOptions, ResolvedComponent, RunningApplication,
+    Application, ApplicationEnded, EnvironmentLookup, InputOverride, Loading, LoadingObserver,
+    Report, ReportError, ReportTable, ResolveOptions, ResolvedComponent, RunningApplication,
 };
 pub use component::ComponentStart;
+pub use configuration::{
+    ConfigLayers, ConfigOrder, ConfigOrderRefused, ConfigSettings, ConfigSource, ConfigWay,
+};
 pub use counters::Counters;
 pub use crashes::{
     CrashFilter, CrashLimits, CrashReport, Crashes, MessageOutcome, MessageSender, RECENT_MESSAGES,

@@ -79,8 +79,13 @@ impl PassiveComponent {
         self.snapshot.as_ref()
     }
 
+    /// Is made of this, when it has an instance again.
+    pub(crate) fn follow(&mut self, child: &Arc<PreparedActor>) {
+        self.child = Arc::clone(child);
+    }
+
     /// Makes an instance as it was.
-    async fn wake(self) -> Result<LiveComponent, ExitReason> {
+    pub(crate) async fn wake(self) -> Result<LiveComponent, ExitReason> {
         let Self {
             child,
             incarnation,

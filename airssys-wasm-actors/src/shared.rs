@@ -37,6 +37,7 @@ pub(crate) struct Shared {
     spawner: Option<tokio::runtime::Handle>,
     next_id: AtomicU64,
     next_monitor: AtomicU64,
+    next_config: AtomicU64,
     registry: RwLock<Registry>,
     groups: Groups,
     dead_letters: DeadLetterStore,
@@ -84,6 +85,8 @@ impl Shared {
             spawner,
             next_id: AtomicU64::new(1),
             next_monitor: AtomicU64::new(1),
+            // What an actor begins with is 1.
+            next_config: AtomicU64::new(2),
             registry: RwLock::default(),
             groups: Groups::default(),
             dead_letters: DeadLetterStore::new(bounds.dead_letters),
@@ -138,6 +141,11 @@ impl Shared {
 
     pub(crate) fn next_id(&self) -> ActorId {
         ActorId(self.next_id.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// A revision of a configuration that none has had.
+    pub(crate) fn next_config(&self) -> u64 {
+        self.next_config.fetch_add(1, Ordering::Relaxed)
     }
 
     pub(crate) fn next_monitor(&self) -> MonitorId {

@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use airssys_wasm::{MessagingError, MessagingReply};
+use airssys_wasm::{Configuration, MessagingError, MessagingReply};
 use parking_lot::Mutex;
 
 use crate::address::ActorAddress;
@@ -195,9 +195,9 @@ impl Nursery {
         let mut spec = template.clone();
         spec.address = address;
         if let Start::Component(start) = &mut spec.start {
-            let mut all: BTreeMap<_, _> = start.config.drain(..).collect();
-            all.extend(config);
-            start.config = all.into_iter().collect();
+            let own = start.config.iter();
+            let own = own.map(|(key, value)| (key.to_owned(), value.to_owned()));
+            start.config = Arc::new(Configuration::new(1, own.chain(config)));
             start.spawn = Some(self.spawning.deeper());
         }
         spec

@@ -7,11 +7,12 @@
 
 mod replacement;
 mod slots;
+mod upgraded;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use airssys_wasm::{ExportId, Surface};
+use airssys_wasm::{Configuration, ConfigurationError, ExportId, Surface};
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
@@ -20,6 +21,8 @@ use replacement::{Fresh, Replaced};
 pub use replacement::{NotReplaced, StateTaken};
 pub(crate) use replacement::{Replacement, become_revision, replace};
 use slots::Place;
+use upgraded::Switched;
+pub use upgraded::{NotSwitchedBack, Upgraded};
 
 use crate::address::ActorAddress;
 use crate::passivation::ComponentBehaviour;
@@ -29,7 +32,7 @@ use crate::shared::Shared;
 use crate::slot::Slot;
 use crate::supervisor::{
     ChildSpec, PreparedActor, PreparedChild, Record, Start, StartError, SupervisorMessage,
-    predecessor, successor,
+    successor,
 };
 use crate::system::System;
 
@@ -148,6 +151,15 @@ pub enum UpgradeError {
         #[source]
         why: Box<StartError>,
     },
+    /// The configuration is too large, or has what is no key.
+    #[error("`{address}` cannot be configured so")]
+    Configuration {
+        /// The actor.
+        address: ActorAddress,
+        /// What is wrong with it.
+        #[source]
+        why: ConfigurationError,
+    },
     /// An instance did not take another's place; those that had been switched have been switched back.
     #[error("`{address}` is not upgraded: {why}")]
     NotReplaced {
@@ -174,6 +186,8 @@ pub struct Upgrade {
     slot: Arc<Slot>,
     options: UpgradeOptions,
     pairs: Vec<Pair>,
+    /// Instances go on, and are told of their configuration.
+    by_hook: bool,
 }
 
 impl std::fmt::Debug for Upgrade {
@@ -213,6 +227,7 @@ impl System {
                 new: spec.replicas,
             });
         }
+        let spec = configured(&shared, &children, spec);
         let mut pairs = Vec::with_capacity(children.len());
         for (record, before) in children {
             let is_component = |spec: &ChildSpec| matches!(spec.start, Start::Component(_));
@@ -235,6 +250,7 @@ impl System {
             slot: Arc::clone(actor.slot()),
             options,
             pairs,
+            by_hook: false,
         })
     }
 }
@@ -270,6 +286,18 @@ impl System {
     }
 }
 
+/// The spec of the actor at this address, as it is started from now on.
+pub(crate) fn spec_of(system: &System, address: &ActorAddress) -> Option<ChildSpec> {
+    let actor = system.whereis(address)?;
+    let children = children_of(actor.slot().shared(), address);
+    let (_, first) = children.first()?;
+    // One of several replicas has an address of its own.
+    Some(ChildSpec {
+        address: address.clone(),
+        ..first.spec.clone()
+    })
+}
+
 /// The children that have this address, or share it.
 fn children_of(
     shared: &Arc<Shared>,
@@ -286,6 +314,25 @@ fn children_of(
         }
     }
     found
+}
+
+/// The spec with a configuration that has the number of the one that runs, if it is the same, and otherwise one that no
+/// other has.
+fn configured(
+    shared: &Shared,
+    children: &[(Arc<Record>, Arc<PreparedActor>)],
+    mut spec: ChildSpec,
+) -> ChildSpec {
+    let before = children.first().map(|(_, before)| &before.spec.start);
+    if let (Some(Start::Component(before)), Start::Component(start)) = (before, &mut spec.start) {
+        start.config = if before.config.changed(&start.config).is_empty() {
+            Arc::clone(&before.config)
+        } else {
+            let config = Configuration::clone(&start.config);
+            Arc::new(config.with_revision(shared.next_config()))
+        };
+    }
+    spec
 }
 
 fn prepare(before: &PreparedActor, spec: ChildSpec) -> Result<Arc<PreparedActor>, UpgradeError> {
@@ -337,6 +384,12 @@ impl Upgrade {
         &self.address
     }
 
+    /// The instances go on and are told of their new configuration, which is all that may differ.
+    pub(crate) fn by_hook(mut self) -> Self {
+        self.by_hook = true;
+        self
+    }
+
     /// Whether the new instance gets the state of the one before it.
     #[must_use]
     pub fn hands_over(&self) -> bool {
@@ -344,6 +397,9 @@ impl Upgrade {
     }
 
     fn bytes_max(&self) -> Option<u64> {
+        if self.by_hook {
+            return None;
+        }
         let UpgradeState::HandOver { bytes_max } = self.options.state else {
             return None;
         };
@@ -358,7 +414,7 @@ impl Upgrade {
     /// # Errors
     /// [`UpgradeError::NotReplaced`], with nothing changed.
     pub async fn warm(&mut self) -> Result<(), UpgradeError> {
-        if self.hands_over() || self.options.instead {
+        if self.hands_over() || self.options.instead || self.by_hook {
             return Ok(());
         }
         for pair in &mut self.pairs {
@@ -406,6 +462,7 @@ impl Upgrade {
         self.covers_all()?;
         let bytes_max = self.bytes_max();
         let until = Instant::now() + self.options.wait_max;
+        let by_hook = self.by_hook;
         let pairs = std::mem::take(&mut self.pairs);
         let at_once = match self.options.order {
             UpgradeOrder::Together => pairs.len(),
@@ -429,7 +486,7 @@ impl Upgrade {
             let group: Vec<_> = rest.by_ref().take(at_once.max(1)).collect();
             let options = self.options;
             let each = group.into_iter().map(|(pair, hold)| async move {
-                let switched = switch_one(pair, options, bytes_max, until).await;
+                let switched = switch_one(pair, options, by_hook, bytes_max, until).await;
                 // One that could not be switched waits for the others to be switched back.
                 if switched.is_ok() {
                     *hold = None;
@@ -473,6 +530,7 @@ impl Drop for Hold {
 async fn switch_one(
     pair: Pair,
     options: UpgradeOptions,
+    by_hook: bool,
     bytes_max: Option<u64>,
     until: Instant,
 ) -> Result<Switched, (ActorAddress, NotReplaced)> {
@@ -483,6 +541,7 @@ async fn switch_one(
         warm,
     } = pair;
     let again = || match bytes_max {
+        _ if by_hook => Fresh::Tell,
         Some(bytes_max) => Fresh::HandOver { bytes_max },
         None if options.instead => Fresh::Instead,
         None => Fresh::Make,
@@ -499,149 +558,10 @@ async fn switch_one(
             record,
             before,
             now: successor,
+            by_hook,
             aside,
             state,
         }),
         Err(why) => Err((successor.slot.address().clone(), why)),
-    }
-}
-
-/// One actor that has been upgraded.
-struct Switched {
-    record: Arc<Record>,
-    before: Arc<PreparedActor>,
-    now: Arc<PreparedActor>,
-    aside: Option<ComponentBehaviour>,
-    state: StateTaken,
-}
-
-/// An upgrade that has been done, and can be taken back for as long as this is kept: the instances of the old revision
-/// are there, doing nothing. Dropped, they are dropped without their shutdown hook.
-pub struct Upgraded {
-    address: ActorAddress,
-    options: UpgradeOptions,
-    switched: Vec<Switched>,
-    /// Until it is let go of, there are as many replicas as it knows of.
-    _alteration: Alteration,
-}
-
-impl std::fmt::Debug for Upgraded {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Upgraded")
-            .field("address", &self.address)
-            .field("states", &self.states())
-            .finish_non_exhaustive()
-    }
-}
-
-/// Some replicas could not be switched back, and run the new revision.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("`{address}` is not switched back: {why}")]
-#[non_exhaustive]
-pub struct NotSwitchedBack {
-    /// The first that could not be.
-    pub address: ActorAddress,
-    /// Why not.
-    pub why: NotReplaced,
-    /// All that could not be.
-    pub left: Vec<ActorAddress>,
-}
-
-impl Upgraded {
-    /// The actor.
-    #[must_use]
-    pub fn address(&self) -> &ActorAddress {
-        &self.address
-    }
-
-    /// What became of the state of each replica.
-    #[must_use]
-    pub fn states(&self) -> Vec<StateTaken> {
-        self.switched.iter().map(|one| one.state).collect()
-    }
-
-    /// Switches every replica back to the revision before, with the instances that were kept where they are. State that
-    /// was handed over is handed back where the old revision understands it; otherwise its instance goes on with the state
-    /// it had. Returns what became of the state of each.
-    ///
-    /// # Errors
-    /// [`NotSwitchedBack`]: the others have been.
-    pub async fn roll_back(self) -> Result<Vec<StateTaken>, NotSwitchedBack> {
-        let until = Instant::now() + self.options.wait_max;
-        let bytes_max = match self.options.state {
-            UpgradeState::HandOver { bytes_max } => bytes_max,
-            UpgradeState::Discard => 0,
-        };
-        let each = self
-            .switched
-            .into_iter()
-            .rev()
-            .map(|switched| switch_back(switched, bytes_max, until));
-        let mut states = Vec::new();
-        let mut failed: Option<NotSwitchedBack> = None;
-        for back in join_all(each).await {
-            match back {
-                Ok(state) => states.push(state),
-                Err((address, why)) => {
-                    let failed = failed.get_or_insert_with(|| NotSwitchedBack {
-                        address: address.clone(),
-                        why,
-                        left: Vec::new(),
-                    });
-                    failed.left.push(address);
-                }
-            }
-        }
-        states.reverse();
-        failed.map_or(Ok(states), Err)
-    }
-
-    /// Lets the old revision go: each of its instances runs its shutdown hook, with the reason `upgrade`.
-    pub async fn release(self) {
-        for switched in self.switched {
-            if let Some(ComponentBehaviour::Live(live)) = switched.aside {
-                live.retire().await;
-            }
-        }
-    }
-}
-
-async fn switch_back(
-    switched: Switched,
-    bytes_max: u64,
-    until: Instant,
-) -> Result<StateTaken, (ActorAddress, NotReplaced)> {
-    let Switched {
-        record,
-        before,
-        now,
-        aside,
-        state,
-    } = switched;
-    let address = before.slot.address().clone();
-    let again = Arc::new(predecessor(&now, &before));
-    let place = Place {
-        record: &record,
-        successor: &again,
-        until,
-        regardless: true,
-    };
-    let hands_back = matches!(state, StateTaken::HandedOver { .. });
-    let made = || {
-        if hands_back && now.hooks.snapshots() && again.hooks.restores() {
-            Fresh::HandOver { bytes_max }
-        } else {
-            Fresh::Make
-        }
-    };
-    let fresh = match aside {
-        Some(aside) if hands_back => Fresh::HandBack { aside, bytes_max },
-        // What takes part in the messaging plane holds nothing of it any more: it begins again.
-        Some(aside) if !again.hooks.messages() => Fresh::Ready(aside),
-        _ => Fresh::Make,
-    };
-    match place.replace(fresh, made).await {
-        Ok(replaced) => Ok(replaced.state),
-        Err(why) => Err((address, why)),
     }
 }

@@ -6,6 +6,7 @@
 
 #[cfg(feature = "bench")]
 pub(crate) mod bench;
+mod configuring;
 mod control;
 mod deploying;
 
@@ -17,6 +18,7 @@ use airssys_wasm_actors::{
 };
 use clap::{Arg, ArgAction, ArgMatches, Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
+pub(crate) use configuring::{Changing, Config, ConfigCommand, ConfigSet, ConfigShow};
 pub(crate) use control::{
     Chosen, Crashes, CrashesCommand, DeadLetters, LetterFilter, LettersCommand, ListCrashes,
     ListLetters, OneActor, PurgeLetters, ReplayLetters, ShowCrash, ShowLetter, Status, Target,
@@ -128,6 +130,12 @@ pub(crate) enum Command {
                             finishes what it has. It is in the history, and a host with `--state` starts with it again."
     )]
     Scale(Scale),
+    /// Shows what components are configured with, or changes it while they run
+    #[command(
+        after_help = "A change is a deployment: it is planned, recorded, and rolled back when a component refuses it. Values that are set are \
+                            kept where `--state` says, so secrets are better off in the environment: see docs/configuration.md."
+    )]
+    Config(Config),
     /// Lists or shows the revisions in the registry, or removes what nothing needs
     Registry(Registry),
     /// Checks everything that `up` checks before it starts anything
@@ -187,6 +195,7 @@ impl Command {
             }
             Self::Rollback(rollback) => Some(&rollback.target),
             Self::Scale(scale) => Some(&scale.target),
+            Self::Config(config) => Some(config.command.target()),
             Self::Registry(registry) => Some(registry.command.target()),
             Self::Kill(actor) | Self::Restart(actor) | Self::Stop(actor) => Some(&actor.target),
             _ => None,

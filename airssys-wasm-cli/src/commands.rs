@@ -6,6 +6,7 @@
 mod bench;
 mod call;
 mod check;
+mod config;
 mod control;
 mod crashes;
 mod dead_letters;
@@ -96,6 +97,7 @@ pub(crate) fn run(argv: Vec<OsString>) -> Result<ExitCode, Failure> {
         Command::Resume(newest) => deploy::resume(&globals, &newest),
         Command::Rollback(rollback) => deploy::rollback(&globals, &rollback),
         Command::Scale(scale) => deploy::scale(&globals, &scale),
+        Command::Config(config) => config::run(&globals, &config),
         Command::Registry(registry) => registry::run(&globals, &registry),
         Command::Inspect(inspect) => inspect::run(&globals, &inspect),
         Command::Doctor(doctor) => doctor::run(&globals, &doctor),

@@ -6,6 +6,7 @@
 //! say more. Times are milliseconds, and say so in their names.
 
 mod actors;
+mod configuration;
 mod crashes;
 mod dead_letters;
 mod deployments;
@@ -16,6 +17,7 @@ mod tree;
 use serde::{Deserialize, Serialize};
 
 pub use actors::{ActorRequest, KillAnswer, RestartAnswer, StopAnswer};
+pub use configuration::{ConfigKeyView, ConfigList, ConfigQuery, ConfigRequest, ConfigView};
 pub use crashes::{
     CrashDetail, CrashList, CrashQuery, CrashView, FrameView, MessageView, SpentView,
 };
@@ -92,6 +94,9 @@ pub mod path {
     pub const ROLLBACK: &str = "/v1/deployments/current/rollback";
     /// `POST` [`ScaleRequest`](super::ScaleRequest): [`DeployAnswer`](super::DeployAnswer).
     pub const SCALE: &str = "/v1/deployments/scale";
+    /// `GET` with [`ConfigQuery`](super::ConfigQuery): [`ConfigList`](super::ConfigList). `POST`
+    /// [`ConfigRequest`](super::ConfigRequest): [`DeployAnswer`](super::DeployAnswer).
+    pub const CONFIG: &str = "/v1/config";
     /// `GET` with [`RevisionQuery`](super::RevisionQuery): [`RevisionList`](super::RevisionList). With
     /// `/COMPONENT/REVISION` behind it: [`RevisionDetail`](super::RevisionDetail).
     pub const REGISTRY: &str = "/v1/registry";

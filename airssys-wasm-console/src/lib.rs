@@ -17,8 +17,8 @@ mod socket;
 
 pub use client::{CONNECT_WITHIN, ControlClient, ControlError, REQUEST_WITHIN};
 pub use server::{
-    ACTION_WITHIN, BODY_BYTES_MAX, BODY_WITHIN, CONNECTION_WITHIN, CONNECTIONS_MAX, ControlServer,
-    Deploying, HEAD_BYTES_MAX, HEAD_WITHIN, ORDERS_MAX, ResolveManifest, STATUS_ACTORS_DEFAULT,
-    STATUS_ACTORS_MAX, ServeError,
+    ACTION_WITHIN, BODY_BYTES_MAX, BODY_WITHIN, Beside, CONNECTION_WITHIN, CONNECTIONS_MAX,
+    ControlServer, Deploying, HEAD_BYTES_MAX, HEAD_WITHIN, ORDERS_MAX, ResolveManifest,
+    STATUS_ACTORS_DEFAULT, STATUS_ACTORS_MAX, ServeError,
 };
 pub use socket::{ControlSocket, FoundSocket, SOCKET_PATH_BYTES_MAX, SocketDirectory, SocketError};

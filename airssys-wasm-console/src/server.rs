@@ -6,6 +6,7 @@
 
 mod actors;
 mod answer;
+mod configuration;
 mod connection;
 mod crashes;
 mod deployments;
@@ -29,7 +30,7 @@ use orders::Orders;
 
 pub use actors::ACTION_WITHIN;
 pub use connection::{BODY_BYTES_MAX, BODY_WITHIN, CONNECTION_WITHIN, HEAD_BYTES_MAX, HEAD_WITHIN};
-pub use orders::{Deploying, ORDERS_MAX, ResolveManifest};
+pub use orders::{Beside, Deploying, ORDERS_MAX, ResolveManifest};
 pub use routes::{STATUS_ACTORS_DEFAULT, STATUS_ACTORS_MAX};
 
 /// Most connections at a time; one more is told so and closed.

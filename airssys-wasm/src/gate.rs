@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::audit::{Audit, AuditAction, AuditEvent};
 use crate::grants::Grants;
-use crate::messaging::{MessagingManifest, SpawnManifest, TopicPattern};
+use crate::messaging::{ConfigReach, MessagingManifest, SpawnManifest, TopicPattern};
 use crate::surface::ImportId;
 
 /// One thing a guest is about to do.
@@ -83,6 +83,13 @@ pub enum Access<'a> {
     },
     /// Ask for its own children, or stop one.
     Children,
+    /// Read a value of the configuration.
+    ConfigGet {
+        /// Of this key, as the guest wrote it.
+        key: &'a str,
+    },
+    /// Read whatever it may of the configuration.
+    ConfigList,
 }
 
 /// The kinds of [`Access`], for grants, counters and records.
@@ -127,13 +134,15 @@ pub enum AccessKind {
     Timer,
     /// [`Access::Spawn`] and [`Access::Children`].
     Spawn,
+    /// [`Access::ConfigGet`] and [`Access::ConfigList`].
+    Config,
 }
 
 const KINDS: usize = AccessKind::ALL.len();
 
 impl AccessKind {
     /// All kinds.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Log,
         Self::Stdin,
         Self::Stdout,
@@ -152,6 +161,7 @@ impl AccessKind {
         Self::Subscribe,
         Self::Timer,
         Self::Spawn,
+        Self::Config,
     ];
 
     /// Returns the kind's name in kebab case.
@@ -176,6 +186,7 @@ impl AccessKind {
             Self::Subscribe => "subscribe",
             Self::Timer => "timer",
             Self::Spawn => "spawn",
+            Self::Config => "config",
         }
     }
 
@@ -193,6 +204,7 @@ impl AccessKind {
                 Some("messaging")
             }
             Self::Spawn => Some("spawn"),
+            Self::Config => Some("config"),
             Self::Stdin | Self::Directories | Self::Network | Self::Exit | Self::Link => None,
         }
     }
@@ -211,6 +223,7 @@ impl AccessKind {
             Self::Spawn => {
                 format!("add `spawn = {{ components = [...] }}` with the component to {table}")
             }
+            Self::Config => format!("add the key, or a pattern of it, to `config` in {table}"),
             Self::Link => "link the import to an actor that exports it".to_owned(),
             kind => match kind.grant_name() {
                 Some(name) => format!("add `{name} = true` to {table}"),
@@ -260,6 +273,7 @@ impl Access<'_> {
             Self::Subscribe { .. } => AccessKind::Subscribe,
             Self::Timer => AccessKind::Timer,
             Self::Spawn { .. } | Self::Children => AccessKind::Spawn,
+            Self::ConfigGet { .. } | Self::ConfigList => AccessKind::Config,
         }
     }
 
@@ -270,7 +284,8 @@ impl Access<'_> {
             Self::Network { what: name }
             | Self::Send { to: name }
             | Self::Publish { topic: name }
-            | Self::Spawn { component: name } => Some(crate::printable::printable(name, 256)),
+            | Self::Spawn { component: name }
+            | Self::ConfigGet { key: name } => Some(crate::printable::printable(name, 256)),
             Self::Subscribe { pattern } => Some(pattern.to_string()),
             Self::Link { import } => Some(format!("{import:?}")),
             _ => None,
@@ -327,6 +342,7 @@ pub struct Gate {
     allowed: AccessSet,
     messaging: Option<Arc<MessagingManifest>>,
     spawn: Option<Arc<SpawnManifest>>,
+    config: Arc<[ConfigReach]>,
     record_uses: bool,
     uses: [u32; KINDS],
     denials: [u32; KINDS],
@@ -353,6 +369,7 @@ impl Gate {
                 .with(AccessKind::Link),
             messaging: grants.messaging().cloned(),
             spawn: grants.spawn().cloned(),
+            config: Arc::clone(grants.config_shared()),
             record_uses: audit.records_uses(),
             uses: [0; KINDS],
             denials: [0; KINDS],
@@ -400,8 +417,14 @@ impl Gate {
                 let granted = self.spawn.as_deref().map(|spawn| &spawn.components);
                 granted.is_some_and(|granted| granted.iter().any(|one| one == component))
             }
+            Access::ConfigGet { key } => self.reads(key),
             _ => true,
         }
+    }
+
+    /// Whether the grants reach this key of the configuration.
+    pub(crate) fn reads(&self, key: &str) -> bool {
+        self.config.iter().any(|granted| granted.matches(key))
     }
 
     fn grants_name(&self, found: impl FnOnce(&MessagingManifest) -> bool) -> bool {
@@ -522,6 +545,8 @@ mod tests {
             Access::Timer,
             Access::Spawn { component: "parse" },
             Access::Children,
+            Access::ConfigGet { key: "mode" },
+            Access::ConfigList,
         ] {
             assert!(
                 matches!(gate.check(access), Decision::Deny { .. }),
@@ -581,6 +606,29 @@ mod tests {
         assert!(matches!(
             gate.check(Access::Spawn { component: "work" }),
             Decision::Deny { add } if add.contains("`spawn = { components = [...] }`")
+        ));
+    }
+
+    #[test]
+    fn a_grant_of_keys_reaches_the_keys_it_names() {
+        let audit = Audit::start(AuditConfig::default()).unwrap();
+        let asked = r#"{"config": ["mode", "db.*"]}"#;
+        let mut gate = gate(&serde_json::from_str(asked).unwrap(), &audit);
+        for (key, allowed) in [
+            ("mode", true),
+            ("db.host", true),
+            ("db", false),
+            ("db.tls.key", false),
+            ("modem", false),
+            ("", false),
+        ] {
+            let decision = gate.check(Access::ConfigGet { key });
+            assert_eq!(decision == Decision::Allow, allowed, "{key}");
+        }
+        assert_eq!(gate.check(Access::ConfigList), Decision::Allow);
+        assert!(matches!(
+            gate.check(Access::ConfigGet { key: "other" }),
+            Decision::Deny { add } if add.contains("`config` in `[components.parse.grants]`")
         ));
     }
 

@@ -10,8 +10,9 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+use crate::configuration::ConfigPolicy;
 use crate::gate::{AccessKind, AccessSet};
-use crate::messaging::{MessagingManifest, MessagingPolicy, SpawnManifest};
+use crate::messaging::{ConfigReach, MessagingManifest, MessagingPolicy, SpawnManifest};
 
 /// The `[grants]` table of a component: what it asks for. Everything is off unless written.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -33,6 +34,8 @@ pub struct CapabilityManifest {
     pub messaging: Option<MessagingManifest>,
     /// Start actors of other components, by `airssys:actor/spawn`.
     pub spawn: Option<SpawnManifest>,
+    /// The keys of its configuration that it may read while it runs, by `airssys:config` and `wasi:config`.
+    pub config: Vec<ConfigReach>,
 }
 
 /// Which environment variables a policy lets a manifest set.
@@ -46,6 +49,18 @@ pub enum EnvPolicy {
     Names(BTreeSet<String>),
     /// Any name.
     Any,
+}
+
+impl EnvPolicy {
+    /// Returns whether it allows this name.
+    #[must_use]
+    pub fn allows(&self, name: &str) -> bool {
+        match self {
+            Self::None => false,
+            Self::Names(names) => names.contains(name),
+            Self::Any => true,
+        }
+    }
 }
 
 /// What the operator allows components to be granted. The default allows nothing.
@@ -68,6 +83,10 @@ pub struct Policy {
     pub messaging: MessagingPolicy,
     /// Allows `spawn`.
     pub spawn: bool,
+    /// Allows `config`.
+    pub config: ConfigPolicy,
+    /// Which environment variables of the host's own a configuration may take values from, by `config-env`.
+    pub config_env: EnvPolicy,
 }
 
 impl Policy {
@@ -83,6 +102,8 @@ impl Policy {
             env: EnvPolicy::Any,
             messaging: MessagingPolicy::Any,
             spawn: true,
+            config: ConfigPolicy::Any,
+            config_env: EnvPolicy::Any,
         }
     }
 }
@@ -95,6 +116,7 @@ pub struct Grants {
     env: Vec<(String, String)>,
     messaging: Option<Arc<MessagingManifest>>,
     spawn: Option<Arc<SpawnManifest>>,
+    config: Arc<[ConfigReach]>,
 }
 
 impl Grants {
@@ -138,6 +160,16 @@ impl Grants {
     #[must_use]
     pub fn spawn(&self) -> Option<&Arc<SpawnManifest>> {
         self.spawn.as_ref()
+    }
+
+    /// Returns the patterns of the configuration keys that it may read.
+    #[must_use]
+    pub fn config(&self) -> &[ConfigReach] {
+        &self.config
+    }
+
+    pub(crate) fn config_shared(&self) -> &Arc<[ConfigReach]> {
+        &self.config
     }
 
     pub(crate) fn env(&self) -> &[(String, String)] {
@@ -228,31 +260,11 @@ pub fn grant(asked: &CapabilityManifest, policy: &Policy) -> Result<Grants, Gran
             }
         }
     }
-    for name in asked.env.keys() {
-        let permitted = match &policy.env {
-            EnvPolicy::None => false,
-            EnvPolicy::Names(names) => names.contains(name),
-            EnvPolicy::Any => true,
-        };
-        if !permitted {
-            let name = crate::printable::printable(name, 128);
-            refusals.push(Refusal {
-                asked: format!("env.{name}"),
-                add: format!("{name:?} to `env.names`"),
-            });
-        }
-    }
-    let messaging = asked.messaging.as_ref();
-    let refused = messaging.map(|asked| policy.messaging.refuses(asked));
-    refusals.extend(
-        refused
-            .into_iter()
-            .flatten()
-            .map(|(asked, add)| Refusal { asked, add }),
-    );
+    refusals.extend(refused_names(asked, policy));
     if !refusals.is_empty() {
         return Err(GrantRefused { refusals });
     }
+    let messaging = asked.messaging.as_ref();
     if let Some(messaging) = messaging {
         // Which names each of these reaches is the gate's to say.
         for kind in [
@@ -267,6 +279,9 @@ pub fn grant(asked: &CapabilityManifest, policy: &Policy) -> Result<Grants, Gran
             allowed.insert(AccessKind::Timer);
         }
     }
+    if !asked.config.is_empty() {
+        allowed.insert(AccessKind::Config);
+    }
     if !asked.env.is_empty() {
         allowed.insert(AccessKind::Environment);
     }
@@ -280,7 +295,39 @@ pub fn grant(asked: &CapabilityManifest, policy: &Policy) -> Result<Grants, Gran
             .collect(),
         messaging: messaging.cloned().map(Arc::new),
         spawn: asked.spawn.clone().map(Arc::new),
+        config: asked.config.clone().into(),
     })
+}
+
+/// What of the names and patterns of a manifest is not allowed.
+fn refused_names(asked: &CapabilityManifest, policy: &Policy) -> Vec<Refusal> {
+    let mut refusals = Vec::new();
+    for name in asked.env.keys() {
+        if !policy.env.allows(name) {
+            let name = crate::printable::printable(name, 128);
+            refusals.push(Refusal {
+                asked: format!("env.{name}"),
+                add: format!("{name:?} to `env.names`"),
+            });
+        }
+    }
+    for pattern in &asked.config {
+        if !policy.config.allows(pattern) {
+            refusals.push(Refusal {
+                asked: format!("config {pattern}"),
+                add: format!("\"{pattern}\" to `config.within`"),
+            });
+        }
+    }
+    let messaging = asked.messaging.as_ref();
+    let refused = messaging.map(|asked| policy.messaging.refuses(asked));
+    refusals.extend(
+        refused
+            .into_iter()
+            .flatten()
+            .map(|(asked, add)| Refusal { asked, add }),
+    );
+    refusals
 }
 
 #[cfg(test)]
@@ -304,6 +351,7 @@ mod tests {
                 children: 1,
                 depth: 1,
             }),
+            config: vec!["db.*".parse().unwrap()],
         }
     }
 
@@ -332,6 +380,7 @@ mod tests {
                 "args",
                 "spawn",
                 "env.MODE",
+                "config db.*",
                 "messaging"
             ]
         );
@@ -355,7 +404,8 @@ mod tests {
                 "args",
                 "env",
                 "messaging",
-                "spawn"
+                "spawn",
+                "config"
             ]
         );
         assert!(
@@ -404,6 +454,25 @@ mod tests {
         assert!(grant(&asks("{}"), &Policy::default()).is_err());
         let bad = serde_json::from_str::<MessagingManifest>(r#"{"send": ["a//b"]}"#).unwrap_err();
         assert!(bad.to_string().contains("empty segment"), "{bad}");
+    }
+
+    #[test]
+    fn patterns_of_keys_are_granted_where_the_policys_cover_them() {
+        let policy = Policy {
+            config: ConfigPolicy::Within(vec!["db.**".parse().unwrap()]),
+            ..Policy::default()
+        };
+        let asks = |patterns: &[&str]| CapabilityManifest {
+            config: patterns.iter().map(|text| text.parse().unwrap()).collect(),
+            ..CapabilityManifest::default()
+        };
+        let grants = grant(&asks(&["db.*", "db.tls.key"]), &policy).unwrap();
+        assert!(grants.allows(AccessKind::Config));
+        assert_eq!(grants.config().len(), 2);
+        let refused = grant(&asks(&["db.*", "**", "mode"]), &policy).unwrap_err();
+        assert_eq!(refused.refusals.len(), 2, "{refused}");
+        let bad = serde_json::from_str::<CapabilityManifest>(r#"{"config": ["a..b"]}"#);
+        assert!(bad.unwrap_err().to_string().contains("empty segment"));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use crate::args::Args;
 use crate::audit::AuditAction;
 use crate::component::SourceLines;
+use crate::configuration::Configuration;
 use crate::dynamic::{HandleHost, ImportHost};
 use crate::engine::ticker::TickCount;
 use crate::fault::{EndedByHost, Fault, FaultClass, Spent};
@@ -74,6 +75,8 @@ pub(crate) struct HostState {
     pub(crate) table: ResourceTable,
     pub(crate) limiter: SummingLimiter,
     pub(crate) terms: Arc<Terms>,
+    /// What it is configured with until its owner says otherwise, which is between two calls.
+    pub(crate) config: Arc<Configuration>,
     control: Arc<Control>,
     cpu: CpuMeter,
     outbound: QuietOutbound,
@@ -94,6 +97,7 @@ impl HostState {
         control: Arc<Control>,
         ticks: TickCount,
         outbound: QuietOutbound,
+        config: Arc<Configuration>,
     ) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(usize::try_from(terms.limits.resources_max).unwrap_or(usize::MAX));
@@ -102,6 +106,7 @@ impl HostState {
             table,
             limiter: SummingLimiter::new(&terms.limits, Arc::clone(&control)),
             terms,
+            config,
             control,
             cpu: CpuMeter::new(ticks),
             outbound,

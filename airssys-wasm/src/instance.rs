@@ -13,6 +13,7 @@ use wasmtime::Store;
 use crate::args::Args;
 use crate::capacity::{NoCapacity, Permit};
 use crate::component::Digest;
+use crate::configuration::Configuration;
 use crate::dynamic::HandleHost as _;
 use crate::fault::{Fault, FaultClass, classify};
 use crate::gate::{Gate, InstanceIdentity};
@@ -80,6 +81,7 @@ impl Instance {
         template: Arc<Shared>,
         identity: InstanceIdentity,
         outbound: Box<dyn Outbound>,
+        config: Arc<Configuration>,
     ) -> Result<Self, Fault> {
         let engine = &template.engine;
         let permit = engine
@@ -98,6 +100,7 @@ impl Instance {
             Arc::clone(&control),
             ticks,
             outbound,
+            config,
         );
         let mut store = Store::try_new(engine.raw(), state).map_err(|error| no_store(&error))?;
         store.limiter(|state| &mut state.limiter);
@@ -263,6 +266,17 @@ impl Instance {
     /// Returns what carries its linked calls, to be told of the message that comes next.
     pub fn outbound_mut(&mut self) -> Option<&mut dyn Outbound> {
         self.0.store.data_mut().outbound_mut()
+    }
+
+    /// Gives it another configuration and returns the one before: what its guest reads from the next call on.
+    pub fn configure(&mut self, config: Arc<Configuration>) -> Arc<Configuration> {
+        std::mem::replace(&mut self.0.store.data_mut().config, config)
+    }
+
+    /// Returns what its guest is configured with.
+    #[must_use]
+    pub fn configuration(&self) -> &Arc<Configuration> {
+        &self.0.store.data().config
     }
 
     /// Returns what it holds.

@@ -13,6 +13,7 @@ mod audit;
 mod cache;
 mod capacity;
 mod component;
+mod configuration;
 mod dynamic;
 mod engine;
 mod fault;
@@ -49,6 +50,10 @@ pub use capacity::{CapacityConfig, Needs, Resource};
 pub use component::{
     Component, ComponentRef, Digest, DigestError, Finding, LoadError, LoadErrorKind, Loaded,
 };
+pub use configuration::{
+    CONFIG_BYTES_MAX, CONFIG_KEY_BYTES_MAX, CONFIG_KEYS_MAX, CONFIG_VALUE_BYTES_MAX, ConfigPolicy,
+    Configuration, ConfigurationError,
+};
 pub use engine::{Allocation, CacheLocation, Engine, EngineConfig, EngineError, Profile};
 pub use fault::{Blame, Fault, FaultClass, Frame, SourceLine, Spent};
 pub use gate::{Access, AccessKind, Decision, Gate, InstanceIdentity};
@@ -60,9 +65,9 @@ pub use limits::{ArtifactLimits, LimitClass, Limits, MEMORY_BYTES_HARD_MAX, Unkn
 pub use link::{FunctionMismatch, LinkMismatch, LinkTable, check_link};
 pub use machine::Machine;
 pub use messaging::{
-    AddressReach, Messaging, MessagingError, MessagingManifest, MessagingPolicy, MessagingReply,
-    MessagingRequest, Overflow, PatternSyntax, SpawnManifest, TOPIC_BYTES_MAX, TOPIC_SEGMENTS_MAX,
-    TopicPattern, check_topic,
+    AddressReach, ConfigReach, Messaging, MessagingError, MessagingManifest, MessagingPolicy,
+    MessagingReply, MessagingRequest, Overflow, PatternSyntax, SpawnManifest, TOPIC_BYTES_MAX,
+    TOPIC_SEGMENTS_MAX, TopicPattern, check_topic,
 };
 pub use outbound::{LinkFailure, LinkFailureReason, NoOutbound, Outbound};
 pub use printable::printable;

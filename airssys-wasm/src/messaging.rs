@@ -14,7 +14,8 @@ mod request;
 
 pub(crate) use host::{define, is_ours, poll, start};
 pub use pattern::{
-    AddressReach, PatternSyntax, TOPIC_BYTES_MAX, TOPIC_SEGMENTS_MAX, TopicPattern, check_topic,
+    AddressReach, ConfigReach, PatternSyntax, TOPIC_BYTES_MAX, TOPIC_SEGMENTS_MAX, TopicPattern,
+    check_topic,
 };
 pub use request::{Messaging, MessagingError, MessagingReply, MessagingRequest, Overflow};
 

@@ -4,6 +4,7 @@
 
 use wasmtime::component::Linker;
 
+use crate::configuration;
 use crate::host::HostState;
 use crate::surface::{InterfaceName, Surface};
 
@@ -17,6 +18,7 @@ impl Provided {
         let mut linker = Linker::new(engine);
         crate::wasi::define(&mut linker)?;
         crate::log::define(&mut linker)?;
+        configuration::define(&mut linker)?;
         let read = |wit, name: &str| {
             Surface::from_wit(wit)
                 .map_err(|error| wasmtime::format_err!("the WIT of {name}: {error}"))
@@ -27,6 +29,10 @@ impl Provided {
         messaging.exports.extend(spawn.exports);
         crate::messaging::define(&mut linker, &messaging)?;
         ours.exports.extend(messaging.exports);
+        let config = read(configuration::WIT, configuration::INTERFACE)?;
+        ours.exports.extend(config.exports);
+        let config = read(configuration::WASI_WIT, configuration::WASI_INTERFACE)?;
+        ours.exports.extend(config.exports);
         Ok(Self { linker, ours })
     }
 
@@ -42,7 +48,13 @@ impl Provided {
         crate::wasi::INTERFACES
             .iter()
             .any(|name| import.accepts(&InterfaceName::new(name)))
-            || import.accepts(&InterfaceName::new(crate::log::INTERFACE))
+            || [
+                crate::log::INTERFACE,
+                configuration::INTERFACE,
+                configuration::WASI_INTERFACE,
+            ]
+            .into_iter()
+            .any(|name| import.accepts(&InterfaceName::new(name)))
             || crate::messaging::has(import)
     }
 

@@ -12,6 +12,7 @@ use wasmtime::component::InstancePre;
 use crate::audit::{AuditAction, AuditEvent};
 use crate::capacity::Cost;
 use crate::component::{Component, Digest};
+use crate::configuration::Configuration;
 use crate::dynamic::CallTarget;
 use crate::engine::profile::ASYNC_STACK_BYTES;
 use crate::engine::{Allocation, Engine};
@@ -225,7 +226,27 @@ impl InstanceTemplate {
         identity: InstanceIdentity,
         outbound: Box<dyn Outbound>,
     ) -> Result<Instance, Fault> {
-        Instance::make(Arc::clone(&self.shared), identity, outbound).await
+        self.instantiate_with(identity, outbound, Arc::default())
+            .await
+    }
+
+    /// Makes an instance as [`InstanceTemplate::instantiate`] does, with a configuration that it can read.
+    ///
+    /// # Errors
+    /// As [`InstanceTemplate::instantiate`].
+    pub async fn instantiate_with(
+        &self,
+        identity: InstanceIdentity,
+        outbound: Box<dyn Outbound>,
+        config: Arc<Configuration>,
+    ) -> Result<Instance, Fault> {
+        Instance::make(Arc::clone(&self.shared), identity, outbound, config).await
+    }
+
+    /// Returns what its instances may do.
+    #[must_use]
+    pub fn grants(&self) -> &Grants {
+        &self.shared.terms.grants
     }
 }
 

@@ -16,7 +16,7 @@ use super::ResolvedComponent;
 use super::links::Linked;
 use super::options::escaped;
 use super::resolving::Resolving;
-use super::{rollout, supervisors, version};
+use super::{configuration, rollout, supervisors, version};
 use crate::address::ActorAddress;
 use crate::deployment::ComponentOutline;
 use crate::health::HealthCheck;
@@ -25,7 +25,6 @@ use crate::manifest::{ComponentSpec, FindingKind, HealthSpec, MailboxSpec, SizeT
 use crate::passivation::Passivation;
 use crate::supervisor::{ChildSpec, REPLICAS_MAX};
 
-const INIT: &str = "airssys:actor/init#init";
 const DOWN: &str = "airssys:signals/down#handle-down";
 const STATE: [&str; 2] = [
     "airssys:actor/state#snapshot",
@@ -145,7 +144,7 @@ pub(super) fn link(
     surfaces: &BTreeMap<&str, &Surface>,
     set: Option<&BTreeMap<String, String>>,
 ) -> Option<ResolvedComponent> {
-    let config = config(resolving, name, loaded, set);
+    let config = configuration::resolve(resolving, name, loaded, set);
     let mailbox = mailbox(resolving, loaded.spec.mailbox.as_ref());
     monitors(resolving, name, loaded);
     let replicas = replicas(resolving, loaded.spec.replicas.as_ref());
@@ -175,7 +174,7 @@ pub(super) fn link(
         }
     };
     let address = application?.join(name).ok()?;
-    let mut child = ChildSpec::component(address, template).config(config);
+    let mut child = ChildSpec::component(address, template).configuration(config.configuration());
     for link in links {
         child = child.link(link?);
     }
@@ -233,6 +232,7 @@ pub(super) fn link(
         component: loaded.component.clone(),
         grants: loaded.grants.names(),
         child,
+        config: Arc::new(config),
         outline: Arc::new(outline),
     })
 }
@@ -301,28 +301,6 @@ fn unlinkable(
             None,
         ),
     }
-}
-
-/// The manifest's configuration with what options set, by key.
-fn config(
-    resolving: &mut Resolving<'_>,
-    name: &str,
-    loaded: &Loaded<'_>,
-    set: Option<&BTreeMap<String, String>>,
-) -> Vec<(String, String)> {
-    let own = loaded.spec.config.as_ref();
-    let mut config = own.map(|own| own.get_ref().clone()).unwrap_or_default();
-    config.extend(set.cloned().unwrap_or_default());
-    if !config.is_empty() && loaded.component.surface().export(INIT).is_err() {
-        let what = format!("`{name}` is configured, and does not export `airssys:actor/init`");
-        let help = "nothing would read it: take it out, or let the component export that interface"
-            .to_owned();
-        match own {
-            Some(own) => resolving.find_at(own, FindingKind::UnknownFunction, what, Some(help)),
-            None => resolving.find(FindingKind::UnknownFunction, what, Some(help)),
-        }
-    }
-    config.into_iter().collect()
 }
 
 /// What is monitored has to be there, and somebody has to listen.

@@ -4,6 +4,7 @@
 //! place of a source's file.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -11,6 +12,7 @@ use airssys_wasm::Policy;
 
 use super::Loading;
 use super::resolving::Resolving;
+use crate::configuration::ConfigSettings;
 use crate::manifest::{FindingKind, in_order, suggest};
 use crate::source::Input;
 
@@ -26,6 +28,9 @@ pub struct InputOverride {
 /// Told what a resolve is doing.
 pub type LoadingObserver = Box<dyn Fn(Loading<'_>) + Send + Sync>;
 
+/// Finds a variable of the host's environment.
+pub type EnvironmentLookup = Box<dyn Fn(&str) -> Option<OsString> + Send + Sync>;
+
 /// What [`resolve`](crate::ApplicationSpec::resolve) takes beside the manifest.
 #[derive(Default)]
 pub struct ResolveOptions {
@@ -38,6 +43,11 @@ pub struct ResolveOptions {
     /// Files of components instead of those that the manifest names, by the component's name: the artifacts of a
     /// registry, when a deployment of it is started again.
     pub artifacts: BTreeMap<String, PathBuf>,
+    /// Values that count more than those of every layer, by component: what was set while an earlier host ran. Those of
+    /// components that are not there are left out.
+    pub settings: ConfigSettings,
+    /// The host's environment, of which `config-env` takes variables that the policy allows. Default: it is empty.
+    pub environment: Option<EnvironmentLookup>,
     /// Told of each component before it is loaded, since that can take seconds.
     pub loading: Option<LoadingObserver>,
 }
@@ -49,6 +59,7 @@ impl fmt::Debug for ResolveOptions {
             .field("values", &self.values)
             .field("inputs", &self.inputs)
             .field("artifacts", &self.artifacts)
+            .field("settings", &self.settings.keys())
             .finish_non_exhaustive()
     }
 }

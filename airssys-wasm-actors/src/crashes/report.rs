@@ -133,7 +133,7 @@ fn text(supervisor: &Record, slot: &Slot, reason: &ExitReason) -> String {
     match supervisor.child(slot.id()) {
         Some(PreparedChild::Actor(actor)) => match &actor.spec.start {
             Start::Component(start) => {
-                let config = start.config.iter().map(|(_, value)| value.as_str());
+                let config = start.config.iter().map(|(_, value)| value);
                 without(text, config.chain(start.template.env_values()))
             }
             Start::Native(_) | Start::Supervisor(_) => text,
@@ -151,7 +151,7 @@ const LEFT_OUT: &str = "[left out]";
 const SECRET_BYTES_MIN: usize = 4;
 
 /// `text` without these values, and without the beginning of one at a cut.
-fn without<'a>(mut text: String, values: impl Iterator<Item = &'a str>) -> String {
+pub(crate) fn without<'a>(mut text: String, values: impl Iterator<Item = &'a str>) -> String {
     let mut values: Vec<_> = values
         .filter(|value| value.len() >= SECRET_BYTES_MIN)
         .map(|value| printable(value, usize::MAX))

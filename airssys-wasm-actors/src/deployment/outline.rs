@@ -53,7 +53,7 @@ pub struct ComponentOutline {
     pub capabilities: CapabilityManifest,
     /// What an instance may consume.
     pub limits: Limits,
-    /// What its `init` is given.
+    /// What it is configured with.
     pub config: Vec<(String, String)>,
     /// Where its imports lead.
     pub links: Vec<LinkOutline>,
@@ -210,7 +210,11 @@ impl ComponentOutline {
         carries: &[Option<ErrorCarry>],
     ) -> Self {
         let (config, monitors) = match &child.start {
-            Start::Component(start) => (start.config.clone(), start.monitors.clone()),
+            Start::Component(start) => {
+                let config = start.config.iter();
+                let config = config.map(|(key, value)| (key.to_owned(), value.to_owned()));
+                (config.collect(), start.monitors.clone())
+            }
             _ => (Vec::new(), Vec::new()),
         };
         let carries = carries.iter().cloned().chain(std::iter::repeat(None));

@@ -101,6 +101,13 @@ pub enum Action {
     },
     /// A component gets new instances.
     Replace(Box<Replacement>),
+    /// Only its configuration changes: its instances go on, and are told, one replica after the other.
+    Reconfigure {
+        /// The keys.
+        config: ConfigChange,
+        /// What its supervisor knows of it and changes with it, by the manifest's keys.
+        retuned: Vec<&'static str>,
+    },
     /// Only the number of its replicas changes.
     Scale {
         /// How many.
@@ -170,7 +177,7 @@ pub struct Replacement {
     pub grants: GrantsChange,
     /// What it may consume.
     pub limits: Vec<LimitChange>,
-    /// What its `init` is given.
+    /// What it is configured with.
     pub config: ConfigChange,
     /// How carefully.
     pub strategy: RolloutStrategy,
@@ -295,6 +302,14 @@ impl Step {
             parts: vec![part],
             together: Vec::new(),
         }
+    }
+}
+
+impl ConfigChange {
+    /// Every key that differs.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        let keys = [&self.added, &self.removed, &self.changed];
+        keys.into_iter().flatten().map(String::as_str)
     }
 }
 

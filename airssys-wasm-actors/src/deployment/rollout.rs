@@ -10,6 +10,7 @@ mod driver;
 mod journal;
 mod parts;
 mod reading;
+mod told;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use super::machine::{Command, CommandRefused, RolloutEnd};
 use super::plan::{Plan, PlanOptions, PlanRefused, plan};
 use crate::application::running::Live;
 use crate::application::{Application, RunningApplication};
+use crate::configuration::{ConfigOrder, ConfigOrderRefused};
 use crate::registry::DeploymentState;
 use crate::registry::Registry;
 use crate::system::System;
@@ -58,6 +60,12 @@ pub enum DeployError {
     /// The plan holds what cannot be done while the application runs.
     #[error("{}", .0.join("\n"))]
     Unsupported(Vec<String>),
+    /// The configuration is not to be changed so.
+    #[error(transparent)]
+    Configuration(#[from] ConfigOrderRefused),
+    /// The host is going down.
+    #[error("the host is going down")]
+    GoingDown,
     /// Another deployment is under way.
     #[error("another deployment is under way: wait for it, roll it back, or queue this one")]
     UnderWay,
@@ -182,13 +190,38 @@ impl Deployer {
         new: Application,
         options: DeployOptions,
     ) -> Result<Rollout, DeployError> {
-        let turn = Arc::clone(&self.inner.turn);
-        let turn = match turn.clone().try_lock_owned() {
-            Ok(turn) => turn,
-            Err(_) if options.queue => turn.lock_owned().await,
-            Err(_) => return Err(DeployError::UnderWay),
-        };
+        let turn = self.turn(options.queue).await?;
         self.begin(new, options, turn)
+    }
+
+    async fn turn(&self, queue: bool) -> Result<OwnedMutexGuard<()>, DeployError> {
+        let turn = Arc::clone(&self.inner.turn);
+        match turn.clone().try_lock_owned() {
+            Ok(turn) => Ok(turn),
+            Err(_) if queue => Ok(turn.lock_owned().await),
+            Err(_) => Err(DeployError::UnderWay),
+        }
+    }
+
+    /// Begins to deploy the application that runs at its turn, with another configuration. `None` if that is no other one.
+    ///
+    /// # Errors
+    /// [`DeployError`], with nothing changed.
+    pub async fn configure(
+        &self,
+        order: ConfigOrder,
+        options: DeployOptions,
+    ) -> Result<Option<Rollout>, DeployError> {
+        let turn = self.turn(options.queue).await?;
+        let current = self.current();
+        let before = Arc::clone(&current);
+        let configured = tokio::task::spawn_blocking(move || current.configured(&order)).await;
+        let new = configured.map_err(|_| DeployError::GoingDown)??;
+        let same = new.settings() == before.settings();
+        if same && plan(&before.outline(), &new.outline(), &options.plan)?.is_empty() {
+            return Ok(None);
+        }
+        self.begin(new, options, turn).map(Some)
     }
 
     fn begin(

@@ -69,8 +69,13 @@ pub struct ComponentSpec {
     pub spawned: bool,
     /// What it may do.
     pub grants: Option<Spanned<CapabilityManifest>>,
-    /// Given to its `init`.
-    pub config: Option<Spanned<BTreeMap<String, String>>>,
+    /// What it is configured with; tables in it are dots in keys.
+    pub config: Option<Spanned<toml::Table>>,
+    /// A TOML file whose values take the place of these, from the manifest's directory.
+    pub config_file: Option<Spanned<String>>,
+    /// Variables of the host's environment whose values take the place of both, by key.
+    #[serde(default)]
+    pub config_env: BTreeMap<String, Spanned<String>>,
     /// The supervisor it is a child of; the application's own if not said.
     pub under: Option<Spanned<String>>,
     /// Components and supervisors that have to be started before it.

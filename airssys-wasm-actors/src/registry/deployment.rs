@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fault::{self, CommitSteps};
 use crate::address::ActorAddress;
+use crate::configuration::ConfigSettings;
 
 /// How far a deployment is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -132,6 +133,8 @@ pub struct NewDeployment {
     pub manifest: String,
     /// All its components by address, those that do not change included.
     pub components: BTreeMap<ActorAddress, DeployedComponent>,
+    /// Values of configurations that were set above all that the manifest says.
+    pub settings: ConfigSettings,
     /// Who deploys.
     pub by: String,
     /// Why, in their words; may be empty.
@@ -173,6 +176,8 @@ pub struct Deployment {
     pub manifest: String,
     /// All its components by address.
     pub components: BTreeMap<ActorAddress, DeployedComponent>,
+    /// Values of configurations that were set above all that the manifest says.
+    pub settings: ConfigSettings,
     /// Who deployed.
     pub by: String,
     /// Why, in their words.

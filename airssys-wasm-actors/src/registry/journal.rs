@@ -250,6 +250,7 @@ fn begun(
     let NewDeployment {
         manifest,
         components,
+        settings,
         by,
         why,
         at_unix_ms,
@@ -257,6 +258,7 @@ fn begun(
     let record = DeploymentRecord {
         manifest,
         components,
+        settings,
         by,
         why,
         at_unix_ms,

@@ -14,6 +14,7 @@ use super::deployment::{
 use super::error::RegistryError;
 use super::revision::{self, Revision};
 use crate::address::ActorAddress;
+use crate::configuration::ConfigSettings;
 
 /// What of a deployment never changes, as it lies in its table.
 #[derive(Serialize, Deserialize)]
@@ -21,6 +22,9 @@ use crate::address::ActorAddress;
 pub(super) struct DeploymentRecord {
     pub(super) manifest: String,
     pub(super) components: BTreeMap<ActorAddress, DeployedComponent>,
+    /// Left out where nothing was set, so that a record is what it was before there were settings.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) settings: ConfigSettings,
     pub(super) by: String,
     pub(super) why: String,
     pub(super) at_unix_ms: u64,
@@ -134,6 +138,7 @@ pub(super) fn whole(
         number,
         manifest: record.manifest,
         components: record.components,
+        settings: record.settings,
         by: record.by,
         why: record.why,
         at_unix_ms: record.at_unix_ms,

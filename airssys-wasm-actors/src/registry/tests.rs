@@ -93,6 +93,7 @@ fn deployment(of: &[&Revision], at_unix_ms: u64) -> NewDeployment {
                 (revision.component.clone(), deployed)
             })
             .collect(),
+        settings: crate::configuration::ConfigSettings::new(),
         by: "ada".to_owned(),
         why: "try it".to_owned(),
         at_unix_ms,

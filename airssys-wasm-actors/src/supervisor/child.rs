@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::time::Duration;
 
-use airssys_wasm::{InstanceTemplate, Surface, WitError};
+use airssys_wasm::{Configuration, InstanceTemplate, Surface, WitError};
 use futures_util::FutureExt;
 use parking_lot::Mutex;
 
@@ -35,6 +35,9 @@ pub const REPLICAS_MAX: u32 = 64;
 
 /// How long a child may take to start, unless it says otherwise.
 const START_WITHIN_DEFAULT: Duration = Duration::from_secs(30);
+
+/// What a component is configured with that nobody configures.
+const NO_VALUES: [(&str, &str); 0] = [];
 
 /// How a child is asked to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -119,7 +122,7 @@ impl ChildSpec {
     pub fn component(address: ActorAddress, template: InstanceTemplate) -> Self {
         let start = ComponentStart {
             template,
-            config: Vec::new(),
+            config: Arc::new(Configuration::new(1, NO_VALUES)),
             links: Vec::new(),
             monitors: Vec::new(),
             passivate: None,
@@ -204,11 +207,20 @@ impl ChildSpec {
         self
     }
 
-    /// The configuration given to a component's `init`.
+    /// The configuration of a component: given to its `init`, and read by it as it is granted.
     #[must_use]
     pub fn config(mut self, config: Vec<(String, String)>) -> Self {
         if let Start::Component(start) = &mut self.start {
-            start.config = config;
+            start.config = Arc::new(Configuration::new(1, config));
+        }
+        self
+    }
+
+    /// The same, made before.
+    #[must_use]
+    pub fn configuration(mut self, config: Configuration) -> Self {
+        if let Start::Component(start) = &mut self.start {
+            start.config = Arc::new(config);
         }
         self
     }

@@ -9,6 +9,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use airssys_wasm::Configuration;
 use tokio::sync::oneshot;
 
 use crate::component::{LiveComponent, Origin, Snapshot};
@@ -37,6 +38,8 @@ pub(crate) enum Fresh {
         aside: ComponentBehaviour,
         bytes_max: u64,
     },
+    /// None is made: the one that runs goes on with another configuration, and is told of it.
+    Tell,
 }
 
 /// What one drain is asked for.
@@ -99,6 +102,9 @@ pub enum NotReplaced {
     /// The new instance says that it does not work.
     #[error("the new instance is not well: {0}")]
     Unhealthy(String),
+    /// The instance does not take another configuration, or died when it was told: it, or the next one, has the old one.
+    #[error("it does not take the configuration: {0}")]
+    ConfigRefused(String),
     /// The message in hand took longer than was waited for.
     #[error("its message in hand took longer than the time to wait")]
     Busy,
@@ -184,6 +190,7 @@ pub(crate) async fn replace(
         Fresh::Instead => {
             return instead(running, successor, record, answer).await;
         }
+        Fresh::Tell => return tell(running, &successor, &record, answer).await,
         Fresh::HandOver { bytes_max } => {
             let (back, snapshot) = state_of(running, bytes_max).await?;
             running = back;
@@ -240,7 +247,7 @@ pub(crate) async fn replace(
 
 /// What speaks against it now, and may not in a while.
 fn obstacle(running: &ComponentBehaviour, replacement: &Replacement) -> Option<NotReplaced> {
-    if replacement.regardless {
+    if replacement.regardless || matches!(replacement.fresh, Fresh::Tell) {
         return None;
     }
     let held = replacement.successor.slot.resources_held();
@@ -349,6 +356,77 @@ async fn instead(
     Ok(ComponentBehaviour::Live(next))
 }
 
+/// Nothing takes the place of anything: the instance has another configuration, and says whether it takes it.
+async fn tell(
+    running: ComponentBehaviour,
+    successor: &Arc<PreparedActor>,
+    record: &Record,
+    answer: oneshot::Sender<Result<Replaced, Refused>>,
+) -> Result<ComponentBehaviour, ExitReason> {
+    let answered = |told: Result<(), NotReplaced>| {
+        let told = told.map(|()| Replaced {
+            aside: None,
+            state: StateTaken::None,
+        });
+        // Whoever asked may have left.
+        let _ = answer.send(told.map_err(|why| Refused { why, fresh: None }));
+    };
+    let Start::Component(start) = &successor.spec.start else {
+        answered(Err(NotReplaced::NotComponent));
+        return Ok(running);
+    };
+    let live = match running {
+        ComponentBehaviour::Live(live) => live,
+        // What it held knows of the old configuration: it is brought back, and told.
+        ComponentBehaviour::Passive(passive) if passive.snapshot().is_some() => {
+            Box::pin(passive.wake()).await?
+        }
+        ComponentBehaviour::Passive(mut passive) => {
+            let done = become_configured(record, successor, &start.config);
+            if done.is_ok() {
+                passive.follow(successor);
+            }
+            answered(done);
+            return Ok(ComponentBehaviour::Passive(passive));
+        }
+    };
+    let before = Arc::clone(live.configuration());
+    let (after, told) = live.reconfigure(&start.config).await;
+    if let Err(why) = told {
+        // One that was killed has not refused: the next one is asked.
+        if matches!(after, Err(ExitReason::Killed)) {
+            return after.map(ComponentBehaviour::Live);
+        }
+        answered(Err(NotReplaced::ConfigRefused(why)));
+        return after.map(ComponentBehaviour::Live);
+    }
+    let mut live = after?;
+    let done = become_configured(record, successor, &start.config);
+    if done.is_ok() {
+        live.follow(successor);
+    } else {
+        live.configure(&before);
+    }
+    answered(done);
+    Ok(ComponentBehaviour::Live(live))
+}
+
+/// The actor has this configuration from now on, whatever is started of it.
+fn become_configured(
+    record: &Record,
+    successor: &Arc<PreparedActor>,
+    config: &Configuration,
+) -> Result<(), NotReplaced> {
+    become_known(record, successor)?;
+    let slot = &successor.slot;
+    slot.shared().emit(Event::Configured {
+        address: slot.address().clone(),
+        incarnation: slot.incarnation(),
+        revision: config.revision(),
+    });
+    Ok(())
+}
+
 fn serve_alone(live: &mut LiveComponent) {
     live.serve(None);
     if let Some(plane) = live.plane_mut() {
@@ -397,14 +475,8 @@ pub(crate) fn become_revision(
     record: &Record,
     successor: &Arc<PreparedActor>,
 ) -> Result<(), NotReplaced> {
-    record.respec(successor)?;
+    become_known(record, successor)?;
     let slot = &successor.slot;
-    if let Ok(surface) = successor.spec.surface() {
-        slot.publish(surface);
-        if let Some(front) = slot.front() {
-            front.publish(surface);
-        }
-    }
     let after = successor.spec.passivation().map(|asked| asked.after);
     Sweep::change(slot, after);
     if let Start::Component(start) = &successor.spec.start {
@@ -413,6 +485,19 @@ pub(crate) fn become_revision(
             incarnation: slot.incarnation(),
             digest: start.template.digest().hex().into(),
         });
+    }
+    Ok(())
+}
+
+/// Its supervisor starts this from now on, and callers resolve functions in it.
+fn become_known(record: &Record, successor: &Arc<PreparedActor>) -> Result<(), NotReplaced> {
+    record.respec(successor)?;
+    let slot = &successor.slot;
+    if let Ok(surface) = successor.spec.surface() {
+        slot.publish(surface);
+        if let Some(front) = slot.front() {
+            front.publish(surface);
+        }
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use crate::guests;
 
 /// Exports `test:app/sink`: `put(number, item) -> result<_, string>`, an error if the number is not the one after
 /// the last, a trap if the item begins with `t`; `total() -> u64`: items so far.
-const SINK: &str = r#"(component
+pub(super) const SINK: &str = r#"(component
   (core module $m
     (memory (export "memory") 1)
     (data (i32.const 32) "out of order")

@@ -5,6 +5,7 @@ mod application;
 mod calls;
 mod capacity;
 mod circuits;
+mod configuration;
 mod containment;
 mod corners;
 mod crashes;

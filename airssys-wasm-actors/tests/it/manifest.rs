@@ -71,7 +71,10 @@ fn every_key_is_read() {
     );
     let classify = &tables.components["classify"];
     assert!(classify.grants.as_ref().unwrap().get_ref().log);
-    assert_eq!(classify.config.as_ref().unwrap().get_ref()["poison"], "0");
+    assert_eq!(
+        classify.config.as_ref().unwrap().get_ref()["poison"].as_str(),
+        Some("0")
+    );
     assert_eq!(classify.after[0].get_ref(), "parse");
     assert_eq!(classify.restart, Some(RestartPolicy::Transient));
     assert_eq!(

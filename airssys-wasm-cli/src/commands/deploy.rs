@@ -165,13 +165,13 @@ pub(super) fn user() -> String {
 }
 
 /// Says how a deployment goes on.
-struct Follow<'a> {
+pub(super) struct Follow<'a> {
     globals: &'a Globals,
     detach: bool,
 }
 
 impl<'a> Follow<'a> {
-    fn new(globals: &'a Globals, detach: bool) -> Self {
+    pub(super) fn new(globals: &'a Globals, detach: bool) -> Self {
         Self { globals, detach }
     }
 
@@ -194,7 +194,7 @@ impl<'a> Follow<'a> {
     }
 
     /// Waits until nothing follows, or with `--detach` until it is not being checked any more.
-    async fn to_the_end(
+    pub(super) async fn to_the_end(
         &self,
         client: &ControlClient,
         mut answer: DeployAnswer,
@@ -212,7 +212,7 @@ impl<'a> Follow<'a> {
     }
 
     /// What the end means.
-    fn ended(&self, answer: DeployAnswer) -> Result<ExitCode, Failure> {
+    pub(super) fn ended(&self, answer: DeployAnswer) -> Result<ExitCode, Failure> {
         if let Some(refusal) = answer.refusal {
             return Err(control::refused(refusal));
         }

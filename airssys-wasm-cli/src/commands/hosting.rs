@@ -5,8 +5,8 @@ use std::path::Path;
 
 use airssys_wasm::{AuditConfig, AuditSinkConfig, Engine, EngineConfig, Policy};
 use airssys_wasm_actors::{
-    ActorAddress, Application, ApplicationSpec, Event, ManifestErrors, ResolveOptions,
-    RunningApplication, StartError, System, SystemConfig,
+    ActorAddress, Application, ApplicationSpec, EnvironmentLookup, Event, ManifestErrors,
+    ResolveOptions, RunningApplication, StartError, System, SystemConfig,
 };
 
 use crate::args;
@@ -72,14 +72,25 @@ pub(super) fn resolve_later(
     args::check_options(spec)?;
     let options = ResolveOptions {
         policy: Policy::permissive(),
+        environment: environment(),
         ..options
     };
     spec.resolve(engine, &options)
 }
 
+/// The variables that a manifest's `config-env` names are taken from this process.
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "it is a field of the options as it stands there"
+)]
+fn environment() -> Option<EnvironmentLookup> {
+    Some(Box::new(|name| std::env::var_os(name)))
+}
+
 fn granting(options: ResolveOptions, progress: &Progress) -> ResolveOptions {
     ResolveOptions {
         policy: Policy::permissive(),
+        environment: environment(),
         loading: Some(progress.loading()),
         ..options
     }

@@ -16,7 +16,7 @@ use airssys_wasm_actors::{
     InputOverride, Registry, Report, ResolveOptions, RunningApplication, System,
 };
 use airssys_wasm_console::api::Phase;
-use airssys_wasm_console::{ControlServer, Deploying};
+use airssys_wasm_console::{Beside, ControlServer, Deploying};
 
 use super::{hosting, life};
 use crate::args::{Format, Globals, Up};
@@ -55,7 +55,7 @@ pub(super) fn run(
         // Once signals are heard, so that they remove it again; dropped last, when everything has stopped.
         let control = control::serve(up, spec)?;
         let booting = state::boot(up.state.as_deref(), spec, &progress).await?;
-        let options = given.options(booting.artifacts);
+        let options = given.options(booting.beside);
         let resolving =
             hosting::resolve_aside(&booting.spec, &engine, options, &progress, &mut signals);
         let application = resolving.await.inspect_err(|_| {
@@ -111,11 +111,12 @@ struct Given {
 }
 
 impl Given {
-    fn options(&self, artifacts: BTreeMap<String, PathBuf>) -> ResolveOptions {
+    fn options(&self, beside: Beside) -> ResolveOptions {
         ResolveOptions {
             values: self.values.clone(),
             inputs: self.inputs.clone(),
-            artifacts,
+            artifacts: beside.artifacts,
+            settings: beside.settings,
             ..ResolveOptions::default()
         }
     }
@@ -158,8 +159,8 @@ impl Run<'_> {
             deployer: Deployer::new(running, application, registry),
             manifest: self.manifest.clone(),
             runtime: tokio::runtime::Handle::current(),
-            resolve: Box::new(move |spec, artifacts| {
-                hosting::resolve_later(spec, &engine, given.options(artifacts))
+            resolve: Box::new(move |spec, beside| {
+                hosting::resolve_later(spec, &engine, given.options(beside))
             }),
         });
         Ok(())

@@ -7,6 +7,7 @@ mod bad_manifests;
 #[cfg(feature = "bench")]
 mod bench;
 mod call;
+mod configuring;
 mod control;
 mod dead_letters;
 mod deploying;

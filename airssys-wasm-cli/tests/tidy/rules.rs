@@ -16,6 +16,7 @@ const EMPTY_NAMES: &[&str] = &[
 /// The modules that may register functions with a linker: each asks the gate before it acts.
 const HOST_FUNCTIONS: &[&str] = &[
     "airssys-wasm/src/log.rs",
+    "airssys-wasm/src/configuration/host.rs",
     "airssys-wasm/src/wasi.rs",
     "airssys-wasm/src/wasi/",
     "airssys-wasm/src/dynamic.rs",

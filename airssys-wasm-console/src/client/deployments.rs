@@ -2,8 +2,9 @@
 
 use super::{ControlClient, ControlError, encoded};
 use crate::api::{
-    CurrentDeployment, DeployAnswer, DeployRequest, DeploymentList, GcAnswer, HistoryQuery,
-    RevisionDetail, RevisionList, RevisionQuery, RollbackRequest, ScaleRequest, path,
+    ConfigList, ConfigQuery, ConfigRequest, CurrentDeployment, DeployAnswer, DeployRequest,
+    DeploymentList, GcAnswer, HistoryQuery, RevisionDetail, RevisionList, RevisionQuery,
+    RollbackRequest, ScaleRequest, path,
 };
 
 impl ControlClient {
@@ -22,6 +23,22 @@ impl ControlClient {
     pub async fn deploy_request(&self, number: u64) -> Result<DeployAnswer, ControlError> {
         self.get(&format!("{}/{number}", path::DEPLOY_REQUESTS), &())
             .await
+    }
+
+    /// What components are configured with.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn config(&self, query: &ConfigQuery) -> Result<ConfigList, ControlError> {
+        self.get(path::CONFIG, query).await
+    }
+
+    /// Plans a change of configuration, and begins it unless only the plan is wanted.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn configure(&self, request: &ConfigRequest) -> Result<DeployAnswer, ControlError> {
+        self.post(path::CONFIG, request).await
     }
 
     /// What runs, and the newest rollout.

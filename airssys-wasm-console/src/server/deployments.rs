@@ -31,7 +31,7 @@ pub(super) fn orders(state: &Arc<HostState>) -> Result<&Arc<Orders>, Refusal> {
 }
 
 /// The same, unless the application is being stopped.
-fn open(state: &Arc<HostState>) -> Result<&Arc<Orders>, Refusal> {
+pub(super) fn open(state: &Arc<HostState>) -> Result<&Arc<Orders>, Refusal> {
     if state.phase() == Phase::Stopping {
         let what = format!("`{}` is being stopped", state.application);
         return Err(Refusal::new(StatusCode::CONFLICT, "stopping", what));

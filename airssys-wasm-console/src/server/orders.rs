@@ -15,7 +15,10 @@ use airssys_wasm_actors::deployment::{
     Action, CommandRefused, DeployError, DeployOptions, Deployer, Gate, Plan, PlanOptions, Rollout,
     RolloutStrategy, StateHandling, StrategyWords, artifacts_of,
 };
-use airssys_wasm_actors::{Application, ApplicationSpec, ManifestErrors, REPLICAS_MAX, Registry};
+use airssys_wasm_actors::{
+    Application, ApplicationSpec, ConfigOrder, ConfigSettings, ManifestErrors, REPLICAS_MAX,
+    Registry,
+};
 use axum::http::StatusCode;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
@@ -23,19 +26,25 @@ use tokio::sync::{Semaphore, watch};
 use super::ACTION_WITHIN;
 use super::answer::Refusal;
 use crate::api::{
-    CurrentDeployment, DeployAnswer, DeployPhase, DeployRequest, RollbackRequest, RolloutWords,
-    ScaleRequest,
+    ConfigRequest, CurrentDeployment, DeployAnswer, DeployPhase, DeployRequest, RollbackRequest,
+    RolloutWords, ScaleRequest,
 };
 
 /// Most orders that are remembered, and that can be under way or waiting.
 pub const ORDERS_MAX: usize = 64;
 
-/// Makes an application of a manifest, with the files of components where they are not those that it names. Blocks.
-pub type ResolveManifest = Box<
-    dyn Fn(&ApplicationSpec, BTreeMap<String, PathBuf>) -> Result<Application, ManifestErrors>
-        + Send
-        + Sync,
->;
+/// What of an application is not in its manifest.
+#[derive(Debug, Default)]
+pub struct Beside {
+    /// Files of components in the place of those that the manifest names.
+    pub artifacts: BTreeMap<String, PathBuf>,
+    /// Values of configurations that were set.
+    pub settings: ConfigSettings,
+}
+
+/// Makes an application of a manifest, and of what is not in it. Blocks.
+pub type ResolveManifest =
+    Box<dyn Fn(&ApplicationSpec, Beside) -> Result<Application, ManifestErrors> + Send + Sync>;
 
 /// What a host gives to have its application deployed to.
 pub struct Deploying {
@@ -93,6 +102,8 @@ enum From {
     Registry(Option<u64>),
     /// What runs, with so many replicas of one component.
     Replicas(String, u32),
+    /// What runs, configured otherwise.
+    Running(ConfigOrder),
 }
 
 struct Job {
@@ -101,9 +112,11 @@ struct Job {
     plan_only: bool,
 }
 
-/// A manifest that fits what runs.
+/// What fits what runs.
 struct Ready {
     application: Application,
+    /// It is what runs with this done to it, and at its turn that can be another.
+    order: Option<ConfigOrder>,
     plan: Option<Plan>,
     options: DeployOptions,
 }
@@ -320,6 +333,42 @@ impl Orders {
         })
     }
 
+    /// Begins to configure what runs otherwise.
+    pub(super) fn configure(&self, request: ConfigRequest) -> Result<Arc<Order>, Refusal> {
+        let ConfigRequest {
+            component,
+            set,
+            unset,
+            reload,
+            by,
+            why,
+            queue,
+            plan_only,
+        } = request;
+        let order = ConfigOrder {
+            component,
+            set,
+            unset,
+            reload,
+        };
+        let why = match why.as_str() {
+            "" => order.to_string(),
+            why => format!("{order}: {why}"),
+        };
+        let options = DeployOptions {
+            by,
+            why,
+            source: "config".to_owned(),
+            queue,
+            ..DeployOptions::default()
+        };
+        self.begin(Job {
+            from: From::Running(order),
+            options,
+            plan_only,
+        })
+    }
+
     fn begin(&self, job: Job) -> Result<Arc<Order>, Refusal> {
         let order = self.keep(DeployPhase::Checking, None)?;
         let (deploying, compiling) = (Arc::clone(&self.deploying), Arc::clone(&self.compiling));
@@ -363,16 +412,29 @@ async fn carry_out(
         queue: false,
         ..ready.options.clone()
     };
-    let rollout = match deployer.deploy(ready.application.clone(), at_once).await {
+    let begin = async |options| match &ready.order {
+        Some(asked) => deployer.configure(asked.clone(), options).await,
+        None => {
+            let deployed = deployer.deploy(ready.application.clone(), options).await;
+            deployed.map(Some)
+        }
+    };
+    let rollout = match begin(at_once).await {
         Err(DeployError::UnderWay) if queue => {
             order
                 .progress
                 .send_modify(|progress| progress.phase = DeployPhase::Waiting);
-            deployer.deploy(ready.application, ready.options).await
+            begin(ready.options).await
         }
         begun => begun,
     };
-    let rollout = rollout.map_err(|error| refusals::of_deploy(&error))?;
+    let Some(rollout) = rollout.map_err(|error| refusals::of_deploy(&error))? else {
+        // It is configured so already.
+        order
+            .progress
+            .send_modify(|progress| progress.phase = DeployPhase::Planned);
+        return Ok(());
+    };
     order.progress.send_modify(|progress| {
         // What it does, which is not what it would have done when it was asked for.
         progress.plan = Some(Arc::new(rollout.plan().clone()));
@@ -387,11 +449,25 @@ fn prepare(deploying: &Deploying, job: Job) -> Result<Ready, Refusal> {
     let deployer = &deploying.deployer;
     let mut options = job.options;
     let scales = matches!(job.from, From::Replicas(..));
-    let (spec, artifacts) = match job.from {
+    let resolved = |spec: &ApplicationSpec, beside: Beside| {
+        let resolved = (deploying.resolve)(spec, beside);
+        resolved.map_err(|errors| refusals::of_manifest(&errors))
+    };
+    let mut order = None;
+    let application = match job.from {
+        From::Running(asked) => {
+            let configured = deployer.current().configured(&asked);
+            order = Some(asked);
+            configured.map_err(|error| refusals::of_deploy(&error.into()))?
+        }
         From::Manifest(path) => {
             let spec = ApplicationSpec::read(&path);
             let spec = spec.map_err(|errors| refusals::of_manifest(&errors))?;
-            (spec, BTreeMap::new())
+            let beside = Beside {
+                settings: deployer.current().settings(),
+                ..Beside::default()
+            };
+            resolved(&spec, beside)?
         }
         From::Registry(to) => {
             let registry = deployer.registry().ok_or_else(refusals::no_registry)?;
@@ -407,6 +483,7 @@ fn prepare(deploying: &Deploying, job: Job) -> Result<Ready, Refusal> {
             };
             let deployment = registry.deployment(name, number).map_err(refused)?;
             let artifacts = artifacts_of(registry, &deployment).map_err(refused)?;
+            let settings = deployment.settings;
             let spec = ApplicationSpec::parse(deploying.manifest.clone(), deployment.manifest);
             let spec = spec.map_err(|errors| refusals::of_manifest(&errors))?;
             options.why = match options.why.as_str() {
@@ -414,7 +491,11 @@ fn prepare(deploying: &Deploying, job: Job) -> Result<Ready, Refusal> {
                 why => format!("rollback to {number}: {why}"),
             };
             options.source = format!("deployment {number}");
-            (spec, artifacts)
+            let beside = Beside {
+                artifacts,
+                settings,
+            };
+            resolved(&spec, beside)?
         }
         From::Replicas(name, replicas) => {
             let current = deployer.current();
@@ -423,11 +504,13 @@ fn prepare(deploying: &Deploying, job: Job) -> Result<Ready, Refusal> {
             let spec = spec.map_err(|errors| refusals::of_manifest(&errors))?;
             let spec = spec.with_replicas(&name, replicas);
             let spec = spec.map_err(|error| refusals::of_edit(&error))?;
-            (spec, files_of(deployer, &current)?)
+            let beside = Beside {
+                artifacts: files_of(deployer, &current)?,
+                settings: current.settings(),
+            };
+            resolved(&spec, beside)?
         }
     };
-    let application = (deploying.resolve)(&spec, artifacts);
-    let application = application.map_err(|errors| refusals::of_manifest(&errors))?;
     let under_way = || {
         let newest = deployer.rollout();
         newest.is_some_and(|rollout| rollout.status().end.is_none())
@@ -447,6 +530,7 @@ fn prepare(deploying: &Deploying, job: Job) -> Result<Ready, Refusal> {
     }
     Ok(Ready {
         application,
+        order,
         plan,
         options,
     })

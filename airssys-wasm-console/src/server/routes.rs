@@ -12,7 +12,7 @@ use axum::{Json, Router, middleware};
 
 use super::answer::{Queried, Refusal};
 use super::connection::BODY_BYTES_MAX;
-use super::{HostState, actors, crashes, deployments, letters, registry};
+use super::{HostState, actors, configuration, crashes, deployments, letters, registry};
 use crate::api::{
     ActorView, Status, StatusQuery, SupervisorNode, Tree, VERSION_HEADER, Version, api_version,
     path,
@@ -54,6 +54,10 @@ pub(super) fn router(state: Arc<HostState>) -> Router {
         .route(path::RESUME, post(deployments::resume))
         .route(path::ROLLBACK, post(deployments::rollback))
         .route(path::SCALE, post(deployments::scale))
+        .route(
+            path::CONFIG,
+            get(configuration::show).post(configuration::change),
+        )
         .route(path::REGISTRY, get(registry::list))
         .route("/v1/registry/{*revision}", get(registry::show))
         .route(path::GC, post(registry::gc))

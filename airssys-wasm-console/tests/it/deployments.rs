@@ -1,7 +1,5 @@
 //! Deployments and the registry, asked for through the typed client of a host that runs an application.
 
-use std::path::PathBuf;
-
 use airssys_wasm::{CacheLocation, Engine, EngineConfig, Policy};
 use airssys_wasm_actors::deployment::{
     DeployOptions, Deployer, Rollout, RolloutOutcome, register_first,
@@ -14,7 +12,7 @@ use airssys_wasm_console::api::{
     DeployPhase, DeployRequest, HistoryQuery, Phase, RevisionQuery, RollbackRequest, RolloutWords,
 };
 use airssys_wasm_console::{
-    ControlClient, ControlError, ControlServer, ControlSocket, Deploying, ORDERS_MAX,
+    Beside, ControlClient, ControlError, ControlServer, ControlSocket, Deploying, ORDERS_MAX,
 };
 
 use crate::fixture::{Directory, WORKER};
@@ -34,11 +32,12 @@ const TWO: &str = "[components.one]\nfile = \"two.wasm\"\nversion = \"2.0.0\"\n"
 fn resolve(
     engine: &Engine,
     spec: &ApplicationSpec,
-    artifacts: std::collections::BTreeMap<String, PathBuf>,
+    beside: Beside,
 ) -> Result<Application, airssys_wasm_actors::ManifestErrors> {
     let options = ResolveOptions {
         policy: Policy::permissive(),
-        artifacts,
+        artifacts: beside.artifacts,
+        settings: beside.settings,
         ..ResolveOptions::default()
     };
     spec.resolve(engine, &options)
@@ -85,7 +84,7 @@ impl Host {
             deployer: deployer.clone(),
             manifest,
             runtime: tokio::runtime::Handle::current(),
-            resolve: Box::new(move |spec, artifacts| resolve(&engine, spec, artifacts)),
+            resolve: Box::new(move |spec, beside| resolve(&engine, spec, beside)),
         });
         server.enter(Phase::Running);
         Self {

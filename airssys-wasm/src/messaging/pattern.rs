@@ -1,6 +1,6 @@
-//! Patterns of names with segments: topics, and the addresses a grant reaches.
+//! Patterns of names with segments: topics, and the addresses and configuration keys a grant reaches.
 //!
-//! Owns [`TopicPattern`] and [`AddressReach`], both parsed once. `*` stands for exactly one segment, and `**` (or `>`)
+//! Owns [`TopicPattern`], [`AddressReach`] and [`ConfigReach`], each parsed once. `*` stands for exactly one segment, and `**` (or `>`)
 //! as the last segment for one or more; a star is never a part of a segment, so `data/*` cannot reach `database/x`.
 //! Matching is one pass over both, without backtracking.
 
@@ -59,6 +59,10 @@ fn topic_separator(c: char) -> bool {
 
 fn address_separator(c: char) -> bool {
     c == '/'
+}
+
+fn key_separator(c: char) -> bool {
+    c == '.'
 }
 
 fn escaped(text: &str) -> String {
@@ -219,6 +223,9 @@ patterns! {
     /// A pattern of the addresses that a grant reaches, such as `chat/room` or `chat/*`. Without a star it is that
     /// address alone.
     AddressReach, address_separator;
+    /// A pattern of the configuration keys that a grant reaches, such as `limits.*` or `**`. Its segments are joined by `.`;
+    /// without a star it is that key alone.
+    ConfigReach, key_separator;
 }
 
 #[cfg(test)]
@@ -249,6 +256,15 @@ mod tests {
         let address: AddressReach = "app/a.b".parse().unwrap();
         assert!(address.matches("app/a.b"));
         assert!(!address.matches("app/a/b"));
+        let key: ConfigReach = "db.*".parse().unwrap();
+        for (name, fits) in [
+            ("db.host", true),
+            ("db", false),
+            ("db.a.b", false),
+            ("dbx.host", false),
+        ] {
+            assert_eq!(key.matches(name), fits, "{name}");
+        }
     }
 
     #[test]

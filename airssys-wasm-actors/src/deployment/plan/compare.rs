@@ -13,6 +13,7 @@ use super::{
     Action, Because, ConfigChange, GrantsChange, LimitChange, PlanOptions, PlannedRevision,
     Replacement, Scale,
 };
+use crate::configuration::ConfigWay;
 use crate::deployment::outline::{ApplicationOutline, ComponentOutline};
 use crate::deployment::strategy::{Nature, StateHandling};
 use crate::mailbox::MailboxConfig;
@@ -55,6 +56,13 @@ pub(super) fn action(
             (true, false) => Some(Action::Retune { keys: retuned }),
             (false, _) => Some(Action::Scale { replicas, retuned }),
         };
+    }
+    if because == [Because::Config] && replicas.from == replicas.to {
+        let config = config(&old.config, &new.config);
+        let reads = &new.capabilities.config;
+        if ConfigWay::of(&new.surface, reads, config.keys()) == ConfigWay::Hook {
+            return Some(Action::Reconfigure { config, retuned });
+        }
     }
     let strategy = match &options.strategy {
         None => new.rollout.strategy.clone(),
@@ -325,6 +333,9 @@ fn granted(capabilities: &CapabilityManifest) -> BTreeMap<String, String> {
         if messaging.timers {
             granted.insert("messaging.timers".to_owned(), String::new());
         }
+    }
+    for pattern in &capabilities.config {
+        granted.insert(format!("config {pattern}"), String::new());
     }
     if let Some(spawn) = &capabilities.spawn {
         for name in &spawn.components {

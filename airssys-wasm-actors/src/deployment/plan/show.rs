@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use super::{Action, Part, Plan, PlannedRevision, Replacement};
+use super::{Action, ConfigChange, Part, Plan, PlannedRevision, Replacement};
 
 /// Digits of a digest that are shown: more than tell any two of a registry apart.
 const DIGITS: usize = 12;
@@ -70,6 +70,11 @@ fn show(part: &Part, f: &mut Formatter<'_>) -> fmt::Result {
             row(f, "grants", &signed("+", grants))?;
         }
         Action::Replace(replacement) => replace(name, replacement, f)?,
+        Action::Reconfigure { config, retuned } => {
+            write!(f, "reconfigure `{name}`: its instances are told")?;
+            row(f, "config", &keys(config))?;
+            row(f, "also", &words(retuned))?;
+        }
         Action::Scale { replicas, retuned } => {
             write!(
                 f,
@@ -128,12 +133,7 @@ fn replace(name: &str, replacement: &Replacement, f: &mut Formatter<'_>) -> fmt:
         .map(|one| format!("{} {} -> {}", one.limit, one.old, one.new))
         .collect();
     row(f, "limits", &limits)?;
-    let config = [
-        signed("+", &config.added),
-        signed("-", &config.removed),
-        signed("~", &config.changed),
-    ];
-    row(f, "config", &config.concat())?;
+    row(f, "config", &keys(config))?;
     if replicas.from != replicas.to {
         let text = format!("{} -> {}", replicas.from, replicas.to);
         row(f, "replicas", &[text])?;
@@ -141,6 +141,15 @@ fn replace(name: &str, replacement: &Replacement, f: &mut Formatter<'_>) -> fmt:
     row(f, "strategy", &[strategy.to_string()])?;
     row(f, "state", &[state.as_str().to_owned()])?;
     row(f, "also", &words(retuned))
+}
+
+fn keys(config: &ConfigChange) -> Vec<String> {
+    let keys = [
+        signed("+", &config.added),
+        signed("-", &config.removed),
+        signed("~", &config.changed),
+    ];
+    keys.concat()
 }
 
 fn words(keys: &[&str]) -> Vec<String> {

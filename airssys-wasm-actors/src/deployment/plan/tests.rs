@@ -55,6 +55,70 @@ fn the_same_application_is_no_change() {
     assert_eq!(plan.unchanged, ["a", "b"]);
 }
 
+/// A component that hears of changes, with these values.
+fn configured(reads: &[&str], pairs: &[(&str, &str)]) -> ComponentOutline {
+    let owned = |text: &&str| (*text).to_owned();
+    let mut one = made::hearing("a", reads);
+    one.config = pairs
+        .iter()
+        .map(|(key, value)| (owned(key), owned(value)))
+        .collect();
+    one
+}
+
+#[test]
+fn only_a_configuration_that_can_be_read_changes_by_being_told() {
+    let old = configured(
+        &["db.*", "mode"],
+        &[("db.password", "hunter2"), ("mode", "slow")],
+    );
+    let current = application(vec![old.clone(), component("b", 1)]);
+    let to = |one: ComponentOutline| {
+        let plan = planned(&current, &application(vec![one, component("b", 1)]));
+        assert!(!plan.to_string().contains("hunter2"), "{plan}");
+        plan
+    };
+    let mut told = configured(
+        &["db.*", "mode"],
+        &[("db.password", "swordfish"), ("db.port", "1")],
+    );
+    told.tuning.restart = RestartPolicy::Transient;
+    let plan = to(told.clone());
+    assert_eq!(
+        plan.to_string(),
+        "`app`: 1 step\
+         \n  1. reconfigure `a`: its instances are told\
+         \n       config: + db.port, - mode, ~ db.password\
+         \n       also: restart\
+         \nunchanged: b"
+    );
+    let json = serde_json::to_value(&plan).unwrap();
+    assert_eq!(json["steps"][0]["parts"][0]["action"], "reconfigure");
+    assert!(to(old.clone()).is_empty());
+
+    // One key that it may not read, a grant, another number of replicas, no hook: new instances.
+    let mut hidden = told.clone();
+    hidden.config.push(("other".to_owned(), "1".to_owned()));
+    let granted = configured(&["**"], &[("mode", "fast")]);
+    let mut scaled = told.clone();
+    scaled.replicas = 2;
+    for one in [hidden, granted, scaled] {
+        let plan = to(one);
+        let action = &plan.steps[0].parts[0].action;
+        let Action::Replace(replacement) = action else {
+            panic!("{plan}");
+        };
+        assert!(replacement.because.contains(&Because::Config), "{plan}");
+    }
+    let deaf = |mode: &str| {
+        let mut one = component("a", 1);
+        one.config = vec![("mode".to_owned(), mode.to_owned())];
+        application(vec![one])
+    };
+    let plan = planned(&deaf("slow"), &deaf("fast"));
+    assert!(plan.to_string().contains("because: config"), "{plan}");
+}
+
 #[test]
 fn a_plan_is_printed_with_everything_that_changes() {
     let mut old = application(vec![component("parse", 1), component("gone", 1)]);

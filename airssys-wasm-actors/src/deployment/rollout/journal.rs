@@ -9,10 +9,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot};
 
 use super::DeployOptions;
-use super::parts::with_sources;
 use crate::address::ActorAddress;
 use crate::application::{Application, ResolvedComponent};
 use crate::deployment::machine::Input;
+use crate::error::with_sources;
 use crate::registry::{
     DeployedComponent, DeployedLink, DeploymentState, NewDeployment, NewRevision, Provenance,
     Registry, RegistryError, RevisionSurface, Transition,
@@ -131,6 +131,7 @@ pub(super) fn register(
     let new = NewDeployment {
         manifest: application.manifest().to_owned(),
         components,
+        settings: application.settings(),
         by: options.by.clone(),
         why: options.why.clone(),
         at_unix_ms: unix_ms(),
@@ -145,11 +146,14 @@ fn register_one(
     options: &DeployOptions,
 ) -> Result<DeployedComponent, RegisterError> {
     let name = || one.name.clone();
-    let bytes =
-        std::fs::read(&one.file).map_err(|why| RegisterError::Unreadable { name: name(), why })?;
-    let digest = registry.put_artifact(&bytes)?;
-    if digest != one.component.digest() {
-        return Err(RegisterError::Changed { name: name() });
+    let digest = one.component.digest();
+    // What is there need not be read again from a file that may be another by now.
+    if registry.artifact(digest).is_err() {
+        let read = std::fs::read(&one.file);
+        let bytes = read.map_err(|why| RegisterError::Unreadable { name: name(), why })?;
+        if registry.put_artifact(&bytes)? != digest {
+            return Err(RegisterError::Changed { name: name() });
+        }
     }
     let words = tables
         .and_then(|tables| tables.get("components")?.get(&one.name)?.as_table())

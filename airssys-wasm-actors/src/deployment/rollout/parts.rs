@@ -13,11 +13,13 @@ use rescale::Rescale;
 
 use super::children::{StartOne, StopOne, find, supervisor};
 use super::reading;
+use super::told::Told;
 use crate::application::Application;
 use crate::application::running::Live;
 use crate::deployment::gate::Interval;
 use crate::deployment::plan::{Action, Part, Step};
 use crate::deployment::share::Share;
+
 use crate::route::SplitMode;
 use crate::spawning::Spawning;
 use crate::supervisor::{ChildSpec, SupervisorSpec};
@@ -37,6 +39,7 @@ pub(super) struct StepParts(Vec<OnePart>);
 
 enum OnePart {
     Replace(Box<Replace>),
+    Told(Box<Told>),
     /// In start order: what it spawns has to have where to be.
     Start(Vec<StartOne>),
     /// The other way round.
@@ -104,6 +107,7 @@ impl StepParts {
         for part in &mut self.0 {
             match part {
                 OnePart::Replace(replace) => replace.switch(ground).await?,
+                OnePart::Told(told) => told.switch(ground).await?,
                 OnePart::Retune(change) => retune(ground, &change.new)?,
                 OnePart::Scale(scale) => {
                     let (rescale, change) = &mut **scale;
@@ -124,6 +128,7 @@ impl StepParts {
         for part in self.0.iter_mut().rev() {
             let back = match part {
                 OnePart::Replace(replace) => replace.switch_back().await,
+                OnePart::Told(told) => told.switch_back().await,
                 OnePart::Retune(change) => retune(ground, &change.old),
                 OnePart::Scale(scale) => {
                     let (rescale, change) = &mut **scale;
@@ -239,6 +244,7 @@ fn one(part: &Part, ground: &Ground) -> Result<OnePart, String> {
             let stops = all.map(|address| StopOne::of(&ground.old, address));
             OnePart::Stop(stops.collect::<Result<_, _>>()?)
         }
+        Action::Reconfigure { .. } => OnePart::Told(Box::new(Told::new(component(&ground.new)?))),
         Action::Retune { .. } => OnePart::Retune(Box::new(Change {
             old: component(&ground.old)?,
             new: component(&ground.new)?,
@@ -297,15 +303,4 @@ async fn change(ground: &Ground, spec: &SupervisorSpec) -> Done {
 
 fn set_report(ground: &Ground, application: &Application) {
     *ground.live.report.lock() = application.report_plan().clone();
-}
-
-/// An error with what caused it.
-pub(super) fn with_sources(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(next) = source {
-        text = format!("{text}: {next}");
-        source = next.source();
-    }
-    text
 }

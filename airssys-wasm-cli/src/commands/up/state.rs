@@ -13,6 +13,8 @@ use airssys_wasm_actors::{
     ActorAddress, Application, ApplicationSpec, Recovered, Registry, RegistryError, RegistryOptions,
 };
 
+use airssys_wasm_console::Beside;
+
 use crate::commands::deploy::user;
 use crate::failure::{Failure, FailureKind};
 use crate::progress::Progress;
@@ -20,8 +22,8 @@ use crate::progress::Progress;
 /// What starts.
 pub(super) struct Booting {
     pub(super) spec: ApplicationSpec,
-    /// Files of components in place of those that the manifest names.
-    pub(super) artifacts: BTreeMap<String, PathBuf>,
+    /// What of it is not in the manifest.
+    pub(super) beside: Beside,
     /// Where deployments are recorded, and the number of the one that starts, if it is not the first.
     pub(super) registry: Option<(Registry, Option<u64>)>,
 }
@@ -31,7 +33,7 @@ impl Booting {
     fn named(spec: &ApplicationSpec) -> Self {
         Self {
             spec: spec.clone(),
-            artifacts: BTreeMap::new(),
+            beside: Beside::default(),
             registry: None,
         }
     }
@@ -74,7 +76,10 @@ pub(super) async fn boot(
     tracing::info!(deployment = number, "starts from the registry");
     Ok(Booting {
         spec: booted?,
-        artifacts,
+        beside: Beside {
+            artifacts,
+            settings: deployment.settings,
+        },
         registry: Some((registry, Some(number))),
     })
 }

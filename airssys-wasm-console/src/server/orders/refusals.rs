@@ -102,6 +102,11 @@ pub(super) fn of_deploy(error: &DeployError) -> Refusal {
             let findings = findings.map(|why| finding("unsupported", why.clone(), None));
             first(StatusCode::CONFLICT, "unsupported", findings.collect())
         }
+        DeployError::Configuration(refused) => Refusal::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "config",
+            refused.to_string(),
+        ),
         DeployError::UnderWay => conflict("under-way", "another deployment is under way").hint(
             "wait for it, roll it back with `airssys rollback`, or wait your turn with `--queue`",
         ),

@@ -98,6 +98,20 @@ pub(super) fn link(one: &mut ComponentOutline, to: &str, functions: &str) {
     });
 }
 
+/// A component that hears of changes of its configuration, and may read these keys of it.
+pub(super) fn hearing(name: &str, reads: &[&str]) -> ComponentOutline {
+    let mut one = component(name, 1);
+    let mut surface = (*one.surface).clone();
+    let wit = "package airssys:config@0.1.0; interface config-changed { \
+               on-config-changed: func(changed: list<string>) -> result<_, string>; }";
+    let hook = Surface::from_wit(wit).unwrap().exports;
+    surface.exports.extend(hook);
+    one.surface = Arc::new(surface);
+    let reads = reads.iter().map(|text| text.parse().unwrap());
+    one.capabilities.config = reads.collect();
+    one
+}
+
 /// A component that exports its state.
 pub(super) fn state(name: &str, bytes: u8) -> ComponentOutline {
     let mut one = component(name, bytes);

@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::rescale::Rescale;
-use super::{Done, Ground, with_sources};
+use super::{Done, Ground};
 use crate::deployment::gate::Interval;
 use crate::deployment::plan::Replacement;
 use crate::deployment::rollout::children::{StartOne, StopOne};
 use crate::deployment::rollout::reading::{self, Reading};
 use crate::deployment::share::Share;
 use crate::deployment::strategy::{RolloutStrategy, StateHandling};
+use crate::error::with_sources;
 use crate::health::ChildHealth;
 use crate::reference::ActorRef;
 use crate::route::{Split, SplitMode, SplitSpec, Weight};

@@ -3,9 +3,10 @@
 //! Owns when: more of them at once, fewer only when nothing is undone any more, and back to what there was. Whether it may
 //! be is decided by the plan.
 
-use super::{Done, Ground, with_sources};
+use super::{Done, Ground};
 use crate::address::ActorAddress;
 use crate::deployment::plan::Scale;
+use crate::error::with_sources;
 use crate::scaling::ScaleOptions;
 
 pub(super) struct Rescale {
