@@ -35,7 +35,6 @@ pub(super) struct Driver {
     ground: Ground,
     options: DeployOptions,
     machine: RolloutMachine,
-    steps: Vec<Arc<Mutex<StepParts>>>,
     /// Work that is done in order.
     work: mpsc::UnboundedSender<Work>,
     inputs: mpsc::UnboundedReceiver<Input>,
@@ -97,7 +96,7 @@ impl Driver {
             .into_iter()
             .map(|step| Arc::new(Mutex::new(step)))
             .collect();
-        let work = workers(&steps, &ground, &tell);
+        let work = workers(&steps, &ground, &tell, &status);
         let rollout = Rollout {
             plan: Arc::clone(&plan),
             status: watching,
@@ -109,7 +108,6 @@ impl Driver {
             plan,
             ground,
             options,
-            steps,
             work,
             inputs,
             tell,
@@ -280,20 +278,9 @@ impl Driver {
     }
 
     fn publish(&self) {
-        let weights: Vec<_> = self
-            .steps
-            .iter()
-            .map(|step| step.try_lock().ok().map(|parts| parts.weight()))
-            .collect();
         self.status.send_modify(|status| {
             status.state = self.machine.state();
             status.paused = self.machine.is_paused();
-            for (step, weight) in status.steps.iter_mut().zip(weights) {
-                // One that is being worked on is as it was.
-                if let Some(weight) = weight {
-                    step.weight = weight;
-                }
-            }
         });
     }
 
@@ -327,13 +314,15 @@ fn workers(
     steps: &[Arc<Mutex<StepParts>>],
     ground: &Ground,
     tell: &mpsc::UnboundedSender<Input>,
+    status: &watch::Sender<RolloutStatus>,
 ) -> mpsc::UnboundedSender<Work> {
     // unbounded: as many as the machine has outputs, and it waits for what matters.
     let (work, mut queue) = mpsc::unbounded_channel::<Work>();
     let (steps, ground, tell) = (steps.to_vec(), ground.clone(), tell.clone());
+    let status = status.clone();
     tokio::spawn(async move {
         while let Some(work) = queue.recv().await {
-            if let Some(input) = do_one(&steps, &ground, work).await
+            if let Some(input) = do_one(&steps, &ground, &status, work).await
                 && tell.send(input).is_err()
             {
                 return;
@@ -343,7 +332,12 @@ fn workers(
     work
 }
 
-async fn do_one(steps: &[Arc<Mutex<StepParts>>], ground: &Ground, work: Work) -> Option<Input> {
+async fn do_one(
+    steps: &[Arc<Mutex<StepParts>>],
+    ground: &Ground,
+    status: &watch::Sender<RolloutStatus>,
+    work: Work,
+) -> Option<Input> {
     let id = match &work {
         Work::Finish(_) => StepId(0),
         Work::Warm(step)
@@ -361,6 +355,16 @@ async fn do_one(steps: &[Arc<Mutex<StepParts>>], ground: &Ground, work: Work) ->
         return None;
     }
     let mut parts = steps.get(id.0)?.lock().await;
+    let input = work_on(&mut parts, id, ground, work).await;
+    // Whoever waits for a weight waits for it to be set, and not for what happens next.
+    status.send_if_modified(|status| {
+        let step = status.steps.get_mut(id.0);
+        step.is_some_and(|step| std::mem::replace(&mut step.weight, parts.weight()) != step.weight)
+    });
+    input
+}
+
+async fn work_on(parts: &mut StepParts, id: StepId, ground: &Ground, work: Work) -> Option<Input> {
     match work {
         Work::Warm(_) => Some(match parts.warm(ground).await {
             Ok(()) => Input::Warmed(id),

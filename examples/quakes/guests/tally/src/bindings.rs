@@ -412,7 +412,7 @@ pub mod exports {
             /// How what an instance holds in memory outlives it: asked between messages, never while it works on one.
             ///
             /// Optional. With it, an actor can give up its instance while it has nothing to do, and is brought back by its
-            /// next message.
+            /// next message; and another revision of its component can take its place with what it holds.
             #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
             pub mod state {
                 #[used]
@@ -557,13 +557,16 @@ pub mod exports {
                     /// Says everything a new instance needs to go on in the place of this one. The bytes are the component's
                     /// own affair; the host bounds their number.
                     ///
-                    /// After an error, or if the bytes are too many, the instance stays.
+                    /// After an error, or if the bytes are too many, the instance stays as it is: it does not give up its place, nor is
+                    /// it replaced.
                     #[allow(async_fn_in_trait)]
                     fn snapshot() -> Result<_rt::Vec<u8>, _rt::String>;
                     /// Makes a new instance what another one was. Called instead of `init`, before the first message.
                     /// `from-version` is the SHA-256 of the component that took the snapshot, as 64 hexadecimal digits.
                     ///
-                    /// An error or a trap is a failed start: the next instance gets `init`, and the snapshot is gone.
+                    /// What an error or a trap means depends on who asked. In an upgrade the instance that gave the snapshot goes on, with
+                    /// what it holds, and the new one is dropped. Where the instance was given up before, it is a failed start: the next
+                    /// one gets `init`, and the snapshot is gone.
                     #[allow(async_fn_in_trait)]
                     fn restore(
                         from_version: _rt::String,
