@@ -61,6 +61,9 @@ pub(super) fn action(
         let config = config(&old.config, &new.config);
         let reads = &new.capabilities.config;
         if ConfigWay::of(&new.surface, reads, config.keys()) == ConfigWay::Hook {
+            if old.version != new.version {
+                retuned.push("version");
+            }
             return Some(Action::Reconfigure { config, retuned });
         }
     }

@@ -156,6 +156,7 @@ impl StepParts {
         for part in &mut self.0 {
             match part {
                 OnePart::Replace(replace) => replace.release_old(ground).await,
+                OnePart::Told(told) => told.release_old(),
                 OnePart::Scale(scale) => scale.0.shrink(ground).await,
                 OnePart::Stop(stops) => {
                     for stop in stops {

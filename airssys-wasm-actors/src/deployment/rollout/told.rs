@@ -24,12 +24,21 @@ impl Told {
 
     /// Tells each replica; when one refuses, those before it have been told of the old configuration again.
     pub(super) async fn switch(&mut self, ground: &Ground) -> Result<(), String> {
-        let options = UpgradeOptions::default();
-        let upgrade = ground.system.upgrade(self.spec.clone(), options);
+        let mut spec = self.spec.clone();
+        // As many as there are: how many there are to be is not said here.
+        if let Some(replicas) = ground.system.replicas(&spec.address) {
+            spec.replicas = replicas;
+        }
+        let upgrade = ground.system.upgrade(spec, UpgradeOptions::default());
         let upgrade = upgrade.map_err(|why| with_sources(&why))?.by_hook();
         let upgraded = upgrade.switch().await.map_err(|why| why.to_string())?;
         self.upgraded = Some(upgraded);
         Ok(())
+    }
+
+    /// Nothing is undone any more, and there can be another number of replicas.
+    pub(super) fn release_old(&mut self) {
+        self.upgraded = None;
     }
 
     pub(super) async fn switch_back(&mut self) -> Result<(), String> {

@@ -6,7 +6,7 @@ use airssys_wasm_actors::deployment::{
 };
 use airssys_wasm_actors::{
     Application, ConfigOrder, ConfigSource, Registry, RegistryOptions, ResolveOptions,
-    RunningApplication,
+    RunningApplication, ScaleOptions,
 };
 
 use super::layers::{options, written};
@@ -238,5 +238,39 @@ async fn what_is_set_counts_until_it_is_unset_and_is_there_when_the_host_boots_a
     let system = crate::guests::system(&engine).await;
     let running = unset.start(&system).await.unwrap();
     assert_eq!(seen(&running, "one").await.0, "slow");
+    system.shutdown().await;
+}
+
+#[tokio::test]
+async fn however_many_replicas_there_are_by_now_each_is_told() {
+    let directory = Directory::new("");
+    let (slow, fast) = ("mode = \"slow\"", "mode = \"fast\"");
+    let engine = engine();
+    let system = system(&engine).await;
+    let first = resolved(&directory, &engine, &tables(slow, slow));
+    let running = first.clone().start(&system).await.unwrap();
+    let deployer = Deployer::new(&running, first, None);
+    let more = ScaleOptions {
+        discard_state: true,
+        ..ScaleOptions::default()
+    };
+    let two = "app/two".parse().unwrap();
+    system.scale(&two, 3, more).await.unwrap();
+
+    let new = resolved(&directory, &engine, &tables(slow, fast));
+    assert_eq!(deploy(&deployer, new).await, RolloutOutcome::Permanent);
+    for replica in ["two/0", "two/1", "two/2"] {
+        let (mode, history) = seen(&running, replica).await;
+        assert_eq!(
+            (mode.as_str(), history.as_str()),
+            ("fast", "init mode=slow | changed mode")
+        );
+    }
+    // It is told again, and nothing of the first time stands in the way of fewer.
+    system.scale(&two, 1, more).await.unwrap();
+    let new = resolved(&directory, &engine, &tables(slow, "mode = \"last\""));
+    assert_eq!(deploy(&deployer, new).await, RolloutOutcome::Permanent);
+    assert_eq!(seen(&running, "two/0").await.0, "last");
+    assert_eq!(system.replicas(&two), Some(1));
     system.shutdown().await;
 }

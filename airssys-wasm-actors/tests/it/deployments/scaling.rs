@@ -105,9 +105,10 @@ async fn a_canary_may_have_another_number_than_what_it_follows() {
     host.is_clean_of(3).await;
     // A supervisor that is made again has as many.
     let mut events = host.system.events();
-    let before = host.actor("one/0").status().incarnation;
+    let before = host.actor("one/2").status().incarnation;
     host.running.supervisor().kill();
-    crate::guests::started(&mut events, &address("app/one/0"), before).await;
+    // The last of them.
+    crate::guests::started(&mut events, &address("app/one/2"), before).await;
     assert_eq!(replicas(&host), 3);
     tokio::time::timeout(
         Duration::from_secs(60),
