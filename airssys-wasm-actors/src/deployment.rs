@@ -27,7 +27,7 @@ pub use plan::{
 };
 pub use rollout::{
     DeployError, DeployOptions, Deployer, RegisterError, Rollout, RolloutNote, RolloutOutcome,
-    RolloutStatus, StepState, StepStatus, artifacts_of, register_first,
+    RolloutStatus, StepState, StepStatus, Turn, artifacts_of, register_first,
 };
 pub use share::{Share, ShareError};
 pub use strategy::{

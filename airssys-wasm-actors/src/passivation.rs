@@ -24,7 +24,7 @@ use crate::drain::Behaviour;
 use crate::envelope::{CallContext, Envelope};
 use crate::error::CallError;
 use crate::events::Event;
-use crate::exit::ExitReason;
+use crate::exit::{ExitReason, bounded};
 use crate::health::ChildHealth;
 use crate::mailbox::Control;
 use crate::reply::Answer;
@@ -422,7 +422,7 @@ pub(crate) fn snapshot_of(answer: Option<Value>, bytes_max: u64) -> Result<Bytes
             Ok(bytes)
         }
         Some(Value::Result(Err(Some(message)))) => match *message {
-            Value::String(text) => Err(format!("`snapshot` refused: {text}")),
+            Value::String(text) => Err(format!("`snapshot` refused: {}", bounded(&text))),
             other => Err(format!("`snapshot` refused: {other:?}")),
         },
         _ => Err("`snapshot` answered in another type".to_owned()),

@@ -191,7 +191,8 @@ impl ActorRef {
     /// [`CallError`] when it does not answer within `within`, or ends meanwhile.
     pub async fn health(&self, within: Duration) -> Result<ChildHealth, CallError> {
         let address = || self.address().clone();
-        if self.slot.replicas().is_some() && self.slot.exit_reason().is_none() {
+        // One that its replicas are to follow still answers for itself.
+        if self.slot.is_vacant() && self.slot.exit_reason().is_none() {
             let all = self.health_of_replicas();
             let asked = tokio::time::timeout(within, all).await;
             return asked.unwrap_or_else(|_| {

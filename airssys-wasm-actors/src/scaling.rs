@@ -187,8 +187,10 @@ impl System {
             return Err(ScaleError::NoSuchActor(address.clone()));
         };
         let slot = Arc::clone(actor.slot());
+        // What is true before can be another when its turn has come.
+        let turn = Alteration::number(&slot);
         let record = check(&slot, replicas, options)?;
-        let Some(alone) = Alteration::number(&slot) else {
+        let Some(alone) = turn else {
             return Err(ScaleError::UnderWay(address.clone()));
         };
         let (done, answer) = oneshot::channel();
@@ -298,7 +300,8 @@ async fn let_go(record: &Arc<Record>, leaving: &PreparedActor, until: Instant) {
         let (reply, answer) = oneshot::channel();
         let child = slot.id();
         let told = record.tell(SupervisorMessage::LetGo { child, reply });
-        if !told || answer.await.is_err() {
+        // One that is ending answers, and does not do it.
+        if !told || !matches!(answer.await, Ok(Ok(_))) {
             sleep(LOOK_AGAIN).await;
         }
     }

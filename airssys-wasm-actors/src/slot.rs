@@ -261,26 +261,34 @@ impl Slot {
 
     /// Resources of the incarnation that runs which others hold.
     pub(crate) fn resources_held(&self) -> usize {
-        if let Some(replicas) = self.replicas() {
-            return replicas.slots().map(|one| one.resources_held()).sum();
-        }
         let life = self.life.lock();
-        life.owner.as_ref().map_or(0, |owner| owner.held())
+        let own = life.owner.as_ref().map_or(0, |owner| owner.held());
+        drop(life);
+        match self.replicas() {
+            Some(replicas) => {
+                let of_each = replicas.slots().map(|one| one.resources_held());
+                own + of_each.sum::<usize>()
+            }
+            None => own,
+        }
     }
 
     /// What the instance of the incarnation that runs holds now, also in the middle of a message; of replicas, all
     /// together. Nothing without an instance.
     pub(crate) fn usage(&self) -> Usage {
-        let mut sum = Usage::default();
-        if let Some(replicas) = self.replicas() {
-            for one in replicas.slots().map(|one| one.usage()) {
-                sum.memory_bytes = sum.memory_bytes.saturating_add(one.memory_bytes);
-                sum.table_elements = sum.table_elements.saturating_add(one.table_elements);
-            }
-            return sum;
-        }
         let life = self.life.lock();
-        life.kill.as_ref().map_or(sum, KillSwitch::usage)
+        let mut sum = life
+            .kill
+            .as_ref()
+            .map_or_else(Usage::default, KillSwitch::usage);
+        drop(life);
+        let replicas = self.replicas();
+        for one in replicas.iter().flat_map(|all| all.slots()) {
+            let usage = one.usage();
+            sum.memory_bytes = sum.memory_bytes.saturating_add(usage.memory_bytes);
+            sum.table_elements = sum.table_elements.saturating_add(usage.table_elements);
+        }
+        sum
     }
 
     /// The incarnation has ended, and with it its Store. Returns the reason to report: a kill may have been

@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use airssys_wasm::{Configuration, MessagingError, MessagingReply};
+use airssys_wasm::{Configuration, ConfigurationError, MessagingError, MessagingReply};
 use parking_lot::Mutex;
 
 use crate::address::ActorAddress;
@@ -169,7 +169,13 @@ impl Nursery {
             return Err(MessagingError::BadName(why));
         }
         drop(owned);
-        let spec = self.spec(template, address.clone(), config);
+        let spec = match self.spec(template, address.clone(), config) {
+            Ok(spec) => spec,
+            Err(why) => {
+                self.owned.lock().remove(&address);
+                return Err(MessagingError::Rejected(why.to_string()));
+            }
+        };
         let (shared, owned) = (Arc::clone(self.slot.shared()), Arc::clone(&self.owned));
         Ok(Box::pin(async move {
             let _starting = starting;
@@ -191,16 +197,18 @@ impl Nursery {
         template: &ChildSpec,
         address: ActorAddress,
         config: Vec<(String, String)>,
-    ) -> ChildSpec {
+    ) -> Result<ChildSpec, ConfigurationError> {
         let mut spec = template.clone();
         spec.address = address;
         if let Start::Component(start) = &mut spec.start {
             let own = start.config.iter();
             let own = own.map(|(key, value)| (key.to_owned(), value.to_owned()));
-            start.config = Arc::new(Configuration::new(1, own.chain(config)));
+            let config = Configuration::new(1, own.chain(config));
+            config.check()?;
+            start.config = Arc::new(config);
             start.spawn = Some(self.spawning.deeper());
         }
-        spec
+        Ok(spec)
     }
 
     /// Stops a child.

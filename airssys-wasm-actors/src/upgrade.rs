@@ -291,9 +291,10 @@ pub(crate) fn spec_of(system: &System, address: &ActorAddress) -> Option<ChildSp
     let actor = system.whereis(address)?;
     let children = children_of(actor.slot().shared(), address);
     let (_, first) = children.first()?;
-    // One of several replicas has an address of its own.
+    // One of several replicas has an address of its own, and does not know how many there are by now.
     Some(ChildSpec {
         address: address.clone(),
+        replicas: u32::try_from(children.len()).unwrap_or(u32::MAX),
         ..first.spec.clone()
     })
 }

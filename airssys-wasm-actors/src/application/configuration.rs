@@ -174,7 +174,9 @@ fn why_unread(
              `airssys:config/store` or `wasi:config/store`",
         ));
     }
-    reads.is_empty().then_some((
+    let mut keys = layers.values().map(|(key, ..)| key);
+    let is_read = keys.any(|key| reads.iter().any(|reach| reach.matches(key)));
+    (!is_read).then_some((
         "is configured, and may not read any of it",
         "grant it the keys: `config = [\"**\"]` in its `grants` is all of them",
     ))

@@ -10,7 +10,7 @@ use airssys_wasm::{CallOutcome, Configuration, IntoArgs, Value};
 use super::{LiveComponent, died};
 use crate::crashes::without;
 use crate::envelope::CallContext;
-use crate::exit::ExitReason;
+use crate::exit::{ExitReason, bounded};
 use crate::supervisor::PreparedActor;
 
 /// What came of telling it: what is left of it, and why it does not have the new configuration.
@@ -51,11 +51,11 @@ impl LiveComponent {
             CallOutcome::Died(fault) => {
                 let reason = died(&self.about.slot, fault);
                 let why = format!("it died in `on-config-changed`: {reason}");
-                return (Err(reason), Err(hidden(why, &before, config)));
+                return (Err(reason), Err(hidden(&why, &before, config)));
             }
         };
         self.configure(&before);
-        (Ok(self), Err(hidden(refused, &before, config)))
+        (Ok(self), Err(hidden(&refused, &before, config)))
     }
 
     /// Exchanges what its guest reads, and says nothing to it.
@@ -74,8 +74,8 @@ impl LiveComponent {
     }
 }
 
-/// The text without values, which can be secrets.
-fn hidden(text: String, before: &Configuration, after: &Configuration) -> String {
+/// The text on one bounded line, without values, which can be secrets.
+fn hidden(text: &str, before: &Configuration, after: &Configuration) -> String {
     let values = before.iter().chain(after.iter());
-    without(text, values.map(|(_, value)| value))
+    without(bounded(text).to_string(), values.map(|(_, value)| value))
 }

@@ -85,7 +85,12 @@ fn add(
 /// Reads a configuration file. Blocks.
 pub(crate) fn read(path: &Path) -> Result<Values, ConfigFileError> {
     let mut text = String::new();
-    let read = File::open(path).and_then(|open| {
+    // What is no file may have no end, or block before it has a beginning.
+    let read = std::fs::metadata(path).and_then(|found| {
+        if !found.is_file() {
+            return Err(io::Error::other("it is not a file"));
+        }
+        let open = File::open(path)?;
         open.take(FILE_BYTES_MAX + 1)
             .read_to_string(&mut text)
             .map(|_| ())

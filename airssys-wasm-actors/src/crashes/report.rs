@@ -8,7 +8,7 @@ use airssys_wasm::{Fault, printable};
 use super::{CrashReport, Recent};
 use crate::exit::{ExitReason, REASON_BYTES_MAX};
 use crate::slot::Slot;
-use crate::supervisor::{PreparedChild, Record, Start};
+use crate::supervisor::{PreparedChild, Record};
 
 /// What an incarnation leaves with its slot for the report of its end, if it has something to leave.
 #[derive(Default)]
@@ -131,13 +131,7 @@ fn text(supervisor: &Record, slot: &Slot, reason: &ExitReason) -> String {
     }
     let text = reason.to_string();
     match supervisor.child(slot.id()) {
-        Some(PreparedChild::Actor(actor)) => match &actor.spec.start {
-            Start::Component(start) => {
-                let config = start.config.iter().map(|(_, value)| value);
-                without(text, config.chain(start.template.env_values()))
-            }
-            Start::Native(_) | Start::Supervisor(_) => text,
-        },
+        Some(PreparedChild::Actor(actor)) => actor.spec.without_values(text),
         // Forgotten meanwhile: what it was made of is not known any more, and a guest may have had the word.
         _ if matches!(reason, ExitReason::StartFailed(_)) => "start failed".to_owned(),
         _ => text,

@@ -191,16 +191,34 @@ impl Deployer {
         options: DeployOptions,
     ) -> Result<Rollout, DeployError> {
         let turn = self.turn(options.queue).await?;
-        self.begin(new, options, turn)
+        self.deploy_at(turn, new, options)
     }
 
-    async fn turn(&self, queue: bool) -> Result<OwnedMutexGuard<()>, DeployError> {
+    /// Takes the turn to deploy, or waits for it in the order of those who ask: for who has to know what runs by then. While
+    /// it is kept nobody else deploys, and [`Deployer::current`] stays what it is.
+    ///
+    /// # Errors
+    /// [`DeployError::UnderWay`] if somebody else has it, and it is not to be waited for.
+    pub async fn turn(&self, queue: bool) -> Result<Turn, DeployError> {
         let turn = Arc::clone(&self.inner.turn);
         match turn.clone().try_lock_owned() {
-            Ok(turn) => Ok(turn),
-            Err(_) if queue => Ok(turn.lock_owned().await),
+            Ok(turn) => Ok(Turn(turn)),
+            Err(_) if queue => Ok(Turn(turn.lock_owned().await)),
             Err(_) => Err(DeployError::UnderWay),
         }
+    }
+
+    /// As [`Deployer::deploy`], in a turn that was taken before.
+    ///
+    /// # Errors
+    /// [`DeployError`], with nothing changed; the turn is given back.
+    pub fn deploy_at(
+        &self,
+        turn: Turn,
+        new: Application,
+        options: DeployOptions,
+    ) -> Result<Rollout, DeployError> {
+        self.begin(new, options, turn.0)
     }
 
     /// Begins to deploy the application that runs at its turn, with another configuration. `None` if that is no other one.
@@ -213,6 +231,19 @@ impl Deployer {
         options: DeployOptions,
     ) -> Result<Option<Rollout>, DeployError> {
         let turn = self.turn(options.queue).await?;
+        self.configure_at(turn, order, options).await
+    }
+
+    /// As [`Deployer::configure`], in a turn that was taken before.
+    ///
+    /// # Errors
+    /// [`DeployError`], with nothing changed; the turn is given back.
+    pub async fn configure_at(
+        &self,
+        turn: Turn,
+        order: ConfigOrder,
+        options: DeployOptions,
+    ) -> Result<Option<Rollout>, DeployError> {
         let current = self.current();
         let before = Arc::clone(&current);
         let configured = tokio::task::spawn_blocking(move || current.configured(&order)).await;
@@ -221,7 +252,7 @@ impl Deployer {
         if same && plan(&before.outline(), &new.outline(), &options.plan)?.is_empty() {
             return Ok(None);
         }
-        self.begin(new, options, turn).map(Some)
+        self.begin(new, options, turn.0).map(Some)
     }
 
     fn begin(
@@ -263,6 +294,10 @@ impl Deployer {
         *self.inner.current.lock() = (Arc::clone(new), number);
     }
 }
+
+/// The right to deploy next, given back when it is dropped: see [`Deployer::turn`].
+#[derive(Debug)]
+pub struct Turn(OwnedMutexGuard<()>);
 
 /// One deployment on its way. Clones are the same; dropping them stops nothing.
 #[derive(Clone)]

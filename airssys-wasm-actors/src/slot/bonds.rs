@@ -295,7 +295,9 @@ impl Slot {
             permit: Some(permit),
         };
         let mut life = self.life.lock();
-        if !life.active || self.incarnation() != incarnation {
+        // As in `watch_when`.
+        let is_there = life.active || (self.hands_on() && life.gone.is_none());
+        if !is_there || self.incarnation() != incarnation {
             drop(life);
             return false;
         }

@@ -82,6 +82,8 @@ impl Slot {
         if others.is_none_or(|others| others.is_empty()) {
             return false;
         }
+        // Where all of them are stopped, so is the name.
+        let is_kept_up = self.is_kept_up();
         self.lane.leave();
         self.mailbox.crew().vacate();
         // Taken and not begun; nobody comes back for it.
@@ -89,10 +91,12 @@ impl Slot {
             self.mailbox.spare(envelope);
         }
         let mut life = self.life.lock();
-        life.active = true;
-        life.running = true;
-        if life.gone.take().is_some() {
-            self.mailbox.reopen();
+        if is_kept_up {
+            life.active = true;
+            life.running = true;
+            if life.gone.take().is_some() {
+                self.mailbox.reopen();
+            }
         }
         let departed = life.departed();
         drop(life);

@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 
 use crate::address::ActorAddress;
 use crate::component::{ComponentStart, Hooks, LiveComponent, Origin};
+use crate::crashes::without;
 use crate::drain::{Behaviour, ExitGuard, or_killed};
 use crate::exit::ExitReason;
 use crate::health::HealthCheck;
@@ -322,6 +323,17 @@ impl ChildSpec {
         match &self.start {
             Start::Component(start) => start.spawn.as_ref(),
             Start::Native(_) | Start::Supervisor(_) => None,
+        }
+    }
+
+    /// What a guest has said, without the values it was given: its configuration, its environment.
+    pub(crate) fn without_values(&self, text: String) -> String {
+        match &self.start {
+            Start::Component(start) => {
+                let config = start.config.iter().map(|(_, value)| value);
+                without(text, config.chain(start.template.env_values()))
+            }
+            Start::Native(_) | Start::Supervisor(_) => text,
         }
     }
 

@@ -541,14 +541,20 @@ impl PreparedChild {
                     slot.kill_own();
                 }
                 if slot.vacate() {
+                    if slot.team_is_down() {
+                        slot.suspend(reason);
+                    }
                     return;
                 }
                 slot.retire(reason);
-                // The last replica takes the name they shared along.
-                if let Some(front) = slot.front()
-                    && front.team_is_gone()
-                {
+                let Some(front) = slot.front() else {
+                    return;
+                };
+                // The last replica takes the name they shared along, and the last that was expected to run, who serves it.
+                if front.team_is_gone() {
                     front.retire(reason);
+                } else if front.team_is_down() {
+                    front.suspend(reason);
                 }
             }
             Self::Supervisor(one) => one.record.retire(reason),

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use crate::component::{LiveComponent, Origin, Snapshot};
 use crate::events::Event;
-use crate::exit::ExitReason;
+use crate::exit::{ExitReason, bounded};
 use crate::health::ChildHealth;
 use crate::passivation::{ComponentBehaviour, Sweep};
 use crate::supervisor::{PreparedActor, PreparedChild, Record, Start};
@@ -301,7 +301,9 @@ pub(super) async fn make(
     let incarnation = successor.slot.incarnation();
     let starting = LiveComponent::start(successor, incarnation, Origin::Aside(snapshot));
     let live = match tokio::time::timeout(within, starting).await {
-        Ok(started) => started.map_err(NotReplaced::NotStarted)?,
+        Ok(started) => {
+            started.map_err(|reason| NotReplaced::NotStarted(told(successor, reason)))?
+        }
         Err(_) => {
             let why = format!("not up within {within:?}");
             return Err(NotReplaced::NotStarted(ExitReason::start_failed(&why)));
@@ -309,8 +311,21 @@ pub(super) async fn make(
     };
     match live.health().await {
         Ok((live, ChildHealth::Healthy | ChildHealth::Degraded(_))) => Ok(live),
-        Ok((_, ChildHealth::Failed(text))) => Err(NotReplaced::Unhealthy(text)),
-        Err(reason) => Err(NotReplaced::Unhealthy(reason.to_string())),
+        Ok((_, ChildHealth::Failed(text))) => {
+            let text = successor.spec.without_values(bounded(&text).to_string());
+            Err(NotReplaced::Unhealthy(text))
+        }
+        Err(reason) => Err(NotReplaced::Unhealthy(told(successor, reason).to_string())),
+    }
+}
+
+/// What its guest says is read by operators, without the values it was given.
+fn told(successor: &PreparedActor, reason: ExitReason) -> ExitReason {
+    match reason {
+        ExitReason::StartFailed(text) => {
+            ExitReason::start_failed(&successor.spec.without_values(text.to_string()))
+        }
+        other => other,
     }
 }
 
@@ -490,7 +505,10 @@ pub(crate) fn become_revision(
 }
 
 /// Its supervisor starts this from now on, and callers resolve functions in it.
-fn become_known(record: &Record, successor: &Arc<PreparedActor>) -> Result<(), NotReplaced> {
+pub(super) fn become_known(
+    record: &Record,
+    successor: &Arc<PreparedActor>,
+) -> Result<(), NotReplaced> {
     record.respec(successor)?;
     let slot = &successor.slot;
     if let Ok(surface) = successor.spec.surface() {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
-use super::replacement::{Fresh, NotReplaced, StateTaken};
+use super::replacement::{Fresh, NotReplaced, StateTaken, become_known};
 use super::slots::Place;
 use super::{UpgradeOptions, UpgradeState};
 use crate::address::ActorAddress;
@@ -182,6 +182,13 @@ async fn tell_back(
         Ok(_) | Err(NotReplaced::Gone | NotReplaced::Superseded)
     ) {
         told = place.replace(Fresh::Make, || Fresh::Make).await;
+    }
+    // Its message in hand takes longer than anybody waits, and what it goes on with the others do not have: it is ended,
+    // and the next incarnation begins with the old one.
+    if matches!(told, Err(NotReplaced::Busy)) {
+        become_known(place.record, place.successor)?;
+        place.successor.slot.kill_own();
+        return Ok(StateTaken::None);
     }
     told.map(|replaced| replaced.state)
 }

@@ -11,7 +11,7 @@ use airssys_wasm::{
 };
 use airssys_wasm_actors::{
     Actor, ActorRef, CallError, ChildSpec, ConfigWay, Context, Event, Link, Message, NotReplaced,
-    Passivation, System, UpgradeError, UpgradeOptions,
+    Passivation, ScaleOptions, System, UpgradeError, UpgradeOptions, UpgradeState,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -306,6 +306,114 @@ async fn replicas_never_stay_split() {
         }
         system.shutdown().await;
     }
+}
+
+/// One that is at a message for longer than anybody waits does not go on with what the others do not have.
+#[tokio::test]
+async fn one_that_cannot_be_told_back_in_time_begins_anew_with_the_old_values() {
+    let engine = engine();
+    let system = system(&engine).await;
+    let (say, mut asked) = mpsc::channel(1);
+    // Two, so that one can be asked while the other is.
+    let decider = ChildSpec {
+        replicas: 2,
+        ..ChildSpec::native(address("decider"), move || Decider(say.clone()))
+    };
+    system.spawn(decider).await.unwrap();
+    let replicas = three(&engine, &system).await;
+    let changing = {
+        let system = system.clone();
+        let options = UpgradeOptions {
+            wait_max: Duration::from_millis(300),
+            ..UpgradeOptions::default()
+        };
+        let after = config(&[("ask", "yes"), ("mode", "fast")]);
+        let one = address("one");
+        tokio::spawn(async move { system.reconfigure(&one, after, options).await })
+    };
+    answer(&mut asked, "ok").await;
+    let (what, second) = asked.recv().await.unwrap();
+    assert_eq!(what, "changed mode");
+    let busy = replicas[0].clone();
+    let call = tokio::spawn(async move { busy.call("twice", ("mode",)).await });
+    let (what, _unanswered) = asked.recv().await.unwrap();
+    assert_eq!(what, "twice");
+    second.send("not that".to_owned()).unwrap();
+    let (who, why) = refused(changing.await.unwrap().unwrap_err());
+    assert!(who == "one/1" && why.contains("not that"), "{who}: {why}");
+    let failed = call.await.unwrap().unwrap_err();
+    assert_eq!(failed.kind(), "callee-died");
+    for replica in &replicas {
+        assert_eq!(read(replica, "mode").await, "slow");
+        assert!(ask(replica, "all").await.starts_with("1 | "));
+    }
+    system.shutdown().await;
+}
+
+#[tokio::test]
+async fn however_many_there_are_by_now_each_is_told_and_each_is_replaced() {
+    let engine = engine();
+    let (system, _asked) = deciding(&engine).await;
+    let one = address("one");
+    system
+        .spawn(spec(&engine, &["mode"], &[("mode", "slow")]))
+        .await
+        .unwrap();
+    let any_state = ScaleOptions {
+        discard_state: true,
+        ..ScaleOptions::default()
+    };
+    for (replicas, way, pairs) in [
+        (3, ConfigWay::Hook, &[("mode", "fast")][..]),
+        (
+            2,
+            ConfigWay::Instances,
+            &[("mode", "fast"), ("unread", "x")],
+        ),
+    ] {
+        system.scale(&one, replicas, any_state).await.unwrap();
+        assert_eq!(change(&system, pairs).await.unwrap(), way);
+        for number in 0..replicas {
+            let replica = system.whereis(&address(&format!("one/{number}"))).unwrap();
+            assert_eq!(read(&replica, "mode").await, "fast");
+        }
+    }
+    system.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_a_guest_says_of_its_values_is_bounded_and_without_them() {
+    let engine = engine();
+    let (system, _asked) = deciding(&engine).await;
+    let before = [("mode", "slow")];
+    let actor = system
+        .spawn(spec(&engine, &["mode", "verdict"], &before))
+        .await
+        .unwrap();
+    let secret = "-----BEGIN KEY-----\nMIIEvQIBADANBg\n";
+    let long = format!("bad key: {secret}{}", "x".repeat(60_000));
+    let after = [("mode", secret), ("verdict", long.as_str())];
+    let (_, why) = refused(change(&system, &after).await.unwrap_err());
+    assert!(
+        why.contains("`on-config-changed` refused: bad key"),
+        "{why}"
+    );
+    assert!(!why.contains("MIIE") && !why.contains('\n'), "{why}");
+    assert!(why.len() < 8 << 10, "{} bytes", why.len());
+
+    // By a new instance, whose `init` refuses.
+    let text = "hunter2hunter2 is too short";
+    let after = config(&[("mode", "hunter2hunter2"), ("refuse-init", text)]);
+    let afresh = UpgradeOptions {
+        state: UpgradeState::Discard,
+        ..UpgradeOptions::default()
+    };
+    let changed = system.reconfigure(&address("one"), after, afresh).await;
+    let why = changed.unwrap_err().to_string();
+    assert!(why.contains("did not start"), "{why}");
+    assert!(!why.contains("hunter2"), "{why}");
+    assert_eq!(read(&actor, "mode").await, "slow");
+    system.shutdown().await;
 }
 
 #[tokio::test]

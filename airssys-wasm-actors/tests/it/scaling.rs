@@ -170,6 +170,37 @@ async fn a_message_in_hand_is_finished_by_who_has_it() {
     balanced(&system, &pool).await;
 }
 
+/// What is stopped stays so, whoever was still about to go.
+#[tokio::test(start_paused = true)]
+async fn one_that_is_stopped_while_it_is_scaled_is_stopped() {
+    let system = system(&engine()).await;
+    let outside = Outside::new(1);
+    let app = SupervisorSpec::new(address("app")).with(servers("pool", 1, &outside));
+    let app = system.supervise(app).await.unwrap();
+    let pool = system.whereis(&address("pool")).unwrap();
+    let held = {
+        let pool = pool.clone();
+        tokio::spawn(async move { text(&pool, "hold").await })
+    };
+    outside.held.notified().await;
+    let scaling = {
+        let system = system.clone();
+        tokio::spawn(async move { scale(&system, "pool", 2).await })
+    };
+    while !below(&system).iter().any(|name| name == "pool/1") {
+        tokio::task::yield_now().await;
+    }
+    text(&pool, "who").await.unwrap();
+    app.stop_child(&address("pool")).await.unwrap();
+    held.await.unwrap().unwrap_err();
+    // Whoever scales goes on to the end, and opens nothing again.
+    let _ = scaling.await.unwrap();
+    assert_eq!(text(&pool, "who").await.unwrap_err().kind(), "stopped");
+    assert!(pool.cast("who", ()).is_err());
+    assert_eq!(system.counters().dead_letters, 0);
+    system.shutdown().await;
+}
+
 /// When its time is up, one that goes is stopped with its message; what it has not begun is handled by the others.
 #[tokio::test(start_paused = true)]
 async fn what_one_that_goes_has_not_begun_is_handled_by_the_others() {

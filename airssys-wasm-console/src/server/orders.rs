@@ -96,6 +96,7 @@ struct Progress {
 }
 
 /// Where what is deployed comes from.
+#[derive(Clone)]
 enum From {
     Manifest(PathBuf),
     /// A deployment of the registry; its rollback target if no number is said.
@@ -106,6 +107,7 @@ enum From {
     Running(ConfigOrder),
 }
 
+#[derive(Clone)]
 struct Job {
     from: From,
     options: DeployOptions,
@@ -115,6 +117,8 @@ struct Job {
 /// What fits what runs.
 struct Ready {
     application: Application,
+    /// What ran when it was prepared.
+    base: Arc<Application>,
     /// It is what runs with this done to it, and at its turn that can be another.
     order: Option<ConfigOrder>,
     plan: Option<Plan>,
@@ -390,16 +394,17 @@ async fn carry_out(
     job: Job,
 ) -> Result<(), Refusal> {
     let plan_only = job.plan_only;
-    let ready = {
+    let prepared = async || {
         // It is never closed.
         let _one_at_a_time = compiling.acquire().await;
-        let deploying = Arc::clone(&deploying);
+        let (deploying, job) = (Arc::clone(&deploying), job.clone());
         let preparing = tokio::task::spawn_blocking(move || prepare(&deploying, job));
-        preparing.await.map_err(|_| refusals::broken())??
+        preparing.await.map_err(|_| refusals::broken())?
     };
+    let mut ready = prepared().await?;
     let queue = ready.options.queue;
     order.progress.send_modify(|progress| {
-        progress.plan = ready.plan.map(Arc::new);
+        progress.plan = ready.plan.take().map(Arc::new);
         if plan_only {
             progress.phase = DeployPhase::Planned;
         }
@@ -408,25 +413,26 @@ async fn carry_out(
         return Ok(());
     }
     let deployer = &deploying.deployer;
-    let at_once = DeployOptions {
-        queue: false,
-        ..ready.options.clone()
-    };
-    let begin = async |options| match &ready.order {
-        Some(asked) => deployer.configure(asked.clone(), options).await,
-        None => {
-            let deployed = deployer.deploy(ready.application.clone(), options).await;
-            deployed.map(Some)
-        }
-    };
-    let rollout = match begin(at_once).await {
+    let turn = match deployer.turn(false).await {
         Err(DeployError::UnderWay) if queue => {
             order
                 .progress
                 .send_modify(|progress| progress.phase = DeployPhase::Waiting);
-            begin(ready.options).await
+            deployer.turn(true).await
         }
-        begun => begun,
+        turn => turn,
+    };
+    let turn = turn.map_err(|error| refusals::of_deploy(&error))?;
+    let rollout = match ready.order {
+        Some(asked) => deployer.configure_at(turn, asked, ready.options).await,
+        None => {
+            // What it is built on can be another by now: what was set, how many there are, of which revision.
+            if !Arc::ptr_eq(&ready.base, &deployer.current()) {
+                ready = prepared().await?;
+            }
+            let begun = deployer.deploy_at(turn, ready.application, ready.options);
+            begun.map(Some)
+        }
     };
     let Some(rollout) = rollout.map_err(|error| refusals::of_deploy(&error))? else {
         // It is configured so already.
@@ -447,6 +453,7 @@ async fn carry_out(
 /// Reads, compiles and plans. Blocks.
 fn prepare(deploying: &Deploying, job: Job) -> Result<Ready, Refusal> {
     let deployer = &deploying.deployer;
+    let base = deployer.current();
     let mut options = job.options;
     let scales = matches!(job.from, From::Replicas(..));
     let resolved = |spec: &ApplicationSpec, beside: Beside| {
@@ -530,6 +537,7 @@ fn prepare(deploying: &Deploying, job: Job) -> Result<Ready, Refusal> {
     }
     Ok(Ready {
         application,
+        base,
         order,
         plan,
         options,

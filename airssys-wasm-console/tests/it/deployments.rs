@@ -10,6 +10,7 @@ use airssys_wasm_actors::{
 };
 use airssys_wasm_console::api::{
     DeployPhase, DeployRequest, HistoryQuery, Phase, RevisionQuery, RollbackRequest, RolloutWords,
+    ScaleRequest,
 };
 use airssys_wasm_console::{
     Beside, ControlClient, ControlError, ControlServer, ControlSocket, Deploying, ORDERS_MAX,
@@ -526,4 +527,33 @@ async fn those_that_wait_have_their_turn_and_are_not_too_many() {
     while !client.deploy_request(last).await.unwrap().phase.is_final() {}
     host.answers(2).await;
     client.deploy(&host.request("two.toml", TWO)).await.unwrap();
+}
+
+/// A deployment that waited is of what runs at its turn, not of what ran when it was asked for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_its_turn_is_built_on_what_runs_by_then() {
+    let host = Host::start(true).await;
+    let client = &host.client;
+    client.deploy(&host.soaking("two.toml", TWO)).await.unwrap();
+    host.soaks().await;
+    for replicas in [3, 2] {
+        let scale = ScaleRequest {
+            component: "one".to_owned(),
+            replicas,
+            discard_state: true,
+            queue: true,
+            ..ScaleRequest::default()
+        };
+        let waiting = client.scale(&scale).await.unwrap();
+        assert_eq!(waiting.phase, DeployPhase::Waiting);
+    }
+    client.promote().await.unwrap();
+    let one = "app/one".parse().unwrap();
+    while host.running.system().replicas(&one) != Some(2) {
+        tokio::task::yield_now().await;
+    }
+    // Neither of them has brought back the revision that ran when they were asked for.
+    host.answers(2).await;
+    let manifest = host.deployer.current().manifest().to_owned();
+    assert!(manifest.contains("two.wasm"), "{manifest}");
 }

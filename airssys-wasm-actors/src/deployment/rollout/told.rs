@@ -4,14 +4,17 @@
 //! traffic, and nothing of the old revision to keep.
 
 use super::parts::Ground;
+use crate::address::ActorAddress;
 use crate::error::with_sources;
 use crate::supervisor::ChildSpec;
-use crate::upgrade::{UpgradeOptions, Upgraded};
+use crate::upgrade::{UpgradeError, UpgradeOptions, Upgraded};
 
 /// One component that is told.
 pub(super) struct Told {
     spec: ChildSpec,
     upgraded: Option<Upgraded>,
+    /// Replicas that go on with the new configuration, whatever was tried.
+    left: Vec<ActorAddress>,
 }
 
 impl Told {
@@ -19,6 +22,7 @@ impl Told {
         Self {
             spec,
             upgraded: None,
+            left: Vec::new(),
         }
     }
 
@@ -31,7 +35,10 @@ impl Told {
         }
         let upgrade = ground.system.upgrade(spec, UpgradeOptions::default());
         let upgrade = upgrade.map_err(|why| with_sources(&why))?.by_hook();
-        let upgraded = upgrade.switch().await.map_err(|why| why.to_string())?;
+        let upgraded = upgrade.switch().await.map_err(|why| {
+            self.left = left_by(&why);
+            why.to_string()
+        })?;
         self.upgraded = Some(upgraded);
         Ok(())
     }
@@ -47,7 +54,27 @@ impl Told {
                 let back = upgraded.roll_back().await;
                 back.map(|_| ()).map_err(|why| why.to_string())
             }
-            None => Ok(()),
+            None => all_back(&self.left),
         }
     }
+}
+
+/// Replicas that a switch which failed could not switch back.
+pub(super) fn left_by(why: &UpgradeError) -> Vec<ActorAddress> {
+    match why {
+        UpgradeError::NotReplaced { left, .. } => left.clone(),
+        _ => Vec::new(),
+    }
+}
+
+/// Whether there are none of these.
+pub(super) fn all_back(left: &[ActorAddress]) -> Result<(), String> {
+    if left.is_empty() {
+        return Ok(());
+    }
+    let left: Vec<_> = left.iter().map(ActorAddress::as_str).collect();
+    Err(format!(
+        "`{}` could not be switched back",
+        left.join("`, `")
+    ))
 }

@@ -143,8 +143,11 @@ impl State {
 
     fn shrink(&self, address: &ActorAddress, team: &Team, to: u32) -> Rescaled {
         let keep = usize::try_from(to).unwrap_or(usize::MAX);
-        let leaving = team.replicas.get(keep..).unwrap_or_default().iter();
-        let leaving: Vec<_> = leaving.map(|(_, actor)| Arc::clone(actor)).collect();
+        let replicas = team.replicas.iter().rev();
+        let mut leaving: Vec<_> = replicas.map(|(_, actor)| Arc::clone(actor)).collect();
+        // Those that are stopped first, then from the last one on.
+        leaving.sort_by_key(|actor| actor.slot.exit_reason().is_none());
+        leaving.truncate(team.replicas.len().saturating_sub(keep));
         leaving.iter().for_each(leaves);
         let from = team.len();
         self.settle(address, from, to);

@@ -9,13 +9,16 @@ use std::time::Duration;
 
 use super::rescale::Rescale;
 use super::{Done, Ground};
+use crate::address::ActorAddress;
 use crate::deployment::gate::Interval;
 use crate::deployment::plan::Replacement;
 use crate::deployment::rollout::children::{StartOne, StopOne};
 use crate::deployment::rollout::reading::{self, Reading};
+use crate::deployment::rollout::told::{all_back, left_by};
 use crate::deployment::share::Share;
 use crate::deployment::strategy::{RolloutStrategy, StateHandling};
 use crate::error::with_sources;
+use crate::exit::bounded;
 use crate::health::ChildHealth;
 use crate::reference::ActorRef;
 use crate::route::{Split, SplitMode, SplitSpec, Weight};
@@ -42,6 +45,8 @@ pub(super) struct Replace {
     strategy: RolloutStrategy,
     upgrade: Option<Upgrade>,
     upgraded: Option<Upgraded>,
+    /// Replicas of the new revision that could not be switched back.
+    left: Vec<ActorAddress>,
     candidate: Option<(Supervisor, ActorRef)>,
     split: Option<Arc<Split>>,
     rescale: Option<Rescale>,
@@ -95,6 +100,7 @@ impl Replace {
             strategy: replacement.strategy.clone(),
             upgrade: None,
             upgraded: None,
+            left: Vec::new(),
             candidate: None,
             split: None,
             rescale: Rescale::of(address, replacement.replicas),
@@ -153,14 +159,20 @@ impl Replace {
             ..SupervisorSpec::new(address.join(TRIAL).map_err(|why| why.to_string())?)
         };
         let supervisor = ground.system.supervise(trial).await;
-        let supervisor = supervisor.map_err(|why| with_sources(&why))?;
+        let supervisor = supervisor.map_err(|why| {
+            // What its `init` says, without what it was given.
+            self.spec.without_values(with_sources(&why))
+        })?;
         let Some(actor) = ground.system.whereis(&candidate) else {
             supervisor.stop().await;
             return Err("the candidate has ended".to_owned());
         };
         self.candidate = Some((supervisor, actor.clone()));
         match actor.health(start_within).await {
-            Ok(ChildHealth::Failed(text)) => Err(format!("the new revision is not well: {text}")),
+            Ok(ChildHealth::Failed(text)) => {
+                let text = self.spec.without_values(bounded(&text).to_string());
+                Err(format!("the new revision is not well: {text}"))
+            }
             Ok(_) => Ok(()),
             Err(why) => Err(why.to_string()),
         }
@@ -218,7 +230,10 @@ impl Replace {
         // From now on there is nothing of the old revision to look at.
         let actor = ground.system.whereis(&self.spec.address);
         self.memory_before = actor.as_ref().map_or(0, reading::memory);
-        let upgraded = upgrade.switch().await.map_err(|why| why.to_string())?;
+        let upgraded = upgrade.switch().await.map_err(|why| {
+            self.left = left_by(&why);
+            why.to_string()
+        })?;
         self.upgraded = Some(upgraded);
         self.end_candidate("the new revision serves alone").await;
         Ok(())
@@ -226,11 +241,14 @@ impl Replace {
 
     pub(super) async fn switch_back(&mut self) -> Done {
         let back = match self.upgraded.take() {
-            Some(upgraded) => upgraded.roll_back().await.map(|_| ()),
-            None => Ok(()),
+            Some(upgraded) => {
+                let back = upgraded.roll_back().await;
+                back.map(|_| ()).map_err(|why| why.to_string())
+            }
+            None => all_back(&self.left),
         };
         self.end_candidate("the old revision serves alone").await;
-        back.map_err(|why| why.to_string())
+        back
     }
 
     /// Lets go of the revision before.

@@ -3,11 +3,20 @@
 //! Owns when: more of them at once, fewer only when nothing is undone any more, and back to what there was. Whether it may
 //! be is decided by the plan.
 
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
 use super::{Done, Ground};
 use crate::address::ActorAddress;
 use crate::deployment::plan::Scale;
 use crate::error::with_sources;
-use crate::scaling::ScaleOptions;
+use crate::scaling::{ScaleError, ScaleOptions};
+
+/// How long what stands in the way for a moment is waited for.
+const TRY_FOR: Duration = Duration::from_secs(10);
+
+const TRY_AGAIN: Duration = Duration::from_millis(50);
 
 pub(super) struct Rescale {
     address: ActorAddress,
@@ -46,10 +55,11 @@ impl Rescale {
 
     /// There are as many as before, if it has made them more.
     pub(super) async fn undo(&mut self, ground: &Ground) -> Done {
-        match self.before.take() {
-            Some(before) => self.scale(ground, before).await,
-            None => Ok(()),
+        if let Some(before) = self.before {
+            self.scale(ground, before).await?;
+            self.before = None;
         }
+        Ok(())
     }
 
     fn now(&self, ground: &Ground) -> u32 {
@@ -62,7 +72,18 @@ impl Rescale {
             discard_state: true,
             ..ScaleOptions::default()
         };
-        let scaled = ground.system.scale(&self.address, replicas, options).await;
-        scaled.map(|_| ()).map_err(|why| with_sources(&why))
+        let until = Instant::now() + TRY_FOR;
+        loop {
+            match ground.system.scale(&self.address, replicas, options).await {
+                Ok(_) => return Ok(()),
+                // Its supervisor is made again, or somebody else is at it.
+                Err(ScaleError::SupervisorEnded(_) | ScaleError::UnderWay(_))
+                    if Instant::now() < until =>
+                {
+                    sleep(TRY_AGAIN).await;
+                }
+                Err(why) => return Err(with_sources(&why)),
+            }
+        }
     }
 }
