@@ -553,7 +553,7 @@ async fn what_waits_its_turn_is_built_on_what_runs_by_then() {
         tokio::task::yield_now().await;
     }
     // Neither of them has brought back the revision that ran when they were asked for.
-    host.answers(2).await;
+    host.answers(3).await;
     let manifest = host.deployer.current().manifest().to_owned();
     assert!(manifest.contains("two.wasm"), "{manifest}");
 }
