@@ -63,7 +63,9 @@ impl state::Guest for Configured {
         if shown(read("refuse-snapshot")) == "yes" {
             return Err("as it was told".to_owned());
         }
-        Ok(HISTORY.with_borrow(|history| history.join("\n")).into_bytes())
+        Ok(HISTORY
+            .with_borrow(|history| history.join("\n"))
+            .into_bytes())
     }
 
     fn restore(_from_version: String, bytes: Vec<u8>) -> Result<(), String> {
@@ -119,7 +121,9 @@ impl configured::Guest for Configured {
             Ok(all) => {
                 let pairs = all.values.into_iter();
                 let pairs = pairs.map(|(key, value)| format!("{key}={value}"));
-                std::iter::once(all.revision.to_string()).chain(pairs).collect()
+                std::iter::once(all.revision.to_string())
+                    .chain(pairs)
+                    .collect()
             }
             Err(Error::Denied(text)) => vec![text],
         }
