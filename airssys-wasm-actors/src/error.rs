@@ -244,14 +244,3 @@ pub struct SendError {
     /// The arguments, handed back; `None` when the message had been accepted and dropped later.
     pub args: Option<Box<Args>>,
 }
-
-/// An error with what caused it.
-pub(crate) fn with_sources(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(next) = source {
-        text = format!("{text}: {next}");
-        source = next.source();
-    }
-    text
-}

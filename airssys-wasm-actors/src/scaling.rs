@@ -272,16 +272,20 @@ async fn scale(
         Ok(answer) if told => answer,
         _ => return Err(ScaleError::SupervisorEnded(address())),
     };
+    let not_started = |why| ScaleError::NotStarted {
+        address: address(),
+        why: Box::new(why),
+    };
     let rescaled = answer.map_err(|why| match why {
         StartError::SupervisorEnded(_) => ScaleError::SupervisorEnded(address()),
-        why => ScaleError::NotStarted {
-            address: address(),
-            why: Box::new(why),
-        },
+        why => not_started(why),
     })?;
     let until = Instant::now() + wait_max;
     let leaving = rescaled.leaving.iter();
     join_all(leaving.map(|one| let_go(record, one, until))).await;
+    if let Some(why) = rescaled.declined {
+        return Err(not_started(why));
+    }
     Ok(Scaled {
         from: rescaled.from,
         to: replicas,

@@ -422,7 +422,7 @@ impl Upgrade {
             if pair.warm.is_some() || !pair.successor.may_be_warm() {
                 continue;
             }
-            match make(&pair.successor, None).await {
+            match make(&pair.record, &pair.successor, None).await {
                 Ok(live) => pair.warm = Some(ComponentBehaviour::Live(live)),
                 Err(why) => {
                     return Err(UpgradeError::NotReplaced {

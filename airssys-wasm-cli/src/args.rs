@@ -393,26 +393,6 @@ pub(crate) fn check_options(spec: &ApplicationSpec) -> Result<(), ManifestErrors
     }
 }
 
-/// The commands that ask a running host.
-const ASKING: &[&str] = &[
-    "status",
-    "tree",
-    "dead-letters",
-    "crashes",
-    "kill",
-    "restart",
-    "stop",
-    "deploy",
-    "plan",
-    "history",
-    "promote",
-    "pause",
-    "resume",
-    "rollback",
-    "scale",
-    "registry",
-];
-
 /// Options that take the next argument as their value.
 const WITH_VALUE: &[&str] = &[
     "--input",
@@ -463,15 +443,26 @@ pub(crate) fn asks_for_help(argv: &[OsString]) -> bool {
     argv.iter().any(|word| word == "--help" || word == "-h")
 }
 
+/// Whether a command takes `--json` as a flag: those that ask a host do, and whoever answers at once.
+fn has_flag_json(name: &str) -> bool {
+    let flag = |command: &clap::Command| {
+        let mut all = command.get_arguments();
+        all.any(|arg| arg.get_long() == Some("json") && !arg.get_action().takes_values())
+    };
+    let grammar = grammar(None);
+    let command = grammar.find_subcommand(name);
+    command.is_some_and(|command| flag(command) || command.get_subcommands().any(flag))
+}
+
 /// The format asked for, as far as that can be told before the arguments are known to be right.
 pub(crate) fn format_of(argv: &[OsString]) -> Format {
     let json = argv
         .windows(2)
         .any(|pair| matches!(pair, [option, value] if option == "--format" && value == "json"));
-    // A flag of the commands that ask a host; elsewhere it has a value, or is a mistake.
+    // Elsewhere it has a value, or is a mistake.
     let asks = || {
         let command = positionals(argv).next().and_then(|word| word.to_str());
-        command.is_some_and(|command| ASKING.contains(&command))
+        command.is_some_and(has_flag_json)
     };
     let json = json || argv.iter().any(|word| word == "--format=json");
     if json || (argv.iter().any(|word| word == "--json") && asks()) {
@@ -492,6 +483,21 @@ mod tests {
     #[test]
     fn the_grammar_is_sound() {
         grammar(None).debug_assert();
+    }
+
+    #[test]
+    fn json_is_a_flag_where_the_grammar_says_so() {
+        for (line, json) in [
+            ("airssys status --json", true),
+            ("airssys config set one a=1 --json", true),
+            ("airssys scale one 2 --json", true),
+            ("airssys doctor --json", true),
+            ("airssys up --json app.toml", false),
+            ("airssys nothing --json", false),
+        ] {
+            let format = format_of(&argv(line));
+            assert_eq!(matches!(format, Format::Json), json, "{line}");
+        }
     }
 
     #[test]

@@ -180,7 +180,7 @@ pub(crate) async fn replace(
     let refused = |why| Refused { why, fresh: None };
     let (next, state) = match fresh {
         Fresh::Ready(ready) => (ready, StateTaken::None),
-        Fresh::Make => match make(&successor, None).await {
+        Fresh::Make => match make(&record, &successor, None).await {
             Ok(live) => (ComponentBehaviour::Live(live), StateTaken::None),
             Err(why) => {
                 let _ = answer.send(Err(refused(why)));
@@ -197,9 +197,10 @@ pub(crate) async fn replace(
             let made = match snapshot {
                 Ok(snapshot) => {
                     let bytes = size(snapshot.as_ref());
-                    make(&successor, snapshot).await.map(|live| (live, bytes))
+                    let made = make(&record, &successor, snapshot).await;
+                    made.map(|live| (live, bytes))
                 }
-                Err(why) => Err(NotReplaced::Snapshot(why)),
+                Err(why) => Err(NotReplaced::Snapshot(said(&record, &successor, why))),
             };
             match made {
                 Ok((live, bytes)) => {
@@ -219,7 +220,7 @@ pub(crate) async fn replace(
             let restored = match snapshot {
                 Ok(Some(snapshot)) => {
                     let bytes = size(Some(&snapshot));
-                    let made = make(&successor, Some(snapshot)).await.ok();
+                    let made = make(&record, &successor, Some(snapshot)).await.ok();
                     made.map(|live| (ComponentBehaviour::Live(live), bytes))
                 }
                 _ => None,
@@ -294,6 +295,7 @@ fn size(snapshot: Option<&Snapshot>) -> u64 {
 
 /// Makes an instance that does not serve yet, and asks it how it is.
 pub(super) async fn make(
+    record: &Record,
     successor: &Arc<PreparedActor>,
     snapshot: Option<Snapshot>,
 ) -> Result<LiveComponent, NotReplaced> {
@@ -302,7 +304,7 @@ pub(super) async fn make(
     let starting = LiveComponent::start(successor, incarnation, Origin::Aside(snapshot));
     let live = match tokio::time::timeout(within, starting).await {
         Ok(started) => {
-            started.map_err(|reason| NotReplaced::NotStarted(told(successor, reason)))?
+            started.map_err(|reason| NotReplaced::NotStarted(ended(record, successor, reason)))?
         }
         Err(_) => {
             let why = format!("not up within {within:?}");
@@ -312,18 +314,30 @@ pub(super) async fn make(
     match live.health().await {
         Ok((live, ChildHealth::Healthy | ChildHealth::Degraded(_))) => Ok(live),
         Ok((_, ChildHealth::Failed(text))) => {
-            let text = successor.spec.without_values(bounded(&text).to_string());
+            let text = said(record, successor, bounded(&text).to_string());
             Err(NotReplaced::Unhealthy(text))
         }
-        Err(reason) => Err(NotReplaced::Unhealthy(told(successor, reason).to_string())),
+        Err(reason) => {
+            let reason = ended(record, successor, reason);
+            Err(NotReplaced::Unhealthy(reason.to_string()))
+        }
     }
 }
 
-/// What its guest says is read by operators, without the values it was given.
-fn told(successor: &PreparedActor, reason: ExitReason) -> ExitReason {
+/// What a guest says is read by operators: without the values that it was given, or that the one before it was.
+fn said(record: &Record, successor: &PreparedActor, text: String) -> String {
+    let text = successor.spec.without_values(text);
+    match record.child(successor.slot.id()) {
+        Some(PreparedChild::Actor(before)) => before.spec.without_values(text),
+        _ => text,
+    }
+}
+
+/// The same of why it has ended.
+fn ended(record: &Record, successor: &PreparedActor, reason: ExitReason) -> ExitReason {
     match reason {
         ExitReason::StartFailed(text) => {
-            ExitReason::start_failed(&successor.spec.without_values(text.to_string()))
+            ExitReason::start_failed(&said(record, successor, text.to_string()))
         }
         other => other,
     }
@@ -345,11 +359,11 @@ async fn instead(
     if let ComponentBehaviour::Live(live) = running {
         live.retire().await;
     }
-    let mut next = match make(&successor, None).await {
+    let mut next = match make(&record, &successor, None).await {
         Ok(live) => live,
         Err(why) => {
             let again = match before {
-                Some(PreparedChild::Actor(before)) => make(&before, None).await,
+                Some(PreparedChild::Actor(before)) => make(&record, &before, None).await,
                 _ => Err(NotReplaced::Gone),
             };
             let _ = answer.send(Err(Refused { why, fresh: None }));

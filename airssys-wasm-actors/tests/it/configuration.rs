@@ -6,8 +6,9 @@ mod layers;
 use std::time::Duration;
 
 use airssys_wasm::{
-    CapabilityManifest, ComponentRef, Configuration, ConfigurationError, Engine, InstanceTemplate,
-    LinkedImport, Policy, Surface, TemplateSpec, Value, WitError, grant,
+    CacheLocation, CapabilityManifest, ComponentRef, Configuration, ConfigurationError, Engine,
+    EngineConfig, InstanceTemplate, LinkedImport, Policy, Surface, TemplateSpec, Value, WitError,
+    grant,
 };
 use airssys_wasm_actors::{
     Actor, ActorRef, CallError, ChildSpec, ConfigWay, Context, Event, Link, Message, NotReplaced,
@@ -413,6 +414,65 @@ async fn what_a_guest_says_of_its_values_is_bounded_and_without_them() {
     assert!(why.contains("did not start"), "{why}");
     assert!(!why.contains("hunter2"), "{why}");
     assert_eq!(read(&actor, "mode").await, "slow");
+
+    // What the old one says when it is asked for its state.
+    let before = [
+        ("verdict", "ok"),
+        ("refuse-snapshot", "not without hunter2hunter2"),
+    ];
+    let two = ChildSpec {
+        address: address("two"),
+        ..spec(&engine, &["refuse-snapshot", "verdict"], &before)
+    };
+    system.spawn(two).await.unwrap();
+    let after = config(&[("verdict", "ok"), ("unread", "x")]);
+    let two = address("two");
+    let changed = system.reconfigure(&two, after, UpgradeOptions::default());
+    let why = changed.await.unwrap_err().to_string();
+    assert!(why.contains("its state was not handed over"), "{why}");
+    assert!(!why.contains("hunter2"), "{why}");
+    system.shutdown().await;
+}
+
+/// One that neither takes its old values back nor can be made again goes on, and it is said which one.
+#[tokio::test]
+async fn one_that_cannot_be_made_again_is_named() {
+    let engine = Engine::new(EngineConfig {
+        cache: CacheLocation::Off,
+        pool_instances_max: 8,
+        ..EngineConfig::default()
+    })
+    .unwrap();
+    let (system, mut asked) = deciding(&engine).await;
+    let replicas = three(&engine, &system).await;
+    let mut others = Vec::new();
+    while engine.instances() < 8 {
+        let name = format!("other/{}", others.len());
+        let other = ChildSpec {
+            address: address(&name),
+            ..spec(&engine, &["**"], &[])
+        };
+        others.push(system.spawn(other).await.unwrap());
+    }
+    let changing = {
+        let system = system.clone();
+        let after = [("ask", "yes"), ("mode", "fast")];
+        tokio::spawn(async move { change(&system, &after).await })
+    };
+    answer(&mut asked, "ok").await;
+    answer(&mut asked, "not that").await;
+    answer(&mut asked, "no").await;
+    match changing.await.unwrap().unwrap_err() {
+        UpgradeError::NotReplaced { address, left, .. } => {
+            assert_eq!(address.as_str(), "one/1");
+            assert_eq!(left, [replicas[0].address().clone()]);
+        }
+        other => panic!("{other}"),
+    }
+    assert_eq!(read(&replicas[0], "mode").await, "fast");
+    for replica in &replicas[1..] {
+        assert_eq!(read(replica, "mode").await, "slow");
+    }
     system.shutdown().await;
 }
 

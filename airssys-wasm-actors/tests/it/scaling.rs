@@ -1,5 +1,7 @@
 //! The number of replicas changes while they run: nothing is lost, doubled or failed by it.
 
+mod late;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -112,6 +112,14 @@ async fn a_component_starts_children_of_its_own_name_and_stops_them() {
         refused.starts_with("!not-started") && refused.contains("not today"),
         "{refused}"
     );
+    for (key, value) in [("", "v".to_owned()), ("k", "v".repeat(65_537))] {
+        let refused = ask(parent, "spawn", &["worker", "three", key, &value]).await;
+        assert!(refused.starts_with("!not-started"), "{refused}");
+        assert!(
+            refused.contains("no key") || refused.contains("65537 bytes"),
+            "{refused}"
+        );
+    }
     assert_eq!(ask(parent, "children", &[]).await, "one two");
     let denied = ask(parent, "spawn", &["parent", "three", "k", "v"]).await;
     assert!(

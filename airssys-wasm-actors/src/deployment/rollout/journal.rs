@@ -12,7 +12,7 @@ use super::DeployOptions;
 use crate::address::ActorAddress;
 use crate::application::{Application, ResolvedComponent};
 use crate::deployment::machine::Input;
-use crate::error::with_sources;
+use crate::exit::with_sources;
 use crate::registry::{
     DeployedComponent, DeployedLink, DeploymentState, NewDeployment, NewRevision, Provenance,
     Registry, RegistryError, RevisionSurface, Transition,

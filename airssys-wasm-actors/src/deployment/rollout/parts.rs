@@ -19,7 +19,6 @@ use crate::application::running::Live;
 use crate::deployment::gate::Interval;
 use crate::deployment::plan::{Action, Part, Step};
 use crate::deployment::share::Share;
-
 use crate::route::SplitMode;
 use crate::spawning::Spawning;
 use crate::supervisor::{ChildSpec, SupervisorSpec};

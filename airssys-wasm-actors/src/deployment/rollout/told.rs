@@ -5,7 +5,7 @@
 
 use super::parts::Ground;
 use crate::address::ActorAddress;
-use crate::error::with_sources;
+use crate::exit::with_sources;
 use crate::supervisor::ChildSpec;
 use crate::upgrade::{UpgradeError, UpgradeOptions, Upgraded};
 
@@ -77,4 +77,24 @@ pub(super) fn all_back(left: &[ActorAddress]) -> Result<(), String> {
         "`{}` could not be switched back",
         left.join("`, `")
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upgrade::NotReplaced;
+
+    #[test]
+    fn what_could_not_be_switched_back_is_named() {
+        let left = ["app/a/0", "app/a/1"].map(|name| name.parse().unwrap());
+        let why = UpgradeError::NotReplaced {
+            address: "app/a/2".parse().unwrap(),
+            why: NotReplaced::Busy,
+            left: left.to_vec(),
+        };
+        let said = all_back(&left_by(&why)).unwrap_err();
+        assert_eq!(said, "`app/a/0`, `app/a/1` could not be switched back");
+        let none = UpgradeError::Scaling("app/a".parse().unwrap());
+        assert_eq!(all_back(&left_by(&none)), Ok(()));
+    }
 }

@@ -25,6 +25,8 @@ pub(crate) struct Rescaled {
     /// How many there were.
     pub(crate) from: u32,
     pub(crate) leaving: Vec<Arc<PreparedActor>>,
+    /// There are as many as before: each of the new ones has declined to start. They are what leaves.
+    pub(crate) declined: Option<StartError>,
 }
 
 pub(crate) type ScaleReply = oneshot::Sender<Result<Rescaled, StartError>>;
@@ -93,8 +95,10 @@ impl State {
             return;
         }
         if to == from {
-            let leaving = Vec::new();
-            let _ = reply.send(Ok(Rescaled { from, leaving }));
+            let _ = reply.send(Ok(Rescaled {
+                from,
+                ..Rescaled::default()
+            }));
             return;
         }
         match self.grow(like, &team, to) {
@@ -151,7 +155,11 @@ impl State {
         leaving.iter().for_each(leaves);
         let from = team.len();
         self.settle(address, from, to);
-        Rescaled { from, leaving }
+        Rescaled {
+            from,
+            leaving,
+            declined: None,
+        }
     }
 
     /// The new replicas are up, or are not and gone.
@@ -170,29 +178,47 @@ impl State {
             }
             Outcome::Started(_) => {
                 let actors = self.record.actors_at(&address);
-                let joining = |one: &&Arc<PreparedActor>| {
-                    let mut scaling = one.standing.scaling.lock();
-                    let joins = *scaling == Scaling::Joining;
-                    if joins {
-                        *scaling = Scaling::Settled;
-                    }
-                    joins
-                };
-                let joined: Vec<_> = actors.iter().filter(joining).cloned().collect();
-                // They take its place.
-                let own = Team::of(actors).own;
-                own.iter().for_each(leaves);
-                for one in &joined {
-                    one.slot.lane().hold(false);
-                }
-                self.settle(&address, from, to);
-                Ok(Rescaled {
-                    from,
-                    leaving: own.into_iter().collect(),
-                })
+                let joins =
+                    |one: &&Arc<PreparedActor>| *one.standing.scaling.lock() == Scaling::Joining;
+                let joined = actors.iter().filter(joins).cloned().collect();
+                Ok(self.joined(&address, (from, to), joined, Team::of(actors).own))
             }
         };
         let _ = reply.send(grown);
+    }
+
+    /// New replicas take the place of the one that was alone, if there was one; unless nobody would serve then.
+    fn joined(
+        &self,
+        address: &ActorAddress,
+        (from, to): (u32, u32),
+        joined: Vec<Arc<PreparedActor>>,
+        own: Option<Arc<PreparedActor>>,
+    ) -> Rescaled {
+        let is_up = |one: &Arc<PreparedActor>| one.slot.exit_reason().is_none();
+        let declined = joined.first().and_then(|one| {
+            let why = one.slot.exit_reason()?;
+            Some(StartError::child(one.slot.address().clone(), why))
+        });
+        if own.is_some() && declined.is_some() && !joined.iter().any(is_up) {
+            joined.iter().for_each(leaves);
+            return Rescaled {
+                from,
+                leaving: joined,
+                declined,
+            };
+        }
+        own.iter().for_each(leaves);
+        for one in &joined {
+            *one.standing.scaling.lock() = Scaling::Settled;
+            one.slot.lane().hold(false);
+        }
+        self.settle(address, from, to);
+        Rescaled {
+            from,
+            leaving: own.into_iter().collect(),
+            declined: None,
+        }
     }
 
     /// From now on, also for who makes this supervisor again.

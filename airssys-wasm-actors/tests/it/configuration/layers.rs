@@ -104,11 +104,12 @@ fn everything_that_is_wrong_with_a_layer_has_its_finding_and_no_value_is_in_it()
             FindingKind::MissingFile,
             "there is no such file",
         ),
+        // It has no end, and others have no beginning.
         (
-            "config-file = \".\"\n",
+            "config-file = \"/dev/zero\"\n",
             any(),
             FindingKind::MissingFile,
-            "cannot be read",
+            "it is not a file",
         ),
         (
             "config-file = \"bad.toml\"\n",
@@ -199,4 +200,28 @@ fn a_configuration_that_nobody_would_read_is_a_finding() {
         text.contains("`sink` is configured, and does not export"),
         "{text}"
     );
+}
+
+#[test]
+fn a_configuration_of_keys_that_it_may_not_read_is_a_finding() {
+    let directory = Directory::new("");
+    // It has no `init`, and can read what it is granted.
+    let reader = "(component (import \"airssys:config/store@0.1.0\" (instance)))";
+    std::fs::write(
+        directory.0.join("reader.wasm"),
+        wat::parse_str(reader).unwrap(),
+    )
+    .unwrap();
+    for (grants, is_read) in [("", false), ("\"db.*\"", false), ("\"mode\"", true)] {
+        let tables = format!(
+            "[components.reader]\nfile = \"reader.wasm\"\nconfig = {{ mode = \"x\" }}\n\
+             grants = {{ config = [{grants}] }}\n"
+        );
+        let resolved = resolve(&directory, &tables, Policy::permissive());
+        let refused = resolved.err().map(|errors| errors.to_string());
+        assert_eq!(refused.is_none(), is_read, "{grants}: {refused:?}");
+        if let Some(text) = refused {
+            assert!(text.contains("may not read any of it"), "{text}");
+        }
+    }
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use airssys_wasm_actors::DeploymentState;
 use airssys_wasm_actors::deployment::{RolloutOutcome, StepState};
+use airssys_wasm_actors::{DeploymentState, UpgradeOptions};
 
 use super::{Host, ONE, Work, canary, one};
 use crate::guests::address;
@@ -117,6 +117,43 @@ async fn a_canary_may_have_another_number_than_what_it_follows() {
     .await
     .unwrap()
     .unwrap();
+    host.running.stop().await;
+}
+
+/// Whoever has it in hand is waited for, and not for ever.
+#[tokio::test(start_paused = true)]
+async fn what_somebody_else_is_at_is_waited_for() {
+    let host = Host::new(ONE).await;
+    let switching = Some(DeploymentState::Switching);
+    for (to, lets_go) in [(3, true), (2, false)] {
+        let from = replicas(&host);
+        let current = host.deployer.current();
+        let one = current.components().iter().find(|one| one.name == "one");
+        let mut spec = one.unwrap().child.clone();
+        spec.replicas = from;
+        let mut upgrade = host
+            .system
+            .upgrade(spec, UpgradeOptions::default())
+            .unwrap();
+        upgrade.warm().await.unwrap();
+        // While it is kept, their number is nobody's to change.
+        let mut kept = Some(upgrade.switch().await.unwrap());
+        let rollout = host
+            .deploy(&of("v1.wasm", to, r#"strategy = "rolling""#))
+            .await;
+        rollout.until(|status| status.state == switching).await;
+        if lets_go {
+            kept = None;
+        }
+        match rollout.finished().await {
+            RolloutOutcome::Permanent => assert!(lets_go || to < from),
+            other => assert!(!lets_go, "{other:?}"),
+        }
+        assert_eq!(replicas(&host), if lets_go { to } else { from });
+        drop(kept);
+    }
+    // There are more than were asked for, and they serve.
+    assert_eq!(number(&host.actor("one"), "version").await, 1);
     host.running.stop().await;
 }
 

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 use super::{Done, Ground};
 use crate::address::ActorAddress;
 use crate::deployment::plan::Scale;
-use crate::error::with_sources;
+use crate::exit::with_sources;
 use crate::scaling::{ScaleError, ScaleOptions};
 
 /// How long what stands in the way for a moment is waited for.
