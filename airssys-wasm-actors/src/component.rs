@@ -325,6 +325,8 @@ impl LiveComponent {
                 self.instance = instance;
                 let answer = results.into_values().next();
                 let bytes = passivation::snapshot_of(answer, bytes_max);
+                // Operators read it.
+                let bytes = bytes.map_err(|why| self.about.child.spec.without_values(why));
                 let version = self.instance.digest().hex().into();
                 Ok((self, bytes.map(|bytes| Snapshot { bytes, version })))
             }

@@ -200,7 +200,7 @@ pub(crate) async fn replace(
                     let made = make(&record, &successor, snapshot).await;
                     made.map(|live| (live, bytes))
                 }
-                Err(why) => Err(NotReplaced::Snapshot(said(&record, &successor, why))),
+                Err(why) => Err(NotReplaced::Snapshot(why)),
             };
             match made {
                 Ok((live, bytes)) => {

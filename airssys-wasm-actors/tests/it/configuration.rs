@@ -434,6 +434,26 @@ async fn what_a_guest_says_of_its_values_is_bounded_and_without_them() {
     system.shutdown().await;
 }
 
+/// The same when it is asked because it has been idle.
+#[tokio::test(start_paused = true)]
+async fn what_keeps_an_instance_from_resting_is_told_without_its_values() {
+    let engine = engine();
+    let (system, _asked) = deciding(&engine).await;
+    let mut events = system.events();
+    let before = [("refuse-snapshot", "not without hunter2hunter2")];
+    let one = spec(&engine, &["refuse-snapshot"], &before)
+        .passivate(Passivation::new(Duration::from_secs(60)));
+    system.spawn(one).await.unwrap();
+    let why = loop {
+        if let Event::SnapshotFailed { why, .. } = events.recv().await.unwrap() {
+            break why;
+        }
+    };
+    assert!(why.contains("`snapshot` refused"), "{why}");
+    assert!(!why.contains("hunter2"), "{why}");
+    system.shutdown().await;
+}
+
 /// One that neither takes its old values back nor can be made again goes on, and it is said which one.
 #[tokio::test]
 async fn one_that_cannot_be_made_again_is_named() {
