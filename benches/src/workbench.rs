@@ -73,9 +73,21 @@ impl Workbench {
     /// # Errors
     /// If this machine refuses an engine.
     pub fn new(child: Option<ChildCommand>, quick: bool) -> Result<Self, BenchError> {
+        Self::with_instances(child, quick, POOL_INSTANCES)
+    }
+
+    /// The same with room for so many instances in each pool: rows of many actors do not fit into a small one.
+    ///
+    /// # Errors
+    /// If this machine refuses an engine.
+    pub fn with_instances(
+        child: Option<ChildCommand>,
+        quick: bool,
+        instances: u32,
+    ) -> Result<Self, BenchError> {
         let asker = wat::parse_bytes(ASKER).or_failed("reading the text of a guest")?;
-        let raw = Arc::new(RawHost::new(POOL_INSTANCES, &asker)?);
-        let engine = engine(POOL_INSTANCES, CacheLocation::Off)?;
+        let raw = Arc::new(RawHost::new(instances, &asker)?);
+        let engine = engine(instances, CacheLocation::Off)?;
         Self::with(raw, engine, &asker, child, quick)
     }
 

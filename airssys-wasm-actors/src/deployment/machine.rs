@@ -106,12 +106,24 @@ pub(crate) enum Command {
     },
 }
 
+impl std::fmt::Display for Command {
+    /// What has been done, once it is.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Promote => f.write_str("promoted"),
+            Self::Pause => f.write_str("paused"),
+            Self::Resume => f.write_str("resumed"),
+            Self::RollBack { why } => write!(f, "to be rolled back: {why}"),
+        }
+    }
+}
+
 /// A command that says nothing to a rollout as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommandRefused {
     /// It is over, or cannot be undone any more.
-    #[error("the rollout is over: deploy the other revision")]
+    #[error("the rollout is over, or can no longer be undone: what follows is another deployment")]
     Over,
     /// It is being rolled back.
     #[error("the rollout is being rolled back already")]
@@ -188,6 +200,18 @@ pub(crate) enum RolloutEnd {
     },
 }
 
+impl RolloutEnd {
+    /// Whether the journal does not say so.
+    pub(crate) fn is_unjournaled(&self) -> bool {
+        match self {
+            Self::Permanent => false,
+            Self::RolledBack { unjournaled, .. } | Self::Failed { unjournaled, .. } => {
+                unjournaled.is_some()
+            }
+        }
+    }
+}
+
 /// What follows once a record is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Then {
@@ -203,7 +227,8 @@ enum Then {
 #[derive(Debug)]
 enum Phase {
     New,
-    Preparing,
+    /// With why it is given up as soon as it is known whether there is a record to end.
+    Preparing(Option<String>),
     Journaling(Then),
     Warming(BTreeSet<StepId>),
     /// Paused before this.
@@ -265,7 +290,7 @@ impl RolloutMachine {
     /// Begins.
     pub(crate) fn start(&mut self) {
         if matches!(self.phase, Phase::New) {
-            self.phase = Phase::Preparing;
+            self.phase = Phase::Preparing(None);
             self.outputs.push(Output::Prepare);
         }
     }
@@ -298,12 +323,17 @@ impl RolloutMachine {
     pub(crate) fn handle(&mut self, input: Input, now: Duration) {
         match input {
             Input::Prepared => {
-                if matches!(self.phase, Phase::Preparing) {
+                if let Phase::Preparing(doomed) = &mut self.phase {
+                    let doomed = doomed.take();
                     self.journal(DeploymentState::Prepared, "", Then::Warm);
+                    if let Some(why) = doomed {
+                        self.undo(why);
+                    }
                 }
             }
             Input::PrepareFailed(why) => {
-                if matches!(self.phase, Phase::Preparing) {
+                if let Phase::Preparing(doomed) = &mut self.phase {
+                    let why = doomed.take().unwrap_or(why);
                     self.undo(why);
                 }
             }

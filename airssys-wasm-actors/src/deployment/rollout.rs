@@ -7,6 +7,7 @@
 
 mod children;
 mod driver;
+mod endings;
 mod journal;
 mod parts;
 mod reading;
@@ -30,6 +31,8 @@ use crate::registry::DeploymentState;
 use crate::registry::Registry;
 use crate::system::System;
 use driver::Driver;
+use endings::Endings;
+use journal::NOTE_BYTES_MAX;
 use parts::{Ground, StepParts};
 
 /// Rollouts that are remembered.
@@ -63,6 +66,14 @@ pub enum DeployError {
     /// The configuration is not to be changed so.
     #[error(transparent)]
     Configuration(#[from] ConfigOrderRefused),
+    /// Who deploys, or why, is told at too great a length.
+    #[error("`{what}` has {bytes} bytes; use {NOTE_BYTES_MAX} at most")]
+    TooLong {
+        /// `by` or `why`.
+        what: &'static str,
+        /// How long it is.
+        bytes: usize,
+    },
     /// The host is going down.
     #[error("the host is going down")]
     GoingDown,
@@ -85,6 +96,7 @@ struct Inner {
     current: Mutex<(Arc<Application>, Option<u64>)>,
     turn: Arc<tokio::sync::Mutex<()>>,
     rollouts: Mutex<VecDeque<Rollout>>,
+    endings: Endings,
 }
 
 impl std::fmt::Debug for Deployer {
@@ -113,6 +125,7 @@ impl Deployer {
                 current: Mutex::new((Arc::new(application), number)),
                 turn: Arc::default(),
                 rollouts: Mutex::default(),
+                endings: Endings::default(),
             }),
         }
     }
@@ -153,6 +166,7 @@ impl Deployer {
             live: Arc::clone(&self.inner.live),
             old: Arc::clone(old),
             new: Arc::clone(new),
+            endings: self.inner.endings.clone(),
         }
     }
 
@@ -181,7 +195,8 @@ impl Deployer {
         }
     }
 
-    /// Begins to roll out `new`. Everything that can be known before is checked first; what follows is the rollout's.
+    /// Begins to roll out `new`. Everything that can be known before is checked first; what follows is the rollout's. What
+    /// is in every word what runs already is not recorded, and ends at once.
     ///
     /// # Errors
     /// [`DeployError`], with nothing changed.
@@ -261,11 +276,22 @@ impl Deployer {
         options: DeployOptions,
         turn: OwnedMutexGuard<()>,
     ) -> Result<Rollout, DeployError> {
+        for (what, text) in [("by", &options.by), ("why", &options.why)] {
+            let bytes = text.len();
+            if bytes > NOTE_BYTES_MAX {
+                return Err(DeployError::TooLong { what, bytes });
+            }
+        }
         let (current, new) = (self.current(), Arc::new(new));
         let plan = Arc::new(plan(&current.outline(), &new.outline(), &options.plan)?);
         let ground = self.ground(&current, &new);
         let steps = self.steps(&plan, &ground)?;
-        let (rollout, driver) = Driver::new(self.clone(), plan, ground, steps, options, turn);
+        // A record of it would be what the next rollback goes back from, to the very same.
+        let records = !plan.is_empty()
+            || new.manifest() != current.manifest()
+            || new.settings() != current.settings();
+        let (rollout, driver) =
+            Driver::new(self.clone(), plan, ground, steps, options, turn, records);
         {
             let mut rollouts = self.inner.rollouts.lock();
             if rollouts.len() >= ROLLOUTS_KEPT {
@@ -474,7 +500,8 @@ impl Rollout {
         self.command(Command::Resume).await
     }
 
-    /// Puts the old revisions back. Returns at once; [`Rollout::finished`] waits for it.
+    /// Puts the old revisions back. Returns at once; [`Rollout::finished`] waits for it. Of a reason of more than 4 KiB the
+    /// journal keeps the beginning.
     ///
     /// # Errors
     /// [`CommandRefused`].

@@ -49,10 +49,9 @@ impl Registry {
         application: &ActorAddress,
         at_unix_ms: u64,
     ) -> Result<Recovered, RegistryError> {
-        let interrupted = self
-            .inner
-            .database
-            .write(|transaction| end_all(transaction, application, at_unix_ms))?;
+        let interrupted = self.end_unfinished(application, at_unix_ms, |was| {
+            format!("the host ended while it was {was}")
+        })?;
         let boot = self.inner.database.read(|transaction| {
             let table = transaction.open_table(database::POINTERS)?;
             let permanent = pointers(&table, application)?.permanent;
@@ -63,12 +62,24 @@ impl Registry {
         })?;
         Ok(Recovered { boot, interrupted })
     }
+
+    /// Ends the deployments of an application that have not ended, of which none goes on; `note` says why of each.
+    pub(crate) fn end_unfinished(
+        &self,
+        application: &ActorAddress,
+        at_unix_ms: u64,
+        note: fn(DeploymentState) -> String,
+    ) -> Result<Vec<Interrupted>, RegistryError> {
+        let database = &self.inner.database;
+        database.write(|transaction| end_all(transaction, application, at_unix_ms, note))
+    }
 }
 
 fn end_all(
     transaction: &WriteTransaction,
     application: &ActorAddress,
     at_unix_ms: u64,
+    note: fn(DeploymentState) -> String,
 ) -> Result<Written<Vec<Interrupted>>, Stop> {
     let pointers = pointers(&transaction.open_table(database::POINTERS)?, application)?;
     let mut interrupted = Vec::new();
@@ -84,7 +95,7 @@ fn end_all(
             let transition = Transition {
                 to,
                 component: None,
-                note: format!("the host ended while it was {was}"),
+                note: note(was),
                 at_unix_ms,
             };
             advanced(transaction, application, number, now, transition)?;

@@ -73,10 +73,12 @@ impl Routed {
 }
 
 /// What the end of a request has to know of its beginning.
+///
+/// Every request carries one, also where no traffic is split: what few need is elsewhere.
 pub(crate) struct Note {
     err_is_error: bool,
     /// If it is timed.
-    began: Option<Began>,
+    began: Option<Box<Began>>,
     /// Where its answer goes besides, if it has a shadow.
     pair: Option<Pair>,
 }
@@ -91,7 +93,7 @@ impl Note {
     }
 
     pub(super) fn began(&mut self, began: Option<Began>) {
-        self.began = began;
+        self.began = began.map(Box::new);
     }
 
     pub(super) fn pair(&mut self, pair: Option<Pair>) {
@@ -99,7 +101,7 @@ impl Note {
     }
 
     fn ended(self, arm: &Arm, answer: &Answer) {
-        arm.ended(answer, self.began, self.err_is_error);
+        arm.ended(answer, self.began.map(|began| *began), self.err_is_error);
         if let Some(pair) = self.pair {
             pair.answered(answer);
         }

@@ -5,6 +5,7 @@ mod families;
 mod gates;
 mod kills;
 mod scaling;
+mod unended;
 
 use std::io;
 use std::sync::Arc;

@@ -72,8 +72,8 @@ pub(super) fn rollback(globals: &Globals, rollback: &Rollback) -> Result<ExitCod
         let begun = client.roll_back(&request).await?;
         follow.to_the_end(&client, begun).await
     })?;
-    // One that was under way and is not any more is what was asked for.
-    let undone = |end: &EndView| end.outcome == "rolled-back";
+    // One that was under way and is not any more is what was asked for, also where it had not switched anything yet.
+    let undone = |end: &EndView| end.outcome != "permanent" && end.stuck.is_empty();
     let end = answer
         .rollout
         .as_ref()

@@ -274,8 +274,10 @@ impl Orders {
                 "" => format!("rolled back by {by}"),
                 why => format!("rolled back by {by}: {why}"),
             };
+            // Before it is begun: whoever is told that it was refused must find nothing rolled back.
+            let order = self.keep(DeployPhase::RollingOut, Some(rollout.clone()))?;
             commanded(rollout.roll_back(&why)).await?;
-            return self.keep(DeployPhase::RollingOut, Some(rollout));
+            return Ok(order);
         }
         self.registry()?;
         let mut plan = plan_options(&request.rollout)?;

@@ -10,13 +10,15 @@ use airssys_wasm_actors::{
 };
 use airssys_wasm_console::api::{
     DeployPhase, DeployRequest, HistoryQuery, Phase, RevisionQuery, RollbackRequest, RolloutWords,
-    ScaleRequest,
+    ScaleRequest, path,
 };
 use airssys_wasm_console::{
-    Beside, ControlClient, ControlError, ControlServer, ControlSocket, Deploying, ORDERS_MAX,
+    BODY_BYTES_MAX, Beside, ControlClient, ControlError, ControlServer, ControlSocket, Deploying,
+    ORDERS_MAX,
 };
 
 use crate::fixture::{Directory, WORKER};
+use crate::hostile::{JSON, refused, request};
 
 /// A host that an application can be deployed to. The server goes before its directory.
 struct Host {
@@ -556,4 +558,78 @@ async fn what_waits_its_turn_is_built_on_what_runs_by_then() {
     host.answers(3).await;
     let manifest = host.deployer.current().manifest().to_owned();
     assert!(manifest.contains("two.wasm"), "{manifest}");
+}
+
+/// Every route that changes something, and every way to say it wrongly: nothing is done, and the answer says what it was.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_mistake_in_an_order_has_its_own_answer() {
+    let host = Host::start(true).await;
+    let socket = host.directory.at("app.sock");
+    let long = format!(r#"{{"manifest":"{}"}}"#, "x".repeat(BODY_BYTES_MAX));
+    let taken = [path::DEPLOYMENTS, path::ROLLBACK, path::SCALE, path::CONFIG];
+    for route in taken {
+        for (body, status, kind, says) in [
+            ("", 400, "bad-request", "EOF"),
+            ("{", 400, "bad-request", "EOF"),
+            ("[]{", 400, "bad-request", "trailing"),
+            ("\u{0}", 400, "bad-request", "expected value"),
+            (r#""deploy""#, 400, "bad-request", "string"),
+            (r#"{"colour":"red"}"#, 400, "bad-request", "colour"),
+            (long.as_str(), 413, "too-large", "262144"),
+        ] {
+            let request = request("POST", route, JSON, body);
+            refused(&socket, &request, status, kind, says);
+        }
+        let without = request("POST", route, "", "{}");
+        refused(&socket, &without, 415, "not-json", "content-type");
+    }
+    for (route, body, says) in [
+        (path::DEPLOYMENTS, r#"{"manifest":7}"#, "manifest"),
+        (path::DEPLOYMENTS, r#"{"queue":"yes"}"#, "queue"),
+        (
+            path::DEPLOYMENTS,
+            r#"{"rollout":{"colour":"blue"}}"#,
+            "colour",
+        ),
+        (path::ROLLBACK, r#"{"to":-1}"#, "to"),
+        (path::ROLLBACK, r#"{"to":18446744073709551616}"#, "to"),
+        (
+            path::SCALE,
+            r#"{"component":"one","replicas":-1}"#,
+            "replicas",
+        ),
+        (
+            path::SCALE,
+            r#"{"component":"one","replicas":1.5}"#,
+            "replicas",
+        ),
+    ] {
+        let request = request("POST", route, JSON, body);
+        refused(&socket, &request, 400, "bad-request", says);
+    }
+    for (route, method) in [
+        (path::PROMOTE, "GET"),
+        (path::PAUSE, "PUT"),
+        (path::RESUME, "DELETE"),
+        (path::ROLLBACK, "GET"),
+        (path::SCALE, "PATCH"),
+        (path::CURRENT, "POST"),
+        (path::GC, "GET"),
+    ] {
+        refused(
+            &socket,
+            &request(method, route, "", ""),
+            405,
+            "no-such-method",
+            method,
+        );
+    }
+    let why = DeployRequest {
+        why: "w".repeat(5_000),
+        ..host.request("two.toml", TWO)
+    };
+    let error = host.client.deploy(&why).await.unwrap_err();
+    assert_eq!(error.kind(), "bad-request", "{error}");
+    assert!(host.deployer.rollouts().is_empty());
+    host.answers(2).await;
 }

@@ -2,13 +2,14 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 
 use airssys_wasm_console::api::{ErrorBody, StatusQuery};
 use airssys_wasm_console::{BODY_BYTES_MAX, CONNECTIONS_MAX, HEAD_BYTES_MAX};
 
 use crate::fixture::Host;
 
-const JSON: &str = "content-type: application/json\r\n";
+pub(crate) const JSON: &str = "content-type: application/json\r\n";
 const KILL: &str = "/v1/actors/kill";
 const RESTART: &str = "/v1/actors/restart";
 const PURGE: &str = "/v1/dead-letters/purge";
@@ -30,15 +31,15 @@ fn rest(mut stream: UnixStream) -> String {
 }
 
 /// Sends these bytes, whether or not the host reads them all, and returns the answer.
-fn say(host: &Host, bytes: &[u8]) -> String {
-    let mut stream = UnixStream::connect(&host.socket).unwrap();
+fn say(socket: &Path, bytes: &[u8]) -> String {
+    let mut stream = UnixStream::connect(socket).unwrap();
     if let Err(error) = stream.write_all(bytes) {
         assert_eq!(error.kind(), ErrorKind::BrokenPipe);
     }
     rest(stream)
 }
 
-fn request(method: &str, path: &str, head: &str, body: &str) -> String {
+pub(crate) fn request(method: &str, path: &str, head: &str, body: &str) -> String {
     format!(
         "{method} {path} HTTP/1.1\r\nhost: x\r\n{head}content-length: {}\r\n\r\n{body}",
         body.len()
@@ -47,8 +48,8 @@ fn request(method: &str, path: &str, head: &str, body: &str) -> String {
 
 /// The answer says what it should, and in the one form that refusals have.
 #[track_caller]
-fn refused(host: &Host, request: &str, status: u16, kind: &str, says: &str) {
-    let answer = say(host, request.as_bytes());
+pub(crate) fn refused(socket: &Path, request: &str, status: u16, kind: &str, says: &str) {
+    let answer = say(socket, request.as_bytes());
     let line = request.lines().next().unwrap();
     assert!(
         answer.starts_with(&format!("HTTP/1.1 {status} ")),
@@ -92,7 +93,13 @@ async fn each_mistake_has_its_own_answer() {
         ("GET", "/v1/dead-letters/7", 404, "no-such-letter", "7"),
         ("POST", KILL, 415, "not-json", "content-type"),
     ] {
-        refused(&host, &request(method, path, "", ""), status, kind, says);
+        refused(
+            &host.socket,
+            &request(method, path, "", ""),
+            status,
+            kind,
+            says,
+        );
     }
     let long = "9,".repeat(BODY_BYTES_MAX / 2);
     let long = format!(r#"{{"select":{{"sequences":[{long}9]}}}}"#);
@@ -134,7 +141,7 @@ async fn each_mistake_has_its_own_answer() {
         (PURGE, &long, 413, "too-large", "262144"),
     ] {
         refused(
-            &host,
+            &host.socket,
             &request("POST", path, JSON, body),
             status,
             kind,
@@ -162,7 +169,7 @@ async fn what_is_no_http_is_refused() {
         (long.as_bytes(), 431),
         (many.as_bytes(), 431),
     ] {
-        let answer = say(&host, bytes);
+        let answer = say(&host.socket, bytes);
         let line = format!("HTTP/1.1 {status} ");
         assert!(answer.starts_with(&line), "{line}: {answer}");
     }

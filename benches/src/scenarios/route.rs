@@ -33,6 +33,11 @@ pub(crate) const ROWS: &[RowSpec] = &[
         .at_least_rounds(ROUNDS)
         .against(&["route.direct"])
         .bar(BAR),
+    latency("route.candidate", ROUTE, 64_000, |bench| {
+        made(split(bench, 10_000))
+    })
+    .at_least_rounds(ROUNDS)
+    .against(&["route.direct"]),
     latency("route.breaker", ROUTE, 64_000, |bench| made(guarded(bench)))
         .at_least_rounds(ROUNDS)
         .against(&["route.direct"])

@@ -503,3 +503,36 @@ fn what_comes_late_says_nothing() {
     assert_eq!(world.said.len(), said);
     assert_eq!(word(&Output::Switch(StepId(0))), world.last(1));
 }
+
+#[test]
+fn a_rollback_while_it_is_prepared_waits_until_it_is_known_whether_there_is_a_record() {
+    for (answer, records) in [
+        (
+            Answer::Done,
+            vec![DeploymentState::Prepared, DeploymentState::Failed],
+        ),
+        (Answer::Failed, Vec::new()),
+    ] {
+        let mut world = World::new(vec![plain()], Duration::ZERO);
+        for why in ["no", "again"] {
+            let why = why.to_owned();
+            world.command(Command::RollBack { why }).unwrap();
+        }
+        let skipped = world.command(Command::Promote);
+        assert_eq!(skipped, Err(CommandRefused::NothingToSkip));
+        assert_eq!(world.end, None);
+        world.answer_first(answer);
+        world.run();
+        assert_eq!(world.journal, records);
+        let Some(RolloutEnd::Failed {
+            why,
+            stuck,
+            unjournaled,
+        }) = world.end
+        else {
+            panic!("{:?}", world.end);
+        };
+        assert_eq!((why.as_str(), stuck, unjournaled), ("no", vec![], None));
+        assert!(!world.said.contains(&"warm:0".to_owned()));
+    }
+}

@@ -27,8 +27,9 @@ impl RolloutMachine {
             | Phase::Closing(_)
             | Phase::Ended
             | Phase::Journaling(Then::Release) => {}
-            // Two switches of one step at a time would be a race between them.
-            Phase::Switching(_, doomed) => {
+            // Two switches of one step at a time would be a race between them. What is being prepared may have its
+            // first record any moment, which has to be followed by its last.
+            Phase::Switching(_, doomed) | Phase::Preparing(doomed) => {
                 doomed.get_or_insert(why);
             }
             _ => self.undo(why),

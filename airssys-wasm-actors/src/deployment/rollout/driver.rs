@@ -4,8 +4,11 @@
 //! and in the order the machine gave; each answers with an input. Commands are answered at once.
 
 use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
+
+use futures_util::FutureExt as _;
 
 use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
@@ -20,6 +23,8 @@ use crate::deployment::machine::{
     Command, CommandRefused, Input, Output, RolloutEnd, RolloutMachine, Seen, Side, StepId,
 };
 use crate::deployment::plan::Plan;
+use crate::exit::ExitReason;
+use crate::registry::Registry;
 
 /// Notes that are kept.
 const NOTES_KEPT: usize = 256;
@@ -31,6 +36,10 @@ type Reply = oneshot::Sender<Result<(), CommandRefused>>;
 
 pub(super) struct Driver {
     deployer: Deployer,
+    /// Where it is recorded.
+    registry: Option<Registry>,
+    /// Whether there is anything to record.
+    records: bool,
     plan: Arc<Plan>,
     ground: Ground,
     options: DeployOptions,
@@ -43,7 +52,8 @@ pub(super) struct Driver {
     journal: Option<Journal>,
     status: watch::Sender<RolloutStatus>,
     began: Instant,
-    tick: Option<Instant>,
+    /// When the machine is to be told the time.
+    tick: Option<Duration>,
     /// Until the end, nobody else deploys.
     turn: OwnedMutexGuard<()>,
 }
@@ -70,6 +80,7 @@ impl Driver {
         steps: Vec<StepParts>,
         options: DeployOptions,
         turn: OwnedMutexGuard<()>,
+        records: bool,
     ) -> (Rollout, Self) {
         let statuses = plan.steps.iter().map(|step| StepStatus {
             parts: step.parts.iter().map(|part| part.name.clone()).collect(),
@@ -102,8 +113,11 @@ impl Driver {
             status: watching,
             commands: say,
         };
+        let registry = deployer.registry().filter(|_| records).cloned();
         let driver = Self {
             deployer,
+            registry,
+            records,
             machine: RolloutMachine::of(&plan),
             plan,
             ground,
@@ -132,7 +146,7 @@ impl Driver {
                 self.act(output);
             }
             self.publish();
-            let tick = self.tick;
+            let tick = self.tick.map(|tick| self.alarm(tick));
             let waiting = async move {
                 match tick {
                     Some(tick) => sleep_until(tick).await,
@@ -143,7 +157,7 @@ impl Driver {
                 biased;
                 Some((command, reply)) = self.commands.recv() => {
                     let now = self.began.elapsed();
-                    let what = format!("{command:?}");
+                    let what = command.to_string();
                     let answer = self.machine.command(command, now);
                     if answer.is_ok() {
                         self.note(what);
@@ -153,12 +167,22 @@ impl Driver {
                 }
                 Some(input) = self.inputs.recv() => self.take(input),
                 () = waiting => {
-                    self.tick = None;
                     let now = self.began.elapsed();
-                    self.machine.handle(Input::Tick, now);
+                    // A clock that was set for less than was asked for is set again.
+                    if self.tick.is_some_and(|tick| tick <= now) {
+                        self.tick = None;
+                        self.machine.handle(Input::Tick, now);
+                    }
                 }
             }
         }
+    }
+
+    /// When to look at the clock again, if `tick` is waited for.
+    fn alarm(&self, tick: Duration) -> Instant {
+        let latest = Instant::now() + WAIT_MAX;
+        let at = self.began.checked_add(tick);
+        at.map_or(latest, |at| at.min(latest))
     }
 
     fn take(&mut self, input: Input) {
@@ -182,7 +206,7 @@ impl Driver {
     fn act(&mut self, output: Output) {
         match output {
             Output::Prepare => {
-                let registry = self.deployer.inner.registry.clone();
+                let registry = self.registry.clone();
                 let (new, options) = (Arc::clone(&self.ground.new), self.options.clone());
                 let (tell, status) = (self.tell.clone(), self.status.clone());
                 let (number, journal) = oneshot::channel();
@@ -237,10 +261,7 @@ impl Driver {
                 self.do_later(Work::SwitchBack(step));
             }
             Output::Release(step, side) => self.do_later(Work::Release(step, side)),
-            Output::Wait(until) => {
-                let at = self.began + until;
-                self.tick = Some(at.min(Instant::now() + WAIT_MAX));
-            }
+            Output::Wait(until) => self.tick = Some(until),
             // Taken out before.
             Output::Finish(_) => {}
         }
@@ -288,13 +309,19 @@ impl Driver {
         let (done, all_done) = oneshot::channel();
         self.do_later(Work::Finish(done));
         let _ = all_done.await;
-        if matches!(end, RolloutEnd::Permanent) {
+        if matches!(end, RolloutEnd::Permanent) && self.records {
             let number = self.status.borrow().number;
             self.deployer.became(&self.ground.new, number);
         }
         self.publish();
+        if end.is_unjournaled() {
+            self.end_record().await;
+        }
         let outcome = RolloutOutcome::of(end, &self.plan);
         self.note(match &outcome {
+            RolloutOutcome::Permanent if !self.records => {
+                "it is what runs already: nothing is recorded".to_owned()
+            }
             RolloutOutcome::Permanent => "the new revisions serve".to_owned(),
             RolloutOutcome::RolledBack { reason } => format!("rolled back: {reason}"),
             RolloutOutcome::Failed { reason, stuck } if stuck.is_empty() => {
@@ -306,6 +333,22 @@ impl Driver {
         });
         drop(self.turn);
         self.status.send_modify(|status| status.end = Some(outcome));
+    }
+}
+
+impl Driver {
+    /// A record was lost: what is recorded of this deployment is ended, so that it does not stand in the way of the next.
+    /// Where that fails too, the next one does it.
+    async fn end_record(&self) {
+        let Some(registry) = self.registry.clone() else {
+            return;
+        };
+        let application = self.plan.application.clone();
+        let ended =
+            tokio::task::spawn_blocking(move || journal::end_unfinished(&registry, &application));
+        if let Ok(Err(why)) = ended.await {
+            tracing::warn!(application = %self.plan.application, %why, "a deployment's end is not recorded yet");
+        }
     }
 }
 
@@ -355,13 +398,31 @@ async fn do_one(
         return None;
     }
     let mut parts = steps.get(id.0)?.lock().await;
-    let input = work_on(&mut parts, id, ground, work).await;
+    let failed = if_it_panics(&work);
+    let working = AssertUnwindSafe(work_on(&mut parts, id, ground, work)).catch_unwind();
+    // A rollout that was never answered would never end, and keep the turn.
+    let input = working.await.unwrap_or_else(|panic| {
+        failed.map(|failed| failed(id, ExitReason::panicked(&*panic).to_string()))
+    });
     // Whoever waits for a weight waits for it to be set, and not for what happens next.
     status.send_if_modified(|status| {
         let step = status.steps.get_mut(id.0);
         step.is_some_and(|step| std::mem::replace(&mut step.weight, parts.weight()) != step.weight)
     });
     input
+}
+
+/// What is answered when it panics.
+fn if_it_panics(work: &Work) -> Option<fn(StepId, String) -> Input> {
+    match work {
+        Work::Warm(_) => Some(Input::WarmFailed),
+        Work::Switch(_) => Some(Input::SwitchFailed),
+        Work::SwitchBack(_) => Some(Input::SwitchBackFailed),
+        Work::SetWeight(..) | Work::Shadow(..) | Work::BeginInterval(_) | Work::Measure(..) => {
+            Some(Input::CandidateDied)
+        }
+        Work::Release(..) | Work::Finish(_) => None,
+    }
 }
 
 async fn work_on(parts: &mut StepParts, id: StepId, ground: &Ground, work: Work) -> Option<Input> {

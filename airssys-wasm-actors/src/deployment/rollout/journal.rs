@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use airssys_wasm::printable;
 use tokio::sync::{mpsc, oneshot};
 
 use super::DeployOptions;
@@ -17,6 +18,9 @@ use crate::registry::{
     DeployedComponent, DeployedLink, DeploymentState, NewDeployment, NewRevision, Provenance,
     Registry, RegistryError, RevisionSurface, Transition,
 };
+
+/// Longest text of a record, and of who deploys and why, in bytes.
+pub(super) const NOTE_BYTES_MAX: usize = 4 << 10;
 
 /// Now, in milliseconds since 1970.
 pub(crate) fn unix_ms() -> u64 {
@@ -85,11 +89,26 @@ fn write(
     let transition = Transition {
         to: state,
         component: None,
-        note,
+        // A reason may be as long as whoever gave it liked; the record has to be written.
+        note: printable(&note, NOTE_BYTES_MAX),
         at_unix_ms: unix_ms(),
     };
     let advanced = registry.advance(application, number, transition);
     advanced.map(|_| ()).map_err(|why| with_sources(&why))
+}
+
+/// Ends what is recorded of deployments whose rollout is over and whose last record could not be written. Nothing must be
+/// under way. Blocks the thread for as long as the disk takes.
+pub(super) fn end_unfinished(
+    registry: &Registry,
+    application: &ActorAddress,
+) -> Result<(), RegistryError> {
+    let note = |was| format!("its end could not be recorded when it came; it was {was} until then");
+    let ended = registry.end_unfinished(application, unix_ms(), note)?;
+    for one in ended {
+        tracing::warn!(%application, number = one.number, was = %one.was, now = %one.now, "a deployment is recorded as ended");
+    }
+    Ok(())
 }
 
 /// Why an application was not registered.
@@ -250,6 +269,8 @@ pub(super) async fn begin(
     };
     let name = application.name().clone();
     let begun = tokio::task::spawn_blocking(move || {
+        // Whoever deploys has the turn: what has not ended there is a record that was lost.
+        end_unfinished(&registry, application.name())?;
         let number = register(&registry, &application, &options);
         number.map(|number| (registry, number))
     });

@@ -12,6 +12,7 @@ use replace::Replace;
 use rescale::Rescale;
 
 use super::children::{StartOne, StopOne, find, supervisor};
+use super::endings::Endings;
 use super::reading;
 use super::told::Told;
 use crate::application::Application;
@@ -31,6 +32,7 @@ pub(super) struct Ground {
     pub(super) live: Arc<Live>,
     pub(super) old: Arc<Application>,
     pub(super) new: Arc<Application>,
+    pub(super) endings: Endings,
 }
 
 /// What one step of a plan changes.

@@ -107,6 +107,7 @@ pub(super) fn of_deploy(error: &DeployError) -> Refusal {
             "config",
             refused.to_string(),
         ),
+        DeployError::TooLong { .. } => Refusal::bad(error.to_string()),
         DeployError::UnderWay => conflict("under-way", "another deployment is under way").hint(
             "wait for it, roll it back with `airssys rollback`, or wait your turn with `--queue`",
         ),

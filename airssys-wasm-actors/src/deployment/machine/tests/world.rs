@@ -157,6 +157,8 @@ impl World {
     }
 
     fn finish(&mut self, end: &RolloutEnd) {
+        let prepares = self.pending.contains(&Pending::Prepare);
+        assert!(!prepares, "a first record may follow that nobody ends");
         let steps = self.machine.steps.iter().zip(&self.serving);
         for (at, (step, serving)) in steps.enumerate() {
             let id = StepId(at);

@@ -13,6 +13,7 @@ use crate::address::ActorAddress;
 use crate::deployment::gate::Interval;
 use crate::deployment::plan::Replacement;
 use crate::deployment::rollout::children::{StartOne, StopOne};
+use crate::deployment::rollout::endings::Endings;
 use crate::deployment::rollout::reading::{self, Reading};
 use crate::deployment::rollout::told::{all_back, left_by};
 use crate::deployment::share::Share;
@@ -47,6 +48,7 @@ pub(super) struct Replace {
     /// Replicas of the new revision that could not be switched back.
     left: Vec<ActorAddress>,
     candidate: Option<(Supervisor, ActorRef)>,
+    endings: Endings,
     split: Option<Arc<Split>>,
     rescale: Option<Rescale>,
     /// What was counted when the interval began.
@@ -101,6 +103,7 @@ impl Replace {
             upgraded: None,
             left: Vec::new(),
             candidate: None,
+            endings: ground.endings.clone(),
             split: None,
             rescale: Rescale::of(address, replacement.replicas),
             since: Reading::default(),
@@ -151,6 +154,8 @@ impl Replace {
         }
         let start_within = spec.start_within;
         let candidate = spec.address.clone();
+        // The one of the deployment before may still be at its last messages.
+        self.endings.over(&candidate).await;
         // Of its own: however often it ends, the application does not end with it.
         let trial = SupervisorSpec {
             intensity: TRIAL_RESTARTS,
@@ -299,6 +304,7 @@ impl Replace {
         let Some((supervisor, actor)) = self.candidate.take() else {
             return;
         };
+        let address = actor.address().clone();
         let ending = async move {
             if let Some(split) = split {
                 // One that hangs on is ended by its own limits, or here.
@@ -307,8 +313,8 @@ impl Replace {
             drop(actor);
             supervisor.stop().await;
         };
-        // Nobody waits for the last of its messages.
-        tokio::spawn(ending);
+        // Only another candidate waits for the last of its messages.
+        self.endings.begin(address, ending);
     }
 
     fn reading(&self, ground: &Ground) -> Reading {
