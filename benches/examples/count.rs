@@ -14,7 +14,9 @@ fn main() {
     let name = words.next();
     let operations = words.next().and_then(|number| number.parse().ok());
     let (Some(name), Some(operations)) = (name, operations) else {
-        eprintln!("usage: count ROW OPERATIONS, as in `count ask.idle 6400`; docs/benchmarks.md lists the rows");
+        eprintln!(
+            "usage: count ROW OPERATIONS, as in `count ask.idle 6400`; docs/benchmarks.md lists the rows"
+        );
         std::process::exit(2);
     };
     if let Err(error) = run(&name, operations) {
