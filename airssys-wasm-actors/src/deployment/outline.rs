@@ -9,6 +9,7 @@ use std::time::Duration;
 use airssys_wasm::{CapabilityManifest, Component, Digest, ErrorCarry, Limits, Surface};
 use semver::Version;
 
+use super::autoscale::Autoscale;
 use super::strategy::{Nature, RolloutPolicy};
 use crate::address::ActorAddress;
 use crate::health::HealthCheck;
@@ -63,8 +64,11 @@ pub struct ComponentOutline {
     pub passivation: Option<Passivation>,
     /// The limits of its mailbox.
     pub mailbox: MailboxConfig,
-    /// How many of it drain the mailbox.
+    /// How many of it drain the mailbox: of an application that runs as many as there are, and of one that is to run as
+    /// many as it says.
     pub replicas: u32,
+    /// Between which bounds their number follows what they have to do.
+    pub autoscale: Option<Autoscale>,
     /// What only its supervisor knows.
     pub tuning: Tuning,
     /// How it is replaced.
@@ -240,6 +244,7 @@ impl ComponentOutline {
             passivation: child.passivation(),
             mailbox: child.mailbox,
             replicas: child.replicas,
+            autoscale: None,
             tuning: Tuning::of(child),
             rollout: RolloutPolicy::default(),
             stateful: false,

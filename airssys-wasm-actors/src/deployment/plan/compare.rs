@@ -14,6 +14,7 @@ use super::{
     Replacement, Scale,
 };
 use crate::configuration::ConfigWay;
+use crate::deployment::autoscale::Autoscale;
 use crate::deployment::outline::{ApplicationOutline, ComponentOutline};
 use crate::deployment::strategy::{Nature, StateHandling};
 use crate::mailbox::MailboxConfig;
@@ -41,11 +42,15 @@ pub(super) fn action(
     if old.stateful != new.stateful {
         retuned.push("stateful");
     }
+    if old.autoscale != new.autoscale {
+        retuned.push("autoscale");
+    }
     let replicas = Scale {
         from: old.replicas,
-        to: new.replicas,
+        // What it says is then what it starts with.
+        to: new.autoscale.map_or(new.replicas, |_| old.replicas),
     };
-    refused.extend(rescaled(old, new, because.is_empty(), options));
+    refused.extend(rescaled(old, new, replicas, because.is_empty(), options));
     if because.is_empty() {
         // With other bytes it is said in the first line.
         if old.version != new.version {
@@ -129,10 +134,10 @@ pub(super) fn action(
 fn rescaled(
     old: &ComponentOutline,
     new: &ComponentOutline,
+    Scale { from, to }: Scale,
     all: bool,
     options: &PlanOptions,
 ) -> Option<PlanRefusal> {
-    let (from, to) = (old.replicas, new.replicas);
     let refused = |why, help| {
         Some(PlanRefusal::Replicas {
             component: new.name.clone(),
@@ -142,6 +147,19 @@ fn rescaled(
             help,
         })
     };
+    let becomes_several = |bounds: Autoscale| old.autoscale.is_none() && bounds.max > 1;
+    if let Some(bounds) = new.autoscale.filter(|bounds| becomes_several(*bounds))
+        && from == 1
+        && old.nature().owns_resources
+    {
+        return Some(PlanRefusal::Replicas {
+            component: new.name.clone(),
+            from,
+            to: bounds.max,
+            why: "others may hold resources of the one there is, which end with it",
+            help: "stop the application and start it with several replicas",
+        });
+    }
     if from == to {
         return None;
     }

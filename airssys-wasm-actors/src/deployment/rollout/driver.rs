@@ -7,15 +7,18 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
+use super::bounds;
 use super::journal::{self, Journal, unix_ms};
 use super::parts::{Ground, StepParts};
 use super::{
     DeployOptions, Deployer, Rollout, RolloutNote, RolloutOutcome, RolloutStatus, StepState,
     StepStatus,
 };
+use crate::autoscaling::Held;
 use crate::deployment::machine::{
     Command, CommandRefused, Input, Output, RolloutEnd, RolloutMachine, Seen, Side, StepId,
 };
@@ -96,7 +99,8 @@ impl Driver {
             .into_iter()
             .map(|step| Arc::new(Mutex::new(step)))
             .collect();
-        let work = workers(&steps, &ground, &tell, &status);
+        let held = bounds::hold(&plan, &ground);
+        let work = workers(&steps, &ground, held, &tell, &status);
         let rollout = Rollout {
             plan: Arc::clone(&plan),
             status: watching,
@@ -313,6 +317,7 @@ impl Driver {
 fn workers(
     steps: &[Arc<Mutex<StepParts>>],
     ground: &Ground,
+    held: Vec<Held>,
     tell: &mpsc::UnboundedSender<Input>,
     status: &watch::Sender<RolloutStatus>,
 ) -> mpsc::UnboundedSender<Work> {
@@ -321,6 +326,8 @@ fn workers(
     let (steps, ground, tell) = (steps.to_vec(), ground.clone(), tell.clone());
     let status = status.clone();
     tokio::spawn(async move {
+        // Kept until the end.
+        join_all(held.iter().map(Held::settled)).await;
         while let Some(work) = queue.recv().await {
             if let Some(input) = do_one(&steps, &ground, &status, work).await
                 && tell.send(input).is_err()
