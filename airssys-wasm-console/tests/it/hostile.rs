@@ -55,7 +55,7 @@ fn refused(host: &Host, request: &str, status: u16, kind: &str, says: &str) {
         "{line}: {answer}"
     );
     assert!(
-        answer.contains("\r\nairssys-api: 1.3\r\n"),
+        answer.contains("\r\nairssys-api: 1.4\r\n"),
         "{line}: {answer}"
     );
     let (_, body) = answer.split_once("\r\n\r\n").unwrap();
