@@ -64,9 +64,11 @@ pub struct ComponentOutline {
     pub passivation: Option<Passivation>,
     /// The limits of its mailbox.
     pub mailbox: MailboxConfig,
-    /// How many of it drain the mailbox: of an application that runs as many as there are, and of one that is to run as
-    /// many as it says.
+    /// How many of it drain the mailbox, as it says.
     pub replicas: u32,
+    /// How many there are, of an application that runs; as many as it says if that is not known. A change that did not come
+    /// to its end, somebody's hand, and what they had to do make it another number.
+    pub running: Option<u32>,
     /// Between which bounds their number follows what they have to do.
     pub autoscale: Option<Autoscale>,
     /// What only its supervisor knows.
@@ -244,6 +246,7 @@ impl ComponentOutline {
             passivation: child.passivation(),
             mailbox: child.mailbox,
             replicas: child.replicas,
+            running: None,
             autoscale: None,
             tuning: Tuning::of(child),
             rollout: RolloutPolicy::default(),

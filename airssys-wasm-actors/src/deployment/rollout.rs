@@ -149,14 +149,12 @@ impl Deployer {
         Ok(plan)
     }
 
-    /// The application that runs, with as many replicas as there are by now: a change of their number that did not come to
-    /// its end, or what they had to do, may have left another than it says.
+    /// The application that runs, and how many replicas there are by now.
     fn outline(&self, current: &Application) -> ApplicationOutline {
         let mut outline = current.outline();
         for component in &mut outline.components {
             let address = current.name().join(&component.name);
-            let running = address.ok().and_then(|it| self.inner.system.replicas(&it));
-            component.replicas = running.unwrap_or(component.replicas);
+            component.running = address.ok().and_then(|it| self.inner.system.replicas(&it));
         }
         outline
     }

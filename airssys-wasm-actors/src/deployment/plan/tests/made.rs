@@ -56,6 +56,7 @@ pub(super) fn interface(name: &str, bytes: u8, functions: &str) -> ComponentOutl
         passivation: None,
         mailbox: MailboxConfig::default(),
         replicas: 1,
+        running: None,
         autoscale: None,
         tuning: Tuning {
             restart: RestartPolicy::Permanent,
