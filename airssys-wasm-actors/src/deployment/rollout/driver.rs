@@ -326,9 +326,15 @@ fn workers(
     let (steps, ground, tell) = (steps.to_vec(), ground.clone(), tell.clone());
     let status = status.clone();
     tokio::spawn(async move {
-        // Kept until the end.
         join_all(held.iter().map(Held::settled)).await;
         while let Some(work) = queue.recv().await {
+            if let Work::Finish(done) = work {
+                // Before anybody hears of the end, or has the next turn.
+                drop(held);
+                // The driver may have been dropped with the runtime.
+                let _ = done.send(());
+                return;
+            }
             if let Some(input) = do_one(&steps, &ground, &status, work).await
                 && tell.send(input).is_err()
             {
@@ -346,7 +352,8 @@ async fn do_one(
     work: Work,
 ) -> Option<Input> {
     let id = match &work {
-        Work::Finish(_) => StepId(0),
+        // Done before.
+        Work::Finish(_) => return None,
         Work::Warm(step)
         | Work::SetWeight(step, _)
         | Work::Shadow(step, _)
@@ -356,11 +363,6 @@ async fn do_one(
         | Work::SwitchBack(step)
         | Work::Release(step, _) => *step,
     };
-    if let Work::Finish(done) = work {
-        // The driver may have been dropped with the runtime.
-        let _ = done.send(());
-        return None;
-    }
     let mut parts = steps.get(id.0)?.lock().await;
     let input = work_on(&mut parts, id, ground, work).await;
     // Whoever waits for a weight waits for it to be set, and not for what happens next.
