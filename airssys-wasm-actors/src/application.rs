@@ -6,6 +6,7 @@
 //! before the first message. It blocks the thread for as long as compiling takes.
 
 pub(crate) mod asking;
+mod autoscale;
 mod components;
 mod configuration;
 mod links;
@@ -31,6 +32,7 @@ pub use running::{ApplicationEnded, RunningApplication};
 use crate::address::ActorAddress;
 use crate::application::asking::ReportPlan;
 use crate::application::resolving::Resolving;
+use crate::autoscaling::Autoscales;
 use crate::configuration::ConfigLayers;
 use crate::deployment::{ApplicationOutline, ComponentOutline};
 use crate::manifest::{ApplicationSpec, ManifestErrors};
@@ -187,7 +189,9 @@ impl Application {
             }
         }
         let components = self.components.into_iter();
-        let addresses: Vec<_> = components.map(|one| one.child.address).collect();
+        let components: Vec<_> = components
+            .map(|one| (one.child.address, one.outline.autoscale))
+            .collect();
         let supervisor = system.supervise(self.supervision).await?;
         // They are gone with their supervisor: what has been sent is not sent again.
         let mut feeding = Vec::new();
@@ -201,11 +205,15 @@ impl Application {
             });
             feeding.push(child.restart_temporary());
         }
-        let actors = addresses.iter().filter_map(|name| system.whereis(name));
+        let actors = components.iter();
+        let actors = actors.filter_map(|(name, _)| system.whereis(name));
         let mut actors: Vec<_> = actors.collect();
         match supervisor.start(feeding).await {
             Ok(fed) => {
                 actors.extend(fed);
+                for (address, config) in &components {
+                    Autoscales::set(system.shared(), address, *config, &supervisor);
+                }
                 Ok(RunningApplication::new(
                     system.clone(),
                     supervisor,

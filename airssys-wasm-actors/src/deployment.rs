@@ -22,8 +22,8 @@ pub use outline::{
     ApplicationOutline, ComponentOutline, LinkOutline, SourceOutline, SupervisorOutline, Tuning,
 };
 pub use plan::{
-    Action, Because, ConfigChange, GrantsChange, LimitChange, Part, Plan, PlanOptions, PlanRefusal,
-    PlanRefused, PlannedRevision, Replacement, Scale, Step, plan,
+    Action, AutoscaleChange, Because, ConfigChange, GrantsChange, LimitChange, Part, Plan,
+    PlanOptions, PlanRefusal, PlanRefused, PlannedRevision, Replacement, Scale, Step, plan,
 };
 pub use rollout::{
     DeployError, DeployOptions, Deployer, RegisterError, Rollout, RolloutNote, RolloutOutcome,

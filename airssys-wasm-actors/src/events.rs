@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tokio::sync::broadcast;
 
 use crate::address::ActorAddress;
+use crate::deployment::Load;
 use crate::exit::ExitReason;
 use crate::health::ChildHealth;
 
@@ -65,6 +66,31 @@ pub enum Event {
         from: u32,
         /// How many there are.
         to: u32,
+    },
+    /// There is another number of replicas of an actor, because of what they had to do. After [`Event::Scaled`], once those
+    /// that were too many are gone.
+    Autoscaled {
+        /// The actor: the name that they share.
+        address: ActorAddress,
+        /// How many there were.
+        from: u32,
+        /// How many there are.
+        to: u32,
+        /// What they had to do in the second before it was decided.
+        load: Load,
+    },
+    /// There should be another number of replicas of an actor, and cannot be; it is tried again later.
+    NotAutoscaled {
+        /// The actor: the name that they share.
+        address: ActorAddress,
+        /// How many there are.
+        from: u32,
+        /// How many there should be.
+        to: u32,
+        /// What they had to do in the second before it was decided.
+        load: Load,
+        /// Why not.
+        why: Arc<str>,
     },
     /// An instance has another configuration, and was told of it.
     Configured {

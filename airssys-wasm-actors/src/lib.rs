@@ -14,6 +14,7 @@
 
 mod address;
 mod application;
+mod autoscaling;
 mod batch;
 mod call;
 mod component;
@@ -67,6 +68,7 @@ pub use application::{
     Application, ApplicationEnded, EnvironmentLookup, InputOverride, Loading, LoadingObserver,
     Report, ReportError, ReportTable, ResolveOptions, ResolvedComponent, RunningApplication,
 };
+pub use autoscaling::{AutoscaleRefused, AutoscaleStatus, Autoscaling};
 pub use component::ComponentStart;
 pub use configuration::{
     ConfigLayers, ConfigOrder, ConfigOrderRefused, ConfigSettings, ConfigSource, ConfigWay,
@@ -89,12 +91,12 @@ pub use health::{ChildHealth, HealthCheck};
 pub use link::{Link, LinkRefused, REPLY_WITHIN_DEFAULT, Retry};
 pub use mailbox::{BackpressureStrategy, MailboxConfig};
 pub use manifest::{
-    ApplicationSpec, ApplicationTable, BackoffSpec, BreakerSpec, CanaryStepSpec, ComponentSpec,
-    CountedSpec, DurationText, EditError, ErrorAs, Finding, FindingKind, GateSpec, HealthSpec,
-    LimitsSpec, LinkSpec, Location, MANIFEST_BYTES_MAX, MANIFEST_FILE, MailboxSpec, ManifestErrors,
-    OptionKind, OptionSpec, ReportSpec, RestartsSpec, RetrySpec, RolloutSpec, SizeText,
-    SourceFormat, SourceSpec, SupervisionSpec, SupervisorTable, TableSpec, Tables, UnitError,
-    parse_duration, parse_size,
+    ApplicationSpec, ApplicationTable, AutoscaleSpec, BackoffSpec, BreakerSpec, CanaryStepSpec,
+    ComponentSpec, CountedSpec, DurationText, EditError, ErrorAs, Finding, FindingKind, GateSpec,
+    HealthSpec, LimitsSpec, LinkSpec, Location, MANIFEST_BYTES_MAX, MANIFEST_FILE, MailboxSpec,
+    ManifestErrors, OptionKind, OptionSpec, ReportSpec, RestartsSpec, RetrySpec, RolloutSpec,
+    SizeText, SourceFormat, SourceSpec, SupervisionSpec, SupervisorTable, TableSpec, Tables,
+    UnitError, parse_duration, parse_size,
 };
 pub use messaging::{MessageEnvelope, MessagingLimits};
 pub use monitor::Monitor;

@@ -400,6 +400,16 @@ impl Mailbox {
         }
     }
 
+    /// Messages that wait and that nobody has taken, signals included.
+    pub(crate) fn queued(&self) -> u64 {
+        let waiting = self.queue.get().map_or(0, |queue| queue.rx.len());
+        let spared = match self.spared.any.load(Ordering::Acquire) {
+            true => self.spared.signals.lock().len(),
+            false => 0,
+        };
+        u64::try_from(waiting.saturating_add(spared)).unwrap_or(u64::MAX)
+    }
+
     /// Who drains it, too.
     pub(crate) fn crew(&self) -> &Crew {
         &self.crew

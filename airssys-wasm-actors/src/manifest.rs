@@ -5,6 +5,7 @@
 //! Reading touches no component and no file but the manifest. `docs/manifest.md` is the reference of the keys;
 //! a test holds the two together.
 
+mod autoscale;
 mod edit;
 mod finding;
 mod grammar;
@@ -17,6 +18,7 @@ mod units;
 
 use std::path::{Path, PathBuf};
 
+pub use autoscale::AutoscaleSpec;
 pub use edit::EditError;
 pub(crate) use finding::suggest;
 pub use finding::{Finding, FindingKind, Location, ManifestErrors};
@@ -86,6 +88,11 @@ impl ApplicationSpec {
     #[must_use]
     pub fn options(&self) -> Vec<(&toml::Spanned<String>, &OptionSpec)> {
         in_order(&self.tables.options)
+    }
+
+    /// The line of a byte of it, from 1.
+    pub(crate) fn line(&self, byte: usize) -> usize {
+        reading::location(&self.text, byte).line
     }
 
     /// The place of something read from it.

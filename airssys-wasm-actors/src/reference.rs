@@ -15,6 +15,7 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 
 use crate::address::ActorAddress;
+use crate::autoscaling::{AutoscaleStatus, Autoscales};
 use crate::call::{CallRequest, call, refused};
 use crate::counters::Counters;
 use crate::deadline::LazyTimer;
@@ -96,6 +97,8 @@ pub struct ActorStatus {
     pub memory_bytes: u64,
     /// Elements of its tables, in the same way.
     pub table_elements: u64,
+    /// How it stands, if the number of its replicas follows what they have to do.
+    pub autoscale: Option<AutoscaleStatus>,
 }
 
 /// A registered actor, whichever incarnation serves it.
@@ -260,6 +263,12 @@ impl ActorRef {
         registered.map(Self::new).collect()
     }
 
+    /// The actor whose mailbox it drains with others, if it is one of several replicas.
+    #[must_use]
+    pub fn team(&self) -> Option<Self> {
+        self.slot.front().cloned().map(Self::new)
+    }
+
     /// What it is doing.
     #[must_use]
     pub fn status(&self) -> ActorStatus {
@@ -281,6 +290,7 @@ impl ActorRef {
             resources: self.slot.resources_held(),
             memory_bytes: held.memory_bytes,
             table_elements: held.table_elements,
+            autoscale: Autoscales::status(&self.slot),
         }
     }
 

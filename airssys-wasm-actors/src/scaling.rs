@@ -166,9 +166,8 @@ impl System {
     /// an address that nobody has, and for a supervisor's.
     #[must_use]
     pub fn replicas(&self, address: &ActorAddress) -> Option<u32> {
-        let actor = self.whereis(address)?;
-        let (_, team) = team_of(actor.slot().shared(), address)?;
-        Some(team.len())
+        self.whereis(address)?;
+        replicas_of(self.shared(), address)
     }
 
     /// Has `replicas` of an actor drain its mailbox, 1 to [`REPLICAS_MAX`], while it runs. Its name, its mailbox and
@@ -186,24 +185,39 @@ impl System {
         let Some(actor) = self.whereis(address) else {
             return Err(ScaleError::NoSuchActor(address.clone()));
         };
-        let slot = Arc::clone(actor.slot());
-        // What is true before can be another when its turn has come.
-        let turn = Alteration::number(&slot);
-        let record = check(&slot, replicas, options)?;
-        let Some(alone) = turn else {
-            return Err(ScaleError::UnderWay(address.clone()));
-        };
-        let (done, answer) = oneshot::channel();
-        let shared = Arc::clone(slot.shared());
-        shared.spawn(async move {
-            let scaled = scale(&slot, &record, replicas, options.wait_max).await;
-            drop(alone);
-            // Whoever asked may have left.
-            let _ = done.send(scaled);
-        });
-        let ended = || ScaleError::SupervisorEnded(address.clone());
-        answer.await.unwrap_or_else(|_| Err(ended()))
+        scale_slot(Arc::clone(actor.slot()), replicas, options).await
     }
+}
+
+/// As [`System::scale`], of the actor that has this slot.
+pub(crate) async fn scale_slot(
+    slot: Arc<Slot>,
+    replicas: u32,
+    options: ScaleOptions,
+) -> Result<Scaled, ScaleError> {
+    let address = slot.address().clone();
+    // What is true before can be another when its turn has come.
+    let turn = Alteration::number(&slot);
+    let record = check(&slot, replicas, options)?;
+    let Some(alone) = turn else {
+        return Err(ScaleError::UnderWay(address));
+    };
+    let (done, answer) = oneshot::channel();
+    let shared = Arc::clone(slot.shared());
+    shared.spawn(async move {
+        let scaled = scale(&slot, &record, replicas, options.wait_max).await;
+        drop(alone);
+        // Whoever asked may have left.
+        let _ = done.send(scaled);
+    });
+    let scaled = answer.await;
+    scaled.unwrap_or(Err(ScaleError::SupervisorEnded(address)))
+}
+
+/// How many replicas there are at an address, those that are to go not counted.
+pub(crate) fn replicas_of(shared: &Shared, address: &ActorAddress) -> Option<u32> {
+    let (_, team) = team_of(shared, address)?;
+    Some(team.len())
 }
 
 /// The team at an address, and who supervises it.
@@ -242,17 +256,56 @@ fn check(slot: &Slot, replicas: u32, options: ScaleOptions) -> Result<Arc<Record
     if replicas == now {
         return Ok(record);
     }
+    let loses = team.own.is_some() || replicas < now;
+    check_team(slot, any, team.own.is_some(), loses, options)?;
+    Ok(record)
+}
+
+/// Whether it can have any number between these, one after the other.
+pub(crate) fn check_bounds(
+    slot: &Slot,
+    min: u32,
+    max: u32,
+    options: ScaleOptions,
+) -> Result<(), ScaleError> {
+    let address = || slot.address().clone();
+    if let Some(front) = slot.front() {
+        return Err(ScaleError::Replica {
+            address: address(),
+            front: front.address().clone(),
+        });
+    }
+    let Some((_, team)) = team_of(slot.shared(), slot.address()) else {
+        return Err(ScaleError::NoSuchActor(address()));
+    };
+    match team.any() {
+        Some(any) if (min, max) != (team.len(), team.len()) => {
+            check_team(slot, any, team.own.is_some(), true, options)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether those who drain a queue can be more or fewer: one that is `alone` and becomes several, or ones of which one
+/// goes and `loses` what it holds.
+fn check_team(
+    slot: &Slot,
+    any: &PreparedActor,
+    alone: bool,
+    loses: bool,
+    options: ScaleOptions,
+) -> Result<(), ScaleError> {
+    let address = || slot.address().clone();
     if any.spec.passivation().is_some() {
         return Err(ScaleError::Passivates(address()));
     }
-    if team.own.is_some() && slot.surface().owns_resources() {
+    if alone && slot.surface().owns_resources() {
         return Err(ScaleError::Resources(address()));
     }
-    let loses = team.own.is_some() || replicas < now;
     if loses && any.hooks.snapshots() && !options.discard_state {
         return Err(ScaleError::Stateful(address()));
     }
-    Ok(record)
+    Ok(())
 }
 
 async fn scale(

@@ -15,6 +15,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::broadcast;
 
 use crate::address::{ActorAddress, ActorId};
+use crate::autoscaling::Autoscales;
 use crate::counters::Counters;
 use crate::crashes::{CrashLimits, CrashStore};
 use crate::dead_letters::{DeadLetterLimits, DeadLetterStore, Failed};
@@ -50,6 +51,7 @@ pub(crate) struct Shared {
     topics: TopicTable,
     timers: Arc<TimerQueue>,
     alterations: Alterations,
+    autoscales: Autoscales,
     events: broadcast::Sender<Event>,
     /// Counts of the actors that are gone.
     retired: Mutex<Counters>,
@@ -97,6 +99,7 @@ impl Shared {
             topics: TopicTable::default(),
             timers: Arc::default(),
             alterations: Alterations::default(),
+            autoscales: Autoscales::default(),
             events,
             retired: Mutex::default(),
         })
@@ -132,6 +135,10 @@ impl Shared {
 
     pub(crate) fn alterations(&self) -> &Alterations {
         &self.alterations
+    }
+
+    pub(crate) fn autoscales(&self) -> &Autoscales {
+        &self.autoscales
     }
 
     /// Whether callers may run the calls of idle components themselves.

@@ -141,6 +141,10 @@ impl System {
         })
     }
 
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.inner.shared
+    }
+
     /// The engine its components run on.
     #[must_use]
     pub fn engine(&self) -> &Engine {

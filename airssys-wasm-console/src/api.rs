@@ -35,16 +35,16 @@ pub use registry::{
     DependencyView, GcAnswer, InterfaceView, RevisionDetail, RevisionList, RevisionQuery,
     RevisionView,
 };
-pub use status::{ActorView, CounterView, Phase, Status, StatusQuery};
+pub use status::{ActorView, AutoscaleView, CounterView, Phase, Status, StatusQuery};
 pub use tree::{ChildNode, SupervisorNode, Tree};
 
 /// The version of the API, as it stands in the paths. A change that would break a client makes another.
 pub const API_MAJOR: u32 = 1;
 
 /// Grows when something is added.
-pub const API_MINOR: u32 = 3;
+pub const API_MINOR: u32 = 4;
 
-/// The header of every answer, with the version of the API: `1.3`.
+/// The header of every answer, with the version of the API: `1.4`.
 pub const VERSION_HEADER: &str = "airssys-api";
 
 /// The version as the header has it.

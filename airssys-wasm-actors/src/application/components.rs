@@ -16,7 +16,7 @@ use super::ResolvedComponent;
 use super::links::Linked;
 use super::options::escaped;
 use super::resolving::Resolving;
-use super::{configuration, rollout, supervisors, version};
+use super::{autoscale, configuration, rollout, supervisors, version};
 use crate::address::ActorAddress;
 use crate::deployment::ComponentOutline;
 use crate::health::HealthCheck;
@@ -26,7 +26,7 @@ use crate::passivation::Passivation;
 use crate::supervisor::{ChildSpec, REPLICAS_MAX};
 
 const DOWN: &str = "airssys:signals/down#handle-down";
-const STATE: [&str; 2] = [
+pub(super) const STATE: [&str; 2] = [
     "airssys:actor/state#snapshot",
     "airssys:actor/state#restore",
 ];
@@ -147,7 +147,9 @@ pub(super) fn link(
     let config = configuration::resolve(resolving, name, loaded, set);
     let mailbox = mailbox(resolving, loaded.spec.mailbox.as_ref());
     monitors(resolving, name, loaded);
-    let replicas = replicas(resolving, loaded.spec.replicas.as_ref());
+    let autoscale = autoscale::resolve(resolving, name, loaded);
+    let fewest = autoscale.map_or(1, |autoscale| autoscale.min);
+    let replicas = replicas(resolving, loaded.spec.replicas.as_ref(), fewest);
     let passivation = passivation(resolving, name, loaded);
     supervisors::check_backoff(resolving, loaded.spec.backoff.as_ref());
     let policy = rollout::resolve(resolving, name, loaded);
@@ -195,6 +197,7 @@ pub(super) fn link(
         .as_ref()
         .map(|spec| supervisors::backoff(spec.get_ref()));
     if replicas == 1
+        && autoscale.is_none_or(|autoscale| autoscale.max == 1)
         && let Some(health) = &loaded.spec.health
         && let Some(after) = &health.out_of_rotation_after
     {
@@ -218,6 +221,7 @@ pub(super) fn link(
             .map(|asked| asked.get_ref().clone())
             .unwrap_or_default(),
         rollout: policy,
+        autoscale,
         stateful: loaded
             .spec
             .stateful
@@ -344,8 +348,8 @@ fn health(spec: &HealthSpec) -> HealthCheck {
     }
 }
 
-fn replicas(resolving: &mut Resolving<'_>, asked: Option<&Spanned<u32>>) -> u32 {
-    let Some(asked) = asked else { return 1 };
+fn replicas(resolving: &mut Resolving<'_>, asked: Option<&Spanned<u32>>, fewest: u32) -> u32 {
+    let Some(asked) = asked else { return fewest };
     let replicas = *asked.get_ref();
     if replicas == 0 || replicas > REPLICAS_MAX {
         let what = "there cannot be so many replicas".to_owned();

@@ -3,16 +3,30 @@
 //! Owns the decision, its hysteresis and its memory. Wanted is the larger of two numbers: so many that the queue of
 //! each is no longer than it should be, and so many that each is busy no more than it should be. More come at once,
 //! as far as the step allows, because messages wait; fewer only when less has been wanted for a while, one at a
-//! time, because a lull is not an end. Between the two, nothing changes.
+//! time, because a lull is not an end. Between the two, nothing changes. Whoever acts on it says when that was not done.
 
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
 use std::time::Duration;
 
+use serde::Serialize;
+
+use crate::manifest::serialize_duration;
 use crate::supervisor::REPLICAS_MAX;
 
+/// How long no other try is made after the first that failed; twice as long after each further one in a row.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
+
+/// The longest of these waits.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
+
 /// The bounds and the aim.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Autoscale {
-    /// The fewest replicas; at least 1: one that is idle gives up its instance by passivation.
+    /// The fewest replicas; at least 1. To have none while there is nothing to do is passivation's, of one that is alone.
     pub min: u32,
     /// The most.
     pub max: u32,
@@ -23,9 +37,20 @@ pub struct Autoscale {
     /// How far off the aim nothing is done, as a part of the aim: 0.1 is 10 %.
     pub tolerance: f64,
     /// After a change, how long until there may be more.
+    #[serde(serialize_with = "serialize_duration")]
     pub up_cooldown: Duration,
     /// How long fewer must have been wanted, and how long after a change, before there are fewer.
+    #[serde(serialize_with = "serialize_duration")]
     pub down_cooldown: Duration,
+}
+
+impl fmt::Display for Autoscale {
+    /// `1 to 8, queue 100 each, busy 70 %`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (min, max, queue) = (self.min, self.max, self.queue_per_replica);
+        let busy = percent(self.utilisation);
+        write!(f, "{min} to {max}, queue {queue} each, busy {busy:.0} %")
+    }
 }
 
 impl Default for Autoscale {
@@ -68,14 +93,68 @@ pub struct Load {
     pub utilisation: f64,
 }
 
+impl fmt::Display for Load {
+    /// `queue 450, busy 93 %`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let busy = percent(self.utilisation);
+        write!(f, "queue {}, busy {busy:.0} %", self.queued)
+    }
+}
+
+fn percent(part: f64) -> f64 {
+    part.clamp(0.0, 1.0) * 100.0
+}
+
 /// Decides again and again.
 #[derive(Debug, Clone)]
 pub struct Autoscaler {
     config: Autoscale,
+    memory: Memory,
+    /// What the newest decision changes, as long as that can be taken back.
+    decided: Option<Decided>,
+    /// What has failed last, and has not been done since.
+    failed: Option<Failed>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Memory {
     /// When the number was changed last.
     changed: Option<Duration>,
     /// Since when fewer have been wanted.
     fewer_since: Option<Duration>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Decided {
+    more: bool,
+    before: Memory,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Failed {
+    more: bool,
+    in_a_row: u32,
+    /// Not tried again before.
+    until: Duration,
+}
+
+impl Autoscale {
+    /// Whether it can be.
+    ///
+    /// # Errors
+    /// [`AutoscaleError`].
+    pub fn check(&self) -> Result<(), AutoscaleError> {
+        if self.min == 0 || self.min > self.max || self.max > REPLICAS_MAX {
+            return Err(AutoscaleError::Bounds);
+        }
+        if self.queue_per_replica == 0 || !(self.utilisation > 0.0 && self.utilisation <= 1.0) {
+            return Err(AutoscaleError::Aim);
+        }
+        if !(0.0..1.0).contains(&self.tolerance) {
+            return Err(AutoscaleError::Tolerance);
+        }
+        Ok(())
+    }
 }
 
 impl Autoscaler {
@@ -84,58 +163,104 @@ impl Autoscaler {
     /// # Errors
     /// [`AutoscaleError`].
     pub fn new(config: Autoscale) -> Result<Self, AutoscaleError> {
-        if config.min == 0 || config.min > config.max || config.max > REPLICAS_MAX {
-            return Err(AutoscaleError::Bounds);
-        }
-        if config.queue_per_replica == 0 || !(config.utilisation > 0.0 && config.utilisation <= 1.0)
-        {
-            return Err(AutoscaleError::Aim);
-        }
-        if !(0.0..1.0).contains(&config.tolerance) {
-            return Err(AutoscaleError::Tolerance);
-        }
+        config.check()?;
         Ok(Self {
             config,
-            changed: None,
-            fewer_since: None,
+            memory: Memory::default(),
+            decided: None,
+            failed: None,
         })
     }
 
-    /// How many there should be at `now`, of `replicas` that there are; `None`: as many as there are.
+    /// Other bounds and another aim from now on, if they are; when it changed the number last is still known.
+    ///
+    /// # Errors
+    /// [`AutoscaleError`], with the ones before.
+    pub fn set(&mut self, config: Autoscale) -> Result<(), AutoscaleError> {
+        config.check()?;
+        if config != self.config {
+            self.config = config;
+            self.memory.fewer_since = None;
+            self.failed = None;
+        }
+        Ok(())
+    }
+
+    /// How many there should be at `now`, of `replicas` that there are; `None`: as many as there are. What is decided is
+    /// taken as done, unless [`Autoscaler::undone`] or [`Autoscaler::failed`] says before the next decision that it was not.
     ///
     /// At most twice as many at a time, and one fewer.
     pub fn decide(&mut self, replicas: u32, load: Load, now: Duration) -> Option<u32> {
+        if self.decided.take().is_some() {
+            self.failed = None;
+        }
         let Autoscale { min, max, .. } = self.config;
         let replicas_now = replicas.max(1);
         if replicas < min || replicas > max {
-            return self.change(replicas.clamp(min, max), now);
+            return self.change(replicas, replicas.clamp(min, max), now);
         }
         let wanted = self.wanted(replicas_now, load).clamp(min, max);
         let since = |then: Option<Duration>| then.map(|then| now.saturating_sub(then));
-        let rested = since(self.changed);
+        let rested = since(self.memory.changed);
         if wanted > replicas {
-            self.fewer_since = None;
+            self.memory.fewer_since = None;
             if rested.is_some_and(|rested| rested < self.config.up_cooldown) {
                 return None;
             }
-            return self.change(wanted.min(replicas_now.saturating_mul(2)), now);
+            let to = wanted.min(replicas_now.saturating_mul(2));
+            return self.change(replicas, to, now);
         }
         if wanted == replicas {
-            self.fewer_since = None;
+            self.memory.fewer_since = None;
             return None;
         }
-        let fewer_since = *self.fewer_since.get_or_insert(now);
+        let fewer_since = *self.memory.fewer_since.get_or_insert(now);
         let cooldown = self.config.down_cooldown;
         let quiet = now.saturating_sub(fewer_since) >= cooldown;
         if !quiet || rested.is_some_and(|rested| rested < cooldown) {
             return None;
         }
-        self.change(replicas - 1, now)
+        self.change(replicas, replicas - 1, now)
     }
 
-    fn change(&mut self, to: u32, now: Duration) -> Option<u32> {
-        self.changed = Some(now);
-        self.fewer_since = None;
+    /// What was decided last was not done, and nothing is wrong: it is decided again as if it never had been.
+    pub fn undone(&mut self) {
+        if let Some(Decided { before, .. }) = self.decided.take() {
+            self.memory = before;
+        }
+    }
+
+    /// What was decided last could not be done at `now`. More, or fewer if it was that, are not tried again for 2 s, and
+    /// for twice as long after each further failure in a row, 5 min at most.
+    pub fn failed(&mut self, now: Duration) {
+        let Some(Decided { more, before }) = self.decided.take() else {
+            return;
+        };
+        self.memory = before;
+        let last = self.failed.filter(|failed| failed.more == more);
+        let in_a_row = last.map_or(0, |failed| failed.in_a_row.saturating_add(1));
+        let wait = RETRY_AFTER.saturating_mul(2_u32.saturating_pow(in_a_row));
+        self.failed = Some(Failed {
+            more,
+            in_a_row,
+            until: now.saturating_add(wait.min(RETRY_AFTER_MAX)),
+        });
+    }
+
+    fn change(&mut self, from: u32, to: u32, now: Duration) -> Option<u32> {
+        let more = to > from;
+        let waits = |failed: Failed| failed.more == more && now < failed.until;
+        if self.failed.is_some_and(waits) {
+            return None;
+        }
+        self.decided = Some(Decided {
+            more,
+            before: self.memory,
+        });
+        self.memory = Memory {
+            changed: Some(now),
+            fewer_since: None,
+        };
         Some(to)
     }
 
@@ -159,110 +284,5 @@ impl Autoscaler {
         (1..=REPLICAS_MAX)
             .find(|number| f64::from(*number) >= wanted)
             .unwrap_or(REPLICAS_MAX)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn s(n: u64) -> Duration {
-        Duration::from_secs(n)
-    }
-
-    fn load(queued: u64, utilisation: f64) -> Load {
-        Load {
-            queued,
-            utilisation,
-        }
-    }
-
-    #[test]
-    fn what_is_wanted_follows_the_longer_queue_or_the_busier_time() {
-        for (replicas, load, decided) in [
-            (1, load(0, 0.7), None),
-            // Within the tolerance.
-            (1, load(0, 0.76), None),
-            (1, load(0, 0.78), Some(2)),
-            (2, load(450, 0.1), Some(4)),
-            (4, load(450, 0.1), Some(5)),
-            // Never more than twice as many at a time, or than there may be.
-            (1, load(100_000, 1.0), Some(2)),
-            (6, load(100_000, 1.0), Some(8)),
-            (8, load(100_000, 1.0), None),
-            // The bounds hold whatever the load says.
-            (12, load(0, 0.7), Some(8)),
-            (0, load(0, 0.0), Some(1)),
-            (1, load(0, f64::NAN), None),
-        ] {
-            let mut scaler = Autoscaler::new(Autoscale::default()).unwrap();
-            assert_eq!(
-                scaler.decide(replicas, load, s(1_000)),
-                decided,
-                "{replicas} {load:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn fewer_come_late_and_one_by_one_and_more_soon() {
-        let mut scaler = Autoscaler::new(Autoscale::default()).unwrap();
-        assert_eq!(scaler.decide(4, load(0, 0.1), s(0)), None);
-        assert_eq!(scaler.decide(4, load(0, 0.1), s(59)), None);
-        // A busy moment begins the wait anew.
-        assert_eq!(scaler.decide(4, load(0, 0.7), s(59)), None);
-        assert_eq!(scaler.decide(4, load(0, 0.1), s(60)), None);
-        assert_eq!(scaler.decide(4, load(0, 0.1), s(120)), Some(3));
-        assert_eq!(scaler.decide(3, load(0, 0.1), s(121)), None);
-        assert_eq!(scaler.decide(3, load(0, 0.1), s(181)), Some(2));
-        assert_eq!(scaler.decide(2, load(900, 0.1), s(185)), None);
-        assert_eq!(scaler.decide(2, load(900, 0.1), s(186)), Some(4));
-        assert_eq!(scaler.decide(4, load(900, 0.1), s(187)), None);
-        assert_eq!(scaler.decide(4, load(900, 0.1), s(191)), Some(8));
-    }
-
-    #[test]
-    fn what_cannot_be_is_refused() {
-        let with = |change: fn(&mut Autoscale)| {
-            let mut config = Autoscale::default();
-            change(&mut config);
-            Autoscaler::new(config).map(|_| ()).unwrap_err()
-        };
-        assert_eq!(with(|config| config.min = 0), AutoscaleError::Bounds);
-        assert_eq!(with(|config| config.min = 9), AutoscaleError::Bounds);
-        assert_eq!(with(|config| config.max = 65), AutoscaleError::Bounds);
-        assert_eq!(
-            with(|config| config.queue_per_replica = 0),
-            AutoscaleError::Aim
-        );
-        assert_eq!(
-            with(|config| config.utilisation = f64::NAN),
-            AutoscaleError::Aim
-        );
-        assert_eq!(
-            with(|config| config.tolerance = 1.0),
-            AutoscaleError::Tolerance
-        );
-    }
-
-    proptest! {
-        /// A steady load that so many replicas can serve comes to rest within the bounds, and stays there.
-        #[test]
-        fn a_steady_load_comes_to_rest(work in 0.0..12.0f64, from in 1..=8u32) {
-            let config = Autoscale::default();
-            let mut scaler = Autoscaler::new(config).unwrap();
-            let (mut replicas, mut changes) = (from, Vec::new());
-            for second in 0..2_000 {
-                let utilisation = (work / f64::from(replicas)).min(1.0);
-                if let Some(next) = scaler.decide(replicas, load(0, utilisation), s(second)) {
-                    prop_assert!((config.min..=config.max).contains(&next));
-                    replicas = next;
-                    changes.push(second);
-                }
-            }
-            prop_assert!(changes.last().is_none_or(|last| *last < 1_000), "{changes:?}");
-        }
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use airssys_wasm::{CapabilityManifest, Component, Digest, ErrorCarry, Limits, Surface};
 use semver::Version;
 
+use super::autoscale::Autoscale;
 use super::strategy::{Nature, RolloutPolicy};
 use crate::address::ActorAddress;
 use crate::health::HealthCheck;
@@ -63,8 +64,13 @@ pub struct ComponentOutline {
     pub passivation: Option<Passivation>,
     /// The limits of its mailbox.
     pub mailbox: MailboxConfig,
-    /// How many of it drain the mailbox.
+    /// How many of it drain the mailbox, as it says.
     pub replicas: u32,
+    /// How many there are, of an application that runs; as many as it says if that is not known. A change that did not come
+    /// to its end, somebody's hand, and what they had to do make it another number.
+    pub running: Option<u32>,
+    /// Between which bounds their number follows what they have to do.
+    pub autoscale: Option<Autoscale>,
     /// What only its supervisor knows.
     pub tuning: Tuning,
     /// How it is replaced.
@@ -240,6 +246,8 @@ impl ComponentOutline {
             passivation: child.passivation(),
             mailbox: child.mailbox,
             replicas: child.replicas,
+            running: None,
+            autoscale: None,
             tuning: Tuning::of(child),
             rollout: RolloutPolicy::default(),
             stateful: false,

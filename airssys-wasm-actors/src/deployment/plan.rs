@@ -26,6 +26,7 @@ use serde::Serialize;
 
 pub use refusal::{PlanRefusal, PlanRefused};
 
+use super::autoscale::Autoscale;
 use super::outline::{ApplicationOutline, ComponentOutline};
 use super::strategy::{RolloutStrategy, StateHandling};
 use crate::address::ActorAddress;
@@ -76,9 +77,21 @@ pub struct Part {
     /// What is done.
     #[serde(flatten)]
     pub action: Action,
+    /// Between which bounds it has replicas, if that is not as it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub autoscale: Option<AutoscaleChange>,
     /// The components and sources that call it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub callers: Vec<String>,
+}
+
+/// Between which bounds a component had replicas, and is to have them. `None`: their number is as it was set.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct AutoscaleChange {
+    /// Before.
+    pub from: Option<Autoscale>,
+    /// After.
+    pub to: Option<Autoscale>,
 }
 
 /// What is done to one thing.
@@ -389,6 +402,7 @@ fn part(name: &str, action: Action, callers: Vec<String>) -> Part {
     Part {
         name: name.to_owned(),
         action,
+        autoscale: None,
         callers,
     }
 }
@@ -441,9 +455,7 @@ fn retunes(
         }
     }
     for change in changes.iter().filter(|change| !change.is_touched()) {
-        if let Some(action) = &change.action {
-            parts.push(part(&change.new.name, action.clone(), Vec::new()));
-        }
+        parts.extend(change.part(Vec::new()));
     }
     if current.report != new.report && !current.components.is_empty() {
         parts.push(part("report", Action::ChangeReport, Vec::new()));

@@ -5,6 +5,7 @@
 //! event. One rollout at a time changes an application. What is decided is decided by the plan, the machine and the gate;
 //! what is done to instances is done by upgrades and routes.
 
+mod bounds;
 mod children;
 mod driver;
 mod endings;
@@ -23,6 +24,7 @@ use tokio::sync::{OwnedMutexGuard, mpsc, oneshot, watch};
 pub use journal::{RegisterError, artifacts_of, register_first};
 
 use super::machine::{Command, CommandRefused, RolloutEnd};
+use super::outline::ApplicationOutline;
 use super::plan::{Plan, PlanOptions, PlanRefused, plan};
 use crate::application::running::Live;
 use crate::application::{Application, RunningApplication};
@@ -154,10 +156,20 @@ impl Deployer {
     /// [`DeployError`] with everything that stands in the way.
     pub fn plan(&self, new: &Application, options: &PlanOptions) -> Result<Plan, DeployError> {
         let current = self.current();
-        let plan = plan(&current.outline(), &new.outline(), options)?;
+        let plan = plan(&self.outline(&current), &new.outline(), options)?;
         let ground = self.ground(&current, &Arc::new(new.clone()));
         self.steps(&plan, &ground)?;
         Ok(plan)
+    }
+
+    /// The application that runs, and how many replicas there are by now.
+    fn outline(&self, current: &Application) -> ApplicationOutline {
+        let mut outline = current.outline();
+        for component in &mut outline.components {
+            let address = current.name().join(&component.name);
+            component.running = address.ok().and_then(|it| self.inner.system.replicas(&it));
+        }
+        outline
     }
 
     fn ground(&self, old: &Arc<Application>, new: &Arc<Application>) -> Ground {
@@ -283,7 +295,8 @@ impl Deployer {
             }
         }
         let (current, new) = (self.current(), Arc::new(new));
-        let plan = Arc::new(plan(&current.outline(), &new.outline(), &options.plan)?);
+        let before = self.outline(&current);
+        let plan = Arc::new(plan(&before, &new.outline(), &options.plan)?);
         let ground = self.ground(&current, &new);
         let steps = self.steps(&plan, &ground)?;
         // A record of it would be what the next rollback goes back from, to the very same.

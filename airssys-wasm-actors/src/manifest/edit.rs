@@ -6,6 +6,7 @@
 use toml::Spanned;
 
 use super::{ApplicationSpec, ComponentSpec};
+use crate::deployment::Autoscale;
 
 /// Why a manifest cannot be changed so.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -22,6 +23,19 @@ pub enum EditError {
     /// Others start it, as often as they need it.
     #[error("`{0}` is started by other components, as often as they need it")]
     Spawned(String),
+    /// Their number follows what they have to do.
+    #[error(
+        "`{name}` is autoscaled, from {min} to {max} replicas, and what it is set to would not stay: change `min` and `max` in \
+         `[components.{name}.autoscale]` and deploy it, or take that table out to set the number by hand"
+    )]
+    Autoscaled {
+        /// The component.
+        name: String,
+        /// The fewest replicas.
+        min: u32,
+        /// The most.
+        max: u32,
+    },
     /// The text takes no other value there.
     #[error(
         "the manifest cannot be changed by itself: say `replicas = {replicas}` in `[components.{name}]` and deploy it"
@@ -50,6 +64,11 @@ impl ApplicationSpec {
         };
         if component.spawned {
             return Err(EditError::Spawned(name.to_owned()));
+        }
+        if let Some(table) = &component.autoscale {
+            let Autoscale { min, max, .. } = table.get_ref().autoscale();
+            let name = name.to_owned();
+            return Err(EditError::Autoscaled { name, min, max });
         }
         // A table takes a line of its own, and one in braces an entry; which of them it is shows when it is read again.
         let edits = match &component.replicas {
@@ -130,11 +149,19 @@ mod tests {
     #[test]
     fn what_is_not_there_to_be_scaled_is_said() {
         let spec = spec(
-            "[components.a]\nfile = \"a.wasm\"\n[components.b]\nfile = \"b.wasm\"\nspawned = true\n",
+            "[components.a]\nfile = \"a.wasm\"\n[components.b]\nfile = \"b.wasm\"\nspawned = true\n\
+             [components.d]\nfile = \"d.wasm\"\nautoscale = { max = 4 }\n",
         );
         let text = spec.with_replicas("c", 2).unwrap_err().to_string();
-        assert_eq!(text, "there is no component `c`; there are: a");
+        assert_eq!(text, "there is no component `c`; there are: a, d");
         let text = spec.with_replicas("b", 2).unwrap_err().to_string();
         assert!(text.contains("started by other components"), "{text}");
+        let why = spec.with_replicas("d", 2).unwrap_err();
+        let (name, min, max) = ("d".to_owned(), 1, 4);
+        assert_eq!(why, EditError::Autoscaled { name, min, max });
+        assert!(
+            why.to_string().contains("change `min` and `max` in"),
+            "{why}"
+        );
     }
 }

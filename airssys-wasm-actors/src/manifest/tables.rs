@@ -9,6 +9,7 @@ use airssys_wasm::CapabilityManifest;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::autoscale::AutoscaleSpec;
 use super::grammar::{self, ErrorAs, Named, OptionKind, SourceFormat};
 use super::limits::LimitsSpec;
 use super::rollout::RolloutSpec;
@@ -89,8 +90,10 @@ pub struct ComponentSpec {
     /// Components whose ends it is told.
     #[serde(default)]
     pub monitors: Vec<Spanned<String>>,
-    /// How many of it drain its mailbox; 1 if not said.
+    /// How many of it drain its mailbox when it starts; 1 if not said, or the fewest that `autoscale` says.
     pub replicas: Option<Spanned<u32>>,
+    /// Between which bounds their number follows what they have to do.
+    pub autoscale: Option<Spanned<AutoscaleSpec>>,
     /// How long it is idle before it gives up its instance.
     pub passivate_after: Option<Spanned<DurationText>>,
     /// A new instance of it is as good as the one before.

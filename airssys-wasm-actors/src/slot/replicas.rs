@@ -195,6 +195,24 @@ impl Slot {
         to.mailbox.spare(envelope);
     }
 
+    /// Of those who take from its queue: how many are up, and how many of these have something in hand at this moment.
+    pub(crate) fn at_work(&self) -> (u32, u32) {
+        let (mut up, mut busy) = (0, 0);
+        let mut count = |one: &Self| {
+            if one.own_state() == ActorState::Running {
+                up += 1;
+                busy += u32::from(!one.lane.is_idle());
+            }
+        };
+        if !self.is_vacant() {
+            count(self);
+        }
+        if let Some(replicas) = self.replicas() {
+            replicas.slots().for_each(|one| count(&one));
+        }
+        (up, busy)
+    }
+
     /// Whether anybody is expected to drain its queue, beside its own incarnation.
     pub(crate) fn is_kept_up(&self) -> bool {
         let replicas = self.replicas();

@@ -112,8 +112,8 @@ impl<T> Receiver<T> {
         Broken::SecondLook.is() || self.count() == 0
     }
 
-    pub(crate) fn len(&self) -> u64 {
-        self.count()
+    pub(crate) fn len(&self) -> usize {
+        usize::try_from(self.count()).unwrap_or(usize::MAX)
     }
 
     fn count(&self) -> u64 {

@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod application;
+mod autoscaling;
 mod calls;
 mod capacity;
 mod circuits;

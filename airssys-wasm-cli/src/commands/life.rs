@@ -66,6 +66,9 @@ pub(super) fn say(event: &Event) {
         Event::CircuitClosed { from, to, import } => {
             tracing::debug!(%from, %to, %import, "the link is used again");
         }
+        Event::Scaled { address, from, to } => {
+            tracing::debug!(%address, from, to, "has another number of replicas");
+        }
         Event::Overdue { address } => tracing::debug!(%address, "has not stopped in time"),
         Event::Lagged(lost) => tracing::debug!(lost, "more happened than could be written"),
         _ => {}

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use airssys_wasm_console::api::{self, CurrentDeployment, RolloutView, StatusQuery};
+use airssys_wasm_console::api::{self, AutoscaleView, CurrentDeployment, RolloutView, StatusQuery};
 
 use super::control;
 use crate::args::{Globals, Status};
@@ -60,7 +60,8 @@ fn text(status: &api::Status) -> String {
     if let Some(deployment) = &status.deployment {
         text.push_str(&deployed(deployment));
     }
-    let heads = [
+    let scaled = status.actors.iter().any(|actor| actor.autoscale.is_some());
+    let mut heads = vec![
         ("actor", Side::Left),
         ("state", Side::Left),
         ("incarnation", Side::Right),
@@ -73,9 +74,12 @@ fn text(status: &api::Status) -> String {
         ("dead letters", Side::Right),
         ("restarts", Side::Right),
     ];
+    if scaled {
+        heads.push(("replicas", Side::Left));
+    }
     let rows = status.actors.iter().map(|actor| {
         let counters = &actor.counters;
-        vec![
+        let mut row = vec![
             actor.address.clone(),
             actor.state.clone(),
             actor.incarnation.to_string(),
@@ -87,7 +91,12 @@ fn text(status: &api::Status) -> String {
             counters.casts.to_string(),
             counters.dead_letters.to_string(),
             counters.restarts.to_string(),
-        ]
+        ];
+        if scaled {
+            let autoscale = actor.autoscale.as_ref();
+            row.push(autoscale.map(replicas).unwrap_or_default());
+        }
+        row
     });
     let rows: Vec<_> = rows.collect();
     if rows.is_empty() {
@@ -95,10 +104,25 @@ fn text(status: &api::Status) -> String {
     } else {
         text.push_str(&grid(&heads, rows, output::width()));
     }
+    for actor in &status.actors {
+        if let Some(last) = actor.autoscale.as_ref().and_then(|it| it.last.as_ref()) {
+            let (address, last) = (printable(&actor.address), printable(last));
+            text.push_str(&format!("autoscaled {address} {last}\n"));
+        }
+    }
     if status.more {
         text.push_str("… and more: raise `--limit`, or name a pattern\n");
     }
     text
+}
+
+/// How many replicas there are, and between which bounds that changes by itself.
+pub(super) fn replicas(autoscale: &AutoscaleView) -> String {
+    let AutoscaleView {
+        replicas, min, max, ..
+    } = autoscale;
+    let paused = if autoscale.paused { ", paused" } else { "" };
+    format!("{replicas} ({min}–{max}{paused})")
 }
 
 /// What is deployed, and how far the newest rollout is; nothing where nothing was ever deployed.

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use airssys_wasm_console::api::{self, ChildNode, SupervisorNode};
 
 use super::control;
+use super::status::replicas;
 use crate::args::{Globals, Tree};
 use crate::failure::Failure;
 use crate::text::{ago, printable, size};
@@ -100,6 +101,9 @@ fn leaf(child: &ChildNode) -> String {
     }
     if actor.memory_bytes > 0 {
         text.push_str(&format!(", memory: {}", size(actor.memory_bytes)));
+    }
+    if let Some(autoscale) = &child.autoscale {
+        text.push_str(&format!(", replicas: {}", replicas(autoscale)));
     }
     if actor.queued > 0 {
         text.push_str(&format!(

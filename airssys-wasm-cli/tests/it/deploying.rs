@@ -267,3 +267,77 @@ fn without_a_registry_only_what_is_as_it_was_deployed_is_scaled() {
         .fails(9, &["more would change", "deploy the manifest"]);
     assert_eq!(replicas(&up).len(), 2);
 }
+
+/// An application that has nothing to do has as few replicas as it may; to set another number by hand is refused.
+#[test]
+fn an_autoscaled_component_is_shown_and_not_scaled_by_hand() {
+    let table = |bounds: &str| {
+        format!("[components.adder]\nfile = \"adder.wasm\"\nautoscale = {{ {bounds} }}\n")
+    };
+    let one = first().manifest(&table("min = 2, max = 4"));
+    let runtime = runtime_directory();
+    let state = one.at("state");
+    let up = start(&one, &runtime, &["--state", &state], "running");
+    assert_eq!(replicas(&up), ["app/adder/0", "app/adder/1"]);
+    let status = up.ask(&["status", "app/adder"]).stdout;
+    assert!(status.contains("2 (2–4)"), "{status}");
+    let tree = up.ask(&["tree"]).stdout;
+    assert!(tree.contains("app/adder/1 running, component"), "{tree}");
+    assert!(tree.contains(", replicas: 2 (2–4)"), "{tree}");
+    let json = up.ask(&["status", "app/adder", "--json"]).json();
+    let autoscale = &json["actors"][0]["autoscale"];
+    assert_eq!(
+        (&autoscale["replicas"], &autoscale["min"], &autoscale["max"]),
+        (&Value::from(2), &Value::from(2), &Value::from(4))
+    );
+    for plan in [
+        &["scale", "adder", "3"][..],
+        &["scale", "app/adder", "3", "--plan"],
+    ] {
+        up.ask(plan).fails(
+            9,
+            &[
+                "`adder` is autoscaled, from 2 to 4",
+                "change `min` and `max`",
+            ],
+        );
+    }
+    // Other bounds are a deployment; the number comes into them by itself.
+    let other = first().manifest(&table("min = 3, max = 4"));
+    let plan = up.ask(&["plan", other.path()]);
+    assert!(
+        plan.stdout.contains("retune `adder`: autoscale"),
+        "{plan:?}"
+    );
+    assert!(plan.stdout.contains("autoscale: 2 to 4, "), "{plan:?}");
+    assert_eq!(deploy(&up, &other, &[]).code, 0);
+    while replicas(&up).len() != 3 {}
+    let status = loop {
+        let status = up.ask(&["status", "app/adder"]).stdout;
+        if status.contains("autoscaled app/adder") {
+            break status;
+        }
+    };
+    assert!(status.contains("3 (3–4)"), "{status}");
+    let told = "autoscaled app/adder from 2 to 3: queue 0, busy 0 %\n";
+    assert!(status.contains(told), "{status}");
+    // Back, and once nobody scales it by itself any more, by hand.
+    assert_eq!(up.ask(&["rollback"]).code, 0);
+    let status = up.ask(&["status", "app/adder"]).stdout;
+    assert!(status.contains("3 (2–4)"), "{status}");
+    let by_hand = first().manifest("[components.adder]\nfile = \"adder.wasm\"\nreplicas = 1\n");
+    assert_eq!(deploy(&up, &by_hand, &[]).code, 0);
+    assert_eq!(up.ask(&["scale", "adder", "2"]).code, 0);
+    assert_eq!(replicas(&up), ["app/adder/0", "app/adder/1"]);
+}
+
+#[test]
+fn what_autoscale_cannot_say_is_found_with_its_line() {
+    let app = first().manifest(
+        "[components.adder]\nfile = \"adder.wasm\"\nreplicas = 9\n[components.adder.autoscale]\nmax = 4\n",
+    );
+    let checked = app.run("check", &[]);
+    assert_eq!(checked.code, 3, "{checked:?}");
+    let text = "`adder` starts with more replicas than `autoscale` in line 7 allows";
+    assert!(checked.stderr.contains(text), "{checked:?}");
+}

@@ -99,6 +99,10 @@ fn every_key_of_the_manifest_is_documented_and_no_other() {
             "[components.a]\nrollout = { QQQQQQQQQQQQQQQQQQQQQQ = 1 }",
         ),
         (
+            "### `autoscale`",
+            "[components.a]\nautoscale = { QQQQQQQQQQQQQQQQQQQQQQ = 1 }",
+        ),
+        (
             "### `steps`",
             "[components.a]\nrollout = { steps = [ { QQQQQQQQQQQQQQQQQQQQQQ = 1 } ] }",
         ),

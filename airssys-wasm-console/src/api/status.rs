@@ -1,6 +1,6 @@
 //! What an application is doing: its phase, its sums, and its actors one by one.
 
-use airssys_wasm_actors::{ActorRef, Counters};
+use airssys_wasm_actors::{ActorRef, AutoscaleStatus, Counters};
 use serde::{Deserialize, Serialize};
 
 use super::CurrentDeployment;
@@ -107,6 +107,9 @@ pub struct ActorView {
     /// Elements of its tables, in the same way. Since 1.3.
     #[serde(default)]
     pub table_elements: u64,
+    /// How it stands, if the number of its replicas follows what they have to do. Since 1.4.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub autoscale: Option<AutoscaleView>,
     /// What was counted of it.
     pub counters: CounterView,
 }
@@ -123,7 +126,36 @@ impl From<&ActorRef> for ActorView {
             queued_bytes: status.queued_bytes,
             memory_bytes: status.memory_bytes,
             table_elements: status.table_elements,
+            autoscale: status.autoscale.map(AutoscaleView::from),
             counters: actor.counters().into(),
+        }
+    }
+}
+
+/// An actor whose number of replicas follows what they have to do. Since 1.4.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct AutoscaleView {
+    /// How many there are.
+    pub replicas: u32,
+    /// The fewest.
+    pub min: u32,
+    /// The most.
+    pub max: u32,
+    /// A deployment has it in hand: the number stays what it is.
+    pub paused: bool,
+    /// What was done last, or could not be, and for which load: `from 1 to 2: queue 450, busy 93 %`.
+    pub last: Option<String>,
+}
+
+impl From<AutoscaleStatus> for AutoscaleView {
+    fn from(status: AutoscaleStatus) -> Self {
+        Self {
+            replicas: status.replicas,
+            min: status.min,
+            max: status.max,
+            paused: status.paused,
+            last: status.last,
         }
     }
 }

@@ -5,7 +5,7 @@ use airssys_wasm_actors::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::status::{ActorView, Phase};
+use super::status::{ActorView, AutoscaleView, Phase};
 
 /// Every supervisor at the top that has not ended, in the order they were made, with what is below it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +57,9 @@ pub struct ChildNode {
     pub significant: bool,
     /// What it is doing, if it is an actor.
     pub actor: Option<ActorView>,
+    /// How it stands, if the number of its replicas follows what they have to do; the same at each of them. Since 1.4.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub autoscale: Option<AutoscaleView>,
     /// What is below it, if it is a supervisor.
     pub supervisor: Option<SupervisorNode>,
 }
@@ -85,6 +88,15 @@ impl From<&ChildInfo> for ChildNode {
         let (actor, supervisor) = match &child.child {
             Started::Actor(actor) => (Some(ActorView::from(actor)), None),
             Started::Supervisor(supervisor) => (None, Some(SupervisorNode::from(supervisor))),
+        };
+        let team = match &child.child {
+            Started::Actor(one) => one.team(),
+            Started::Supervisor(_) => None,
+        };
+        let autoscale = match (&team, &actor) {
+            (Some(team), _) => team.status().autoscale.map(AutoscaleView::from),
+            (None, Some(actor)) => actor.autoscale.clone(),
+            (None, None) => None,
         };
         let kind = match (&supervisor, child.is_component) {
             (Some(_), _) => "supervisor",
@@ -115,6 +127,7 @@ impl From<&ChildInfo> for ChildNode {
             shutdown_ms,
             significant: child.significant,
             actor,
+            autoscale,
             supervisor,
         }
     }

@@ -34,18 +34,16 @@ pub(super) fn action(
         refused.push(PlanRefusal::Mailbox { component, keys });
     }
     let because = because(old, new, spawns);
-    let mut retuned = old.tuning.differing(&new.tuning);
-    if old.rollout != new.rollout {
-        retuned.push("rollout");
+    let mut retuned = retuned(old, new);
+    refused.extend(several(old, new));
+    let asked = asked(old, new);
+    let mut replicas = replicas(old, new);
+    if let Some(refusal) = rescaled(old, new, replicas, because.is_empty(), options) {
+        match asked {
+            true => refused.push(refusal),
+            false => replicas.to = replicas.from,
+        }
     }
-    if old.stateful != new.stateful {
-        retuned.push("stateful");
-    }
-    let replicas = Scale {
-        from: old.replicas,
-        to: new.replicas,
-    };
-    refused.extend(rescaled(old, new, because.is_empty(), options));
     if because.is_empty() {
         // With other bytes it is said in the first line.
         if old.version != new.version {
@@ -57,7 +55,7 @@ pub(super) fn action(
             (false, _) => Some(Action::Scale { replicas, retuned }),
         };
     }
-    if because == [Because::Config] && replicas.from == replicas.to {
+    if because == [Because::Config] && !(asked && replicas.from != replicas.to) {
         let config = config(&old.config, &new.config);
         let reads = &new.capabilities.config;
         if ConfigWay::of(&new.surface, reads, config.keys()) == ConfigWay::Hook {
@@ -93,6 +91,10 @@ pub(super) fn action(
         });
     }
     let state = match state(old, new, options) {
+        Ok(StateHandling::HandOver) if !asked => {
+            replicas.to = replicas.from;
+            StateHandling::HandOver
+        }
         Ok(StateHandling::HandOver) if replicas.from != replicas.to => {
             refused.push(PlanRefusal::StateLost {
                 component: new.name.clone(),
@@ -124,15 +126,59 @@ pub(super) fn action(
     })))
 }
 
+/// What changes without touching an instance, by the manifest's keys.
+fn retuned(old: &ComponentOutline, new: &ComponentOutline) -> Vec<&'static str> {
+    let mut retuned = old.tuning.differing(&new.tuning);
+    let differing = [
+        ("rollout", old.rollout != new.rollout),
+        ("stateful", old.stateful != new.stateful),
+        ("autoscale", old.autoscale != new.autoscale),
+    ];
+    let differing = differing.into_iter().filter(|(_, differs)| *differs);
+    retuned.extend(differing.map(|(key, _)| key));
+    retuned
+}
+
+/// How many there are, and should be.
+fn replicas(old: &ComponentOutline, new: &ComponentOutline) -> Scale {
+    let from = old.running.unwrap_or(old.replicas);
+    // Where it follows what they have to do, what it says is what it starts with.
+    let to = new.autoscale.map_or(new.replicas, |_| from);
+    Scale { from, to }
+}
+
+/// Whether another number of replicas is asked for than was. Otherwise what runs in another number than it says is put
+/// right where nothing stands in the way, and left as it is where something does.
+fn asked(old: &ComponentOutline, new: &ComponentOutline) -> bool {
+    let no_more = old.autoscale.is_some() && new.autoscale.is_none();
+    old.replicas != new.replicas || no_more
+}
+
+/// Why their number cannot begin to follow what they have to do, if it is to.
+fn several(old: &ComponentOutline, new: &ComponentOutline) -> Option<PlanRefusal> {
+    let from = old.running.unwrap_or(old.replicas);
+    let bounds = new.autoscale.filter(|bounds| bounds.max > 1)?;
+    let is_alone = from == 1 && old.autoscale.is_none();
+    (is_alone && old.nature().owns_resources).then(|| PlanRefusal::Replicas {
+        component: new.name.clone(),
+        from,
+        to: bounds.max,
+        why: OWNS,
+        help: "stop the application and start it with several replicas",
+    })
+}
+
+const OWNS: &str = "others may hold resources of the one there is, which end with it";
+
 /// Why there cannot be another number of replicas, if there is to be one. What becomes of the state is looked at where
 /// that is `all` that changes; a replacement does so itself.
 fn rescaled(
     old: &ComponentOutline,
     new: &ComponentOutline,
+    Scale { from, to }: Scale,
     all: bool,
     options: &PlanOptions,
 ) -> Option<PlanRefusal> {
-    let (from, to) = (old.replicas, new.replicas);
     let refused = |why, help| {
         Some(PlanRefusal::Replicas {
             component: new.name.clone(),
@@ -151,7 +197,7 @@ fn rescaled(
     let discards = options.state.or(new.rollout.state) == Some(StateHandling::Discard);
     if from == 1 && old.nature().owns_resources {
         return refused(
-            "others may hold resources of the one there is, which end with it",
+            OWNS,
             "stop the application and start it with that many replicas",
         );
     }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::refusal::{PlanRefusal, mismatch};
-use super::{Action, Part, Step};
+use super::{Action, AutoscaleChange, Part, Step};
 use crate::deployment::outline::{ApplicationOutline, ComponentOutline};
 
 /// What becomes of one component of the new application.
@@ -23,6 +23,18 @@ impl Change<'_> {
     /// Whether instances come or go.
     pub(super) fn is_touched(&self) -> bool {
         !matches!(self.action, None | Some(Action::Retune { .. }))
+    }
+
+    /// What is done, if anything is.
+    pub(super) fn part(&self, callers: Vec<String>) -> Option<Part> {
+        let from = self.old.and_then(|old| old.autoscale);
+        let to = self.new.autoscale;
+        Some(Part {
+            name: self.new.name.clone(),
+            action: self.action.clone()?,
+            autoscale: (from != to).then_some(AutoscaleChange { from, to }),
+            callers,
+        })
     }
 
     /// Whether another surface than before is behind its name afterwards.
@@ -76,13 +88,8 @@ pub(super) fn steps(
                 why: together.clone(),
             });
         }
-        let parts = members.iter().filter_map(|one| {
-            Some(Part {
-                name: one.new.name.clone(),
-                action: one.action.clone()?,
-                callers: new.callers(&one.new.name),
-            })
-        });
+        let parts = members.iter();
+        let parts = parts.filter_map(|one| one.part(new.callers(&one.new.name)));
         steps.push(Step {
             parts: parts.collect(),
             together,

@@ -2,7 +2,8 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use super::{Action, ConfigChange, Part, Plan, PlannedRevision, Replacement};
+use super::{Action, AutoscaleChange, ConfigChange, Part, Plan, PlannedRevision, Replacement};
+use crate::deployment::autoscale::Autoscale;
 
 /// Digits of a digest that are shown: more than tell any two of a registry apart.
 const DIGITS: usize = 12;
@@ -93,6 +94,13 @@ fn show(part: &Part, f: &mut Formatter<'_>) -> fmt::Result {
             write!(f, "stop source `{name}`, when nothing is undone any more")?;
         }
         Action::ChangeReport => write!(f, "change what is asked at the end")?,
+    }
+    if let Some(AutoscaleChange { from, to }) = &part.autoscale {
+        let text = |bounds: &Option<Autoscale>| match bounds {
+            Some(bounds) => bounds.to_string(),
+            None => "none".to_owned(),
+        };
+        row(f, "autoscale", &[format!("{} -> {}", text(from), text(to))])?;
     }
     row(f, "callers", &part.callers)
 }

@@ -1,5 +1,6 @@
 //! Plans of small applications, row by row.
 
+mod autoscale;
 mod generated;
 mod made;
 

@@ -9,16 +9,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-
+use futures_util::future::join_all;
 use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
+use super::bounds;
 use super::journal::{self, Journal, unix_ms};
 use super::parts::{Ground, StepParts};
 use super::{
     DeployOptions, Deployer, Rollout, RolloutNote, RolloutOutcome, RolloutStatus, StepState,
     StepStatus,
 };
+use crate::autoscaling::Held;
 use crate::deployment::machine::{
     Command, CommandRefused, Input, Output, RolloutEnd, RolloutMachine, Seen, Side, StepId,
 };
@@ -107,7 +109,8 @@ impl Driver {
             .into_iter()
             .map(|step| Arc::new(Mutex::new(step)))
             .collect();
-        let work = workers(&steps, &ground, &tell, &status);
+        let held = bounds::hold(&plan, &ground);
+        let work = workers(&steps, &ground, held, &tell, &status);
         let rollout = Rollout {
             plan: Arc::clone(&plan),
             status: watching,
@@ -356,6 +359,7 @@ impl Driver {
 fn workers(
     steps: &[Arc<Mutex<StepParts>>],
     ground: &Ground,
+    held: Vec<Held>,
     tell: &mpsc::UnboundedSender<Input>,
     status: &watch::Sender<RolloutStatus>,
 ) -> mpsc::UnboundedSender<Work> {
@@ -364,7 +368,15 @@ fn workers(
     let (steps, ground, tell) = (steps.to_vec(), ground.clone(), tell.clone());
     let status = status.clone();
     tokio::spawn(async move {
+        join_all(held.iter().map(Held::settled)).await;
         while let Some(work) = queue.recv().await {
+            if let Work::Finish(done) = work {
+                // Before anybody hears of the end, or has the next turn.
+                drop(held);
+                // The driver may have been dropped with the runtime.
+                let _ = done.send(());
+                return;
+            }
             if let Some(input) = do_one(&steps, &ground, &status, work).await
                 && tell.send(input).is_err()
             {
@@ -382,7 +394,8 @@ async fn do_one(
     work: Work,
 ) -> Option<Input> {
     let id = match &work {
-        Work::Finish(_) => StepId(0),
+        // Done before.
+        Work::Finish(_) => return None,
         Work::Warm(step)
         | Work::SetWeight(step, _)
         | Work::Shadow(step, _)
@@ -392,11 +405,6 @@ async fn do_one(
         | Work::SwitchBack(step)
         | Work::Release(step, _) => *step,
     };
-    if let Work::Finish(done) = work {
-        // The driver may have been dropped with the runtime.
-        let _ = done.send(());
-        return None;
-    }
     let mut parts = steps.get(id.0)?.lock().await;
     let failed = if_it_panics(&work);
     let working = AssertUnwindSafe(work_on(&mut parts, id, ground, work)).catch_unwind();

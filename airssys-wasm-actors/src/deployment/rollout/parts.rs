@@ -11,6 +11,7 @@ use std::sync::Arc;
 use replace::Replace;
 use rescale::Rescale;
 
+use super::bounds::Bounds;
 use super::children::{StartOne, StopOne, find, supervisor};
 use super::endings::Endings;
 use super::reading;
@@ -36,7 +37,10 @@ pub(super) struct Ground {
 }
 
 /// What one step of a plan changes.
-pub(super) struct StepParts(Vec<OnePart>);
+pub(super) struct StepParts {
+    parts: Vec<OnePart>,
+    bounds: Vec<Bounds>,
+}
 
 enum OnePart {
     Replace(Box<Replace>),
@@ -64,11 +68,16 @@ impl StepParts {
     /// What the step needs, or why it cannot be done.
     pub(super) fn of(step: &Step, ground: &Ground) -> Result<Self, String> {
         let parts = step.parts.iter().map(|part| one(part, ground));
-        Ok(Self(parts.collect::<Result<_, _>>()?))
+        let bounds = step.parts.iter();
+        let bounds = bounds.filter_map(|part| Bounds::of(part, ground));
+        Ok(Self {
+            parts: parts.collect::<Result<_, _>>()?,
+            bounds: bounds.collect(),
+        })
     }
 
     pub(super) async fn warm(&mut self, ground: &Ground) -> Done {
-        for part in &mut self.0 {
+        for part in &mut self.parts {
             match part {
                 OnePart::Replace(replace) => replace.warm(ground).await?,
                 OnePart::Start(starts) => {
@@ -83,7 +92,7 @@ impl StepParts {
     }
 
     pub(super) async fn set_weight(&mut self, share: Share) -> Done {
-        for part in &mut self.0 {
+        for part in &mut self.parts {
             if let OnePart::Replace(replace) = part {
                 replace.split(share, SplitMode::Weighted)?;
             }
@@ -92,7 +101,7 @@ impl StepParts {
     }
 
     pub(super) async fn shadow(&mut self, share: Share) -> Done {
-        for part in &mut self.0 {
+        for part in &mut self.parts {
             if let OnePart::Replace(replace) = part {
                 if share == Share::NONE {
                     replace.unsplit("the copies have ended");
@@ -105,7 +114,7 @@ impl StepParts {
     }
 
     pub(super) async fn switch(&mut self, ground: &Ground) -> Done {
-        for part in &mut self.0 {
+        for part in &mut self.parts {
             match part {
                 OnePart::Replace(replace) => replace.switch(ground).await?,
                 OnePart::Told(told) => told.switch(ground).await?,
@@ -120,13 +129,17 @@ impl StepParts {
                 OnePart::Start(_) | OnePart::Stop(_) => {}
             }
         }
+        self.bounds.iter().for_each(|bounds| bounds.switch(ground));
         Ok(())
     }
 
     /// Puts what was there before in charge, whatever had been done; goes on with the others if one fails.
     pub(super) async fn switch_back(&mut self, ground: &Ground) -> Done {
+        self.bounds
+            .iter()
+            .for_each(|bounds| bounds.switch_back(ground));
         let mut failed = Vec::new();
-        for part in self.0.iter_mut().rev() {
+        for part in self.parts.iter_mut().rev() {
             let back = match part {
                 OnePart::Replace(replace) => replace.switch_back().await,
                 OnePart::Told(told) => told.switch_back().await,
@@ -154,7 +167,9 @@ impl StepParts {
 
     /// Lets go of what there was before: nothing is undone any more.
     pub(super) async fn release_old(&mut self, ground: &Ground) {
-        for part in &mut self.0 {
+        // What is gone is not switched before.
+        self.bounds.iter().for_each(|bounds| bounds.switch(ground));
+        for part in &mut self.parts {
             match part {
                 OnePart::Replace(replace) => replace.release_old(ground).await,
                 OnePart::Told(told) => told.release_old(),
@@ -171,7 +186,7 @@ impl StepParts {
 
     /// Lets go of what was to come: it does not.
     pub(super) async fn release_new(&mut self, ground: &Ground) {
-        for part in self.0.iter_mut().rev() {
+        for part in self.parts.iter_mut().rev() {
             match part {
                 OnePart::Replace(replace) => replace.release_new(ground).await,
                 OnePart::Start(starts) => {
@@ -185,7 +200,7 @@ impl StepParts {
     }
 
     pub(super) fn begin_interval(&mut self, ground: &Ground) {
-        for part in &mut self.0 {
+        for part in &mut self.parts {
             if let OnePart::Replace(replace) = part {
                 replace.begin_interval(ground);
             }
@@ -195,7 +210,7 @@ impl StepParts {
     /// What the old revisions and the new ones did since.
     pub(super) fn measure(&self, ground: &Ground) -> (Interval, Interval) {
         let mut sums = (Interval::default(), Interval::default());
-        for part in &self.0 {
+        for part in &self.parts {
             if let OnePart::Replace(replace) = part {
                 let (stable, candidate) = replace.measure(ground);
                 reading::add(&mut sums.0, stable);
@@ -207,7 +222,7 @@ impl StepParts {
 
     /// The new revision's share of the traffic now, where it is split.
     pub(super) fn weight(&self) -> Option<u16> {
-        self.0.iter().find_map(|part| match part {
+        self.parts.iter().find_map(|part| match part {
             OnePart::Replace(replace) => replace.weight(),
             _ => None,
         })

@@ -118,6 +118,7 @@ pub(super) fn of_deploy(error: &DeployError) -> Refusal {
 pub(super) fn of_edit(error: &EditError) -> Refusal {
     let (status, kind) = match error {
         EditError::NoSuchComponent { .. } => (StatusCode::NOT_FOUND, "no-such-component"),
+        EditError::Autoscaled { .. } => (StatusCode::CONFLICT, "autoscaled"),
         _ => (StatusCode::CONFLICT, "not-scaled"),
     };
     Refusal::new(status, kind, error.to_string())

@@ -17,6 +17,7 @@ fn part(name: &str, action: Action) -> Part {
     Part {
         name: name.to_owned(),
         action,
+        autoscale: None,
         callers: Vec::new(),
     }
 }

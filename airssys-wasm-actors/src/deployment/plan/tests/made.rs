@@ -56,6 +56,8 @@ pub(super) fn interface(name: &str, bytes: u8, functions: &str) -> ComponentOutl
         passivation: None,
         mailbox: MailboxConfig::default(),
         replicas: 1,
+        running: None,
+        autoscale: None,
         tuning: Tuning {
             restart: RestartPolicy::Permanent,
             shutdown: ShutdownPolicy::default(),
