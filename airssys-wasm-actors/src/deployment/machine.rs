@@ -111,7 +111,7 @@ pub(crate) enum Command {
 #[non_exhaustive]
 pub enum CommandRefused {
     /// It is over, or cannot be undone any more.
-    #[error("the rollout is over: deploy the other revision")]
+    #[error("the rollout is over, or cannot be undone any more")]
     Over,
     /// It is being rolled back.
     #[error("the rollout is being rolled back already")]

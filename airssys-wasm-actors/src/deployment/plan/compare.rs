@@ -118,10 +118,16 @@ pub(super) fn action(
         because,
         strategy,
         state,
+        has_state: keeps(old),
         handles_within: new.rollout.handles_within,
         replicas,
         retuned,
     })))
+}
+
+/// Whether its instances hold something in memory that is more than a copy.
+fn keeps(old: &ComponentOutline) -> bool {
+    old.stateful || (old.nature().has_state && !old.stateless)
 }
 
 /// Why there cannot be another number of replicas, if there is to be one. What becomes of the state is looked at where
@@ -147,7 +153,6 @@ fn rescaled(
     }
     // What is alone ends when it becomes several, and so does each that is one too many.
     let ends = from == 1 || to < from;
-    let keeps = old.stateful || (old.nature().has_state && !old.stateless);
     let discards = options.state.or(new.rollout.state) == Some(StateHandling::Discard);
     if from == 1 && old.nature().owns_resources {
         return refused(
@@ -161,10 +166,11 @@ fn rescaled(
             "deploy it without `passivate-after` first, and with more replicas then",
         );
     }
-    if all && ends && keeps && !discards {
+    if all && ends && keeps(old) && !discards {
         return refused(
             "what an instance holds in memory would end with it",
-            "say `state = \"discard\"` in its `rollout` table if that may be, or leave `replicas` as it is",
+            "if that may be, say so: `--discard-state` to `airssys scale`, `--state discard` to `deploy` and `rollback`, or \
+             `state = \"discard\"` in its `rollout` table; or leave `replicas` as it is",
         );
     }
     None
