@@ -91,13 +91,17 @@ fn a_configuration_is_shown_set_unset_and_read_again_while_it_is_used() {
         ["level: file", "mode: set", "path: environment"]
     );
     up.ask(&["config", "set", "none", "a=1"])
-        .fails(9, &["there is no component `none`"]);
+        .fails(7, &["there is no component `none`", "did you mean `one`?"]);
     up.ask(&["config", "set", "one", "a"])
         .fails(2, &["`a` is no `KEY=VALUE`"]);
     up.ask(&["config", "unset", "one", "level"])
         .fails(9, &["of the layer `file`"]);
     up.ask(&["config", "show", "none"])
-        .fails(7, &["there is no component `none`", "decider, one"]);
+        .fails(7, &["there is no component `none`", "did you mean `one`?"]);
+    up.ask(&["config", "set", "app/nobody", "a=1"])
+        .fails(7, &["no component `nobody`", "`decider`, `one`"]);
+    let whole = up.ask(&["config", "show", "app/one", "--json"]).json();
+    assert_eq!(whole["components"][0]["component"], "one");
 
     std::fs::write(app.at("one.toml"), "level = 2\nnew = true\n").unwrap();
     let reloaded = up.ask(&["config", "reload"]);
