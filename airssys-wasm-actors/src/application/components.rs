@@ -364,7 +364,7 @@ fn replicas(resolving: &mut Resolving<'_>, asked: Option<&Spanned<u32>>) -> u32 
     if replicas == 0 || replicas > REPLICAS_MAX {
         let what = format!("a component has 1 to {REPLICAS_MAX} replicas, and not {replicas}");
         let help = match replicas {
-            0 => "leave the component out if none is to run".to_owned(),
+            0 => format!("use 1 to {REPLICAS_MAX}, or leave the component out if none is to run"),
             _ => format!("use 1 to {REPLICAS_MAX}"),
         };
         resolving.find_at(asked, FindingKind::BadValue, what, Some(help));

@@ -110,7 +110,7 @@ fn a_pipe_is_no_file_and_holds_nobody_up() {
     let piped = App::new().manifest("[components.part]\nfile = \"part.wasm\"\n");
     let manifest = app.at("fifo.toml");
     fifo(&manifest);
-    fifo(&piped.at("part.wasm"));
+    fifo(piped.at("part.wasm"));
     for command in ["check", "up"] {
         run(&[command, &manifest]).fails(6, &["not a regular file", "write it to a file"]);
         piped.run(command, &[]).fails(3, &["not a regular file"]);

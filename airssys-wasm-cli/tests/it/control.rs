@@ -482,10 +482,8 @@ fn names_are_taken_with_and_without_the_application_and_a_wrong_one_is_met_with_
         assert_eq!(listed["revisions"][0]["component"], "app/adder");
     }
     for wrong in ["ader", "app/ader"] {
-        let says = [
-            &format!("there is no actor `{wrong}`")[..],
-            "did you mean `app/adder`?",
-        ];
+        let what = format!("there is no actor `{wrong}`");
+        let says = [what.as_str(), "did you mean `app/adder`?"];
         for command in ["status", "kill", "restart", "stop"] {
             up.ask(&[command, wrong]).fails(7, &says);
         }
