@@ -150,6 +150,28 @@ pub enum CallError {
 }
 
 impl CallError {
+    /// All kinds there are.
+    pub const KINDS: [&str; 18] = [
+        "no-such-actor",
+        "empty-group",
+        "stopped",
+        "callee-died",
+        "deadline",
+        "mailbox-full",
+        "too-large",
+        "evicted",
+        "cycle",
+        "call-depth",
+        "circuit-open",
+        "no-such-function",
+        "stale-handle",
+        "refused",
+        "pending-replies",
+        "no-reply",
+        "wrong-reply",
+        "native",
+    ];
+
     /// The kind as a stable kebab-case name, the same in logs, JSON and counters.
     #[must_use]
     pub fn kind(&self) -> &'static str {
@@ -243,4 +265,19 @@ pub struct SendError {
     pub why: Box<CallError>,
     /// The arguments, handed back; `None` when the message had been accepted and dropped later.
     pub args: Option<Box<Args>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::CallError;
+
+    #[test]
+    fn all_kinds_are_listed() {
+        let (_, kinds) = include_str!("error.rs")
+            .split_once("fn kind(&self)")
+            .unwrap();
+        let (kinds, _) = kinds.split_once("    }\n").unwrap();
+        let kinds = kinds.split('"').skip(1).step_by(2);
+        assert_eq!(kinds.collect::<Vec<_>>(), CallError::KINDS);
+    }
 }

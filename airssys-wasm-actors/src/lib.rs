@@ -96,7 +96,7 @@ pub use manifest::{
     HealthSpec, LimitsSpec, LinkSpec, Location, MANIFEST_BYTES_MAX, MANIFEST_FILE, MailboxSpec,
     ManifestErrors, OptionKind, OptionSpec, ReportSpec, RestartsSpec, RetrySpec, RolloutSpec,
     SizeText, SourceFormat, SourceSpec, SupervisionSpec, SupervisorTable, TableSpec, Tables,
-    UnitError, parse_duration, parse_size,
+    UnitError, parse_duration, parse_size, suggest,
 };
 pub use messaging::{MessageEnvelope, MessagingLimits};
 pub use monitor::Monitor;

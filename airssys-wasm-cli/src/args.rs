@@ -25,8 +25,8 @@ pub(crate) use control::{
     Tree,
 };
 pub(crate) use deploying::{
-    Deploy, History, Newest, Registry, RegistryCommand, RegistryGc, RegistryList, RegistryShow,
-    Rollback, RolloutArgs, Scale,
+    Deploy, History, Newest, Plan, Registry, RegistryCommand, RegistryGc, RegistryList,
+    RegistryShow, Rollback, RolloutArgs, Scale,
 };
 
 const EXIT_CODES: &str = "\
@@ -113,7 +113,7 @@ pub(crate) enum Command {
     )]
     Deploy(Deploy),
     /// Shows what `deploy` would do, and changes nothing
-    Plan(Deploy),
+    Plan(Plan),
     /// Lists the deployments of a running application, newest first
     History(History),
     /// Skips what is left of the time that a rollout waits
@@ -188,7 +188,8 @@ impl Command {
                 Some(CrashesCommand::Show(show)) => &show.target,
                 None => &crashes.list.target,
             }),
-            Self::Deploy(deploy) | Self::Plan(deploy) => Some(&deploy.target),
+            Self::Deploy(deploy) => Some(&deploy.target),
+            Self::Plan(plan) => Some(&plan.target),
             Self::History(history) => Some(&history.target),
             Self::Promote(newest) | Self::Pause(newest) | Self::Resume(newest) => {
                 Some(&newest.target)

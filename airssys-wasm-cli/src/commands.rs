@@ -90,7 +90,7 @@ pub(crate) fn run(argv: Vec<OsString>) -> Result<ExitCode, Failure> {
         Command::Restart(actor) => one_actor::restart(&globals, &actor),
         Command::Stop(actor) => one_actor::stop(&globals, &actor),
         Command::Deploy(deploy) => deploy::deploy(&globals, &deploy),
-        Command::Plan(plan) => deploy::plan(&globals, &plan),
+        Command::Plan(plan) => deploy::plan(&globals, plan),
         Command::History(history) => history::run(&globals, &history),
         Command::Promote(newest) => deploy::promote(&globals, &newest),
         Command::Pause(newest) => deploy::pause(&globals, &newest),

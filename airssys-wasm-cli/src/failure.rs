@@ -132,6 +132,13 @@ impl Failure {
         self
     }
 
+    /// Whether a detail is one of these words.
+    pub(crate) fn is_detail(&self, key: &str, words: &[&str]) -> bool {
+        let detail = self.said.details.iter().find(|(known, _)| *known == key);
+        let word = detail.and_then(|(_, value)| value.as_str());
+        word.is_some_and(|word| words.contains(&word))
+    }
+
     /// With everything that a host has found wrong.
     pub(crate) fn found(mut self, findings: Vec<FindingView>) -> Self {
         self.said.found = findings;

@@ -17,6 +17,12 @@ const CELL_WIDTH_MAX: usize = 60;
 /// What a column of text is not cut below to fit a terminal.
 const TEXT_WIDTH_MIN: usize = 6;
 
+/// … and not before columns that are needed less have been left out.
+const TEXT_WIDTH_GOOD: usize = 16;
+
+/// What the column that rows are known by is not cut below; it is the last that is cut.
+const KEY_WIDTH_MIN: usize = 24;
+
 /// Where a number of a column is written as a power of ten: from this size on…
 const SCIENTIFIC_FROM: f64 = 1e6;
 
@@ -48,8 +54,27 @@ pub(crate) enum Side {
     Right,
 }
 
+/// What gives way where a table is wider than the terminal.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Narrow<'a> {
+    /// The column that rows are known by.
+    pub(crate) key: &'a str,
+    /// Columns that can be left out, those that are needed least first.
+    pub(crate) drop: &'a [&'a str],
+}
+
 /// Writes rows of text under their heads, no wider than `width` as far as text can be cut.
 pub(crate) fn grid(heads: &[(&str, Side)], rows: Vec<Vec<String>>, width: Option<usize>) -> String {
+    narrow_grid(heads, rows, width, Narrow::default())
+}
+
+/// The same with columns that can be left out. Which ones were is said below the table.
+pub(crate) fn narrow_grid(
+    heads: &[(&str, Side)],
+    rows: Vec<Vec<String>>,
+    width: Option<usize>,
+    narrow: Narrow<'_>,
+) -> String {
     let count = rows.len();
     let mut columns: Vec<_> = heads
         .iter()
@@ -62,22 +87,63 @@ pub(crate) fn grid(heads: &[(&str, Side)], rows: Vec<Vec<String>>, width: Option
             column.cells.push(cell);
         }
     }
-    fit(&mut columns, width);
-    draw(&columns, count)
+    let mut left_out = Vec::new();
+    if let Some(width) = width {
+        if !narrow.key.is_empty() {
+            cut_to(&mut columns, width, TEXT_WIDTH_GOOD, narrow.key);
+        }
+        for name in narrow.drop {
+            if over(&columns, width) == 0 {
+                break;
+            }
+            columns.retain(|column| column.head != **name);
+            left_out.push(*name);
+        }
+        cut_to(&mut columns, width, TEXT_WIDTH_MIN, narrow.key);
+        let key = columns
+            .iter_mut()
+            .position(|column| column.head == narrow.key);
+        let over = over(&columns, width);
+        if let Some(key) = key.and_then(|at| columns.get_mut(at))
+            && over > 0
+        {
+            key.narrow_from_the_front(key.width.saturating_sub(over).max(KEY_WIDTH_MIN));
+        }
+    }
+    let mut text = draw(&columns, count);
+    if !left_out.is_empty() {
+        text.push_str(&format!(
+            "left out for width: {} (`--json` has all)\n",
+            left_out.join(", ")
+        ));
+    }
+    text
+}
+
+/// By how much the columns are wider than the terminal.
+fn over(columns: &[Column], width: usize) -> usize {
+    let gaps = 2 * columns.len().saturating_sub(1);
+    let all: usize = columns.iter().map(|column| column.width).sum();
+    (all + gaps).saturating_sub(width)
 }
 
 /// Makes the widest columns of text narrower until all fit. Numbers are never cut.
 fn fit(columns: &mut [Column], width: Option<usize>) {
-    let Some(width) = width else { return };
-    loop {
-        let gaps = 2 * columns.len().saturating_sub(1);
-        let all: usize = columns.iter().map(|column| column.width).sum();
-        let over = (all + gaps).saturating_sub(width);
-        let text = columns.iter_mut().filter(|column| !column.right);
+    if let Some(width) = width {
+        cut_to(columns, width, TEXT_WIDTH_MIN, "");
+    }
+}
+
+/// The same, but for one column, and not below a width.
+fn cut_to(columns: &mut [Column], width: usize, least: usize, key: &str) {
+    while over(columns, width) > 0 {
+        let text = columns
+            .iter_mut()
+            .filter(|column| !column.right && (key.is_empty() || column.head != key));
         let Some(widest) = text.max_by_key(|column| column.width) else {
             return;
         };
-        if over == 0 || widest.width <= TEXT_WIDTH_MIN {
+        if widest.width <= least {
             return;
         }
         // One at a time, so that two long columns end up alike.
@@ -144,6 +210,24 @@ impl Column {
             if cell.width() > width {
                 *cell = cut(cell, width);
             }
+        }
+    }
+
+    /// The end of an address says more than its beginning.
+    fn narrow_from_the_front(&mut self, width: usize) {
+        self.width = width.min(self.width);
+        for cell in &mut self.cells {
+            if cell.width() <= width {
+                continue;
+            }
+            let mut room = width.saturating_sub(1);
+            let end = cell.char_indices().rev().take_while(|(_, c)| {
+                let fits = c.width().unwrap_or(0) <= room;
+                room = room.saturating_sub(c.width().unwrap_or(0));
+                fits
+            });
+            let start = end.last().map_or(cell.len(), |(at, _)| at);
+            *cell = format!("…{}", cell.get(start..).unwrap_or_default());
         }
     }
 
@@ -385,6 +469,58 @@ mod tests {
         let text = grid(&heads, rows(), Some(3));
         assert!(text.contains("quake…  a:b/c…  123456789"), "{text}");
         assert!(text.contains("東北…   a:b/c…          7"), "{text}");
+    }
+
+    #[test]
+    fn a_narrow_terminal_leaves_out_what_is_needed_least_and_cuts_names_last() {
+        let heads = [
+            ("actor", Side::Left),
+            ("state", Side::Left),
+            ("calls", Side::Right),
+            ("dead letters", Side::Right),
+            ("bytes", Side::Right),
+        ];
+        let long = format!("quakes/{}/classify", "x".repeat(30));
+        let grid = |width| {
+            let row = |actor: &str| {
+                let row = [actor, "running", "1707", "0", "16.5 KiB"];
+                row.map(str::to_owned).to_vec()
+            };
+            let narrow = Narrow {
+                key: "actor",
+                drop: &["bytes", "dead letters"],
+            };
+            narrow_grid(
+                &heads,
+                vec![row("quakes/a"), row(&long)],
+                Some(width),
+                narrow,
+            )
+        };
+        let wide = grid(120);
+        assert!(
+            wide.contains("bytes") && !wide.contains("left out"),
+            "{wide}"
+        );
+        let text = grid(80);
+        assert!(
+            text.contains(&long) && text.contains("dead letters"),
+            "{text}"
+        );
+        assert!(
+            text.ends_with("left out for width: bytes (`--json` has all)\n"),
+            "{text}"
+        );
+        let text = grid(62);
+        assert!(text.contains(&long) && text.contains("running"), "{text}");
+        let text = grid(45);
+        let cut = "…xxxxxxxxxxxxxxxxxxxx/classify  runni…   1707\n";
+        assert!(text.contains(cut), "{text}");
+        assert!(
+            grid(3).contains("…xxxxxxxxxxxxxx/classify  runni…   1707\n"),
+            "{}",
+            grid(3)
+        );
     }
 
     #[test]

@@ -196,16 +196,8 @@ fn read(from: &ComponentRef, limits: &ArtifactLimits) -> Result<Bytes, LoadError
 
 /// Reads at most one byte more than allowed: a size told by the file system is not believed.
 fn read_file(path: &Path, bytes_max: u64) -> std::io::Result<Vec<u8>> {
-    let file = std::fs::File::open(path)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        // Reading a FIFO would wait for its writer, a device might never end.
-        return Err(std::io::Error::new(
-            std::io::ErrorKind::InvalidInput,
-            "not a regular file",
-        ));
-    }
-    let size = metadata.len().min(bytes_max).saturating_add(1);
+    let file = crate::open_regular(path)?;
+    let size = file.metadata()?.len().min(bytes_max).saturating_add(1);
     let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
     file.take(bytes_max.saturating_add(1))
         .read_to_end(&mut bytes)?;

@@ -33,6 +33,7 @@ mod outbound;
 mod payload;
 mod printable;
 mod provided;
+mod regular;
 mod resource;
 mod surface;
 mod template;
@@ -71,6 +72,8 @@ pub use messaging::{
 };
 pub use outbound::{LinkFailure, LinkFailureReason, NoOutbound, Outbound};
 pub use printable::printable;
+pub use provided::host_interfaces;
+pub use regular::open_regular;
 pub use resource::{ResourceHandle, ResourceOwner, StaleHandle};
 pub use surface::{
     ExportId, Function, ImportId, Interface, InterfaceName, InterfaceResource, NoSuchFunction,

@@ -6,7 +6,7 @@
 
 use serde::Deserialize;
 
-use crate::surface::{InterfaceName, Surface, WitError};
+use crate::surface::{Surface, WitError};
 
 mod host;
 mod pattern;
@@ -39,12 +39,9 @@ pub(crate) const SPAWN_WIT: &str = include_str!("../../wit/actor/spawn.wit");
 /// Its name.
 const SPAWN: &str = "airssys:actor/spawn@0.1.0";
 
-/// Whether the host has an interface of the plane for an import of this name.
-pub(crate) fn has(import: &InterfaceName) -> bool {
-    INTERFACES
-        .iter()
-        .chain([&SPAWN])
-        .any(|name| import.accepts(&InterfaceName::new(name)))
+/// The interfaces of the plane, and the one that spawns.
+pub(crate) fn interfaces() -> impl Iterator<Item = &'static str> {
+    INTERFACES.into_iter().chain([SPAWN])
 }
 
 /// The `messaging` table of a component's grants: whom it may address, and what it may publish, subscribe and time.

@@ -8,6 +8,17 @@ use crate::configuration;
 use crate::host::HostState;
 use crate::surface::{InterfaceName, Surface};
 
+/// Returns the names of all interfaces that the host provides to components, with their versions.
+pub fn host_interfaces() -> impl Iterator<Item = &'static str> {
+    let ours = [
+        crate::log::INTERFACE,
+        configuration::INTERFACE,
+        configuration::WASI_INTERFACE,
+    ];
+    let wasi = crate::wasi::INTERFACES.iter().copied();
+    wasi.chain(ours).chain(crate::messaging::interfaces())
+}
+
 pub(crate) struct Provided {
     linker: Linker<HostState>,
     ours: Surface,
@@ -45,17 +56,7 @@ impl Provided {
 
     /// Returns whether the host has an interface for an import of this name.
     pub(crate) fn has(&self, import: &InterfaceName) -> bool {
-        crate::wasi::INTERFACES
-            .iter()
-            .any(|name| import.accepts(&InterfaceName::new(name)))
-            || [
-                crate::log::INTERFACE,
-                configuration::INTERFACE,
-                configuration::WASI_INTERFACE,
-            ]
-            .into_iter()
-            .any(|name| import.accepts(&InterfaceName::new(name)))
-            || crate::messaging::has(import)
+        host_interfaces().any(|name| import.accepts(&InterfaceName::new(name)))
     }
 
     /// Returns the interfaces of our own that are linked by value and so must be compared with an import.

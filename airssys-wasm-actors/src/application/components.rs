@@ -205,7 +205,8 @@ pub(super) fn link(
         let help = "give it `replicas`, or leave this out".to_owned();
         resolving.find_at(after, FindingKind::BadValue, what, Some(help));
     }
-    child.health = loaded.spec.health.as_ref().map(health);
+    let asked = loaded.spec.health.as_ref();
+    child.health = asked.map(|asked| health(resolving, asked));
     if let Some(within) = &loaded.spec.start_within {
         child.start_within = within.0;
     }
@@ -332,7 +333,17 @@ fn monitors(resolving: &mut Resolving<'_>, name: &str, loaded: &Loaded<'_>) {
 }
 
 /// What a manifest says of how it is asked how it is.
-fn health(spec: &HealthSpec) -> HealthCheck {
+fn health(resolving: &mut Resolving<'_>, spec: &HealthSpec) -> HealthCheck {
+    for (name, count) in [
+        ("threshold", &spec.threshold),
+        ("out-of-rotation-after", &spec.out_of_rotation_after),
+    ] {
+        if let Some(count) = count.as_ref().filter(|count| *count.get_ref() == 0) {
+            let what = format!("`{name}` counts failed answers, and cannot be 0");
+            let help = Some("use 1 at least".to_owned());
+            resolving.find_at(count, FindingKind::BadValue, what, help);
+        }
+    }
     let default = HealthCheck::default();
     HealthCheck {
         interval: spec
@@ -340,7 +351,10 @@ fn health(spec: &HealthSpec) -> HealthCheck {
             .as_ref()
             .map_or(default.interval, |text| text.0),
         timeout: spec.timeout.as_ref().map_or(default.timeout, |text| text.0),
-        threshold: spec.threshold.unwrap_or(default.threshold),
+        threshold: spec
+            .threshold
+            .as_ref()
+            .map_or(default.threshold, |threshold| *threshold.get_ref()),
         out_of_rotation_after: spec
             .out_of_rotation_after
             .as_ref()
@@ -352,8 +366,11 @@ fn replicas(resolving: &mut Resolving<'_>, asked: Option<&Spanned<u32>>, fewest:
     let Some(asked) = asked else { return fewest };
     let replicas = *asked.get_ref();
     if replicas == 0 || replicas > REPLICAS_MAX {
-        let what = "there cannot be so many replicas".to_owned();
-        let help = format!("use 1 to {REPLICAS_MAX}");
+        let what = format!("a component has 1 to {REPLICAS_MAX} replicas, and not {replicas}");
+        let help = match replicas {
+            0 => format!("use 1 to {REPLICAS_MAX}, or leave the component out if none is to run"),
+            _ => format!("use 1 to {REPLICAS_MAX}"),
+        };
         resolving.find_at(asked, FindingKind::BadValue, what, Some(help));
         return 1;
     }
@@ -424,5 +441,13 @@ fn mailbox(resolving: &mut Resolving<'_>, spec: Option<&MailboxSpec>) -> Mailbox
     };
     config.bytes_max = size(resolving, &spec.bytes, config.bytes_max);
     config.message_bytes_max = size(resolving, &spec.message_bytes, config.message_bytes_max);
+    if let Some(text) = &spec.message_bytes
+        && config.message_bytes_max > config.bytes_max
+    {
+        let bytes = config.bytes_max;
+        let what = format!("no message of that size fits a mailbox of {bytes} bytes");
+        let help = "raise `bytes` too, or lower `message-bytes`".to_owned();
+        resolving.find_at(text, FindingKind::BadValue, what, Some(help));
+    }
     config
 }

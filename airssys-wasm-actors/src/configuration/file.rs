@@ -2,7 +2,6 @@
 //!
 //! Owns how a value is written as text, how nested tables become one key, and the reading of a file within bounds.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -85,12 +84,7 @@ fn add(
 /// Reads a configuration file. Blocks.
 pub(crate) fn read(path: &Path) -> Result<Values, ConfigFileError> {
     let mut text = String::new();
-    // What is no file may have no end, or block before it has a beginning.
-    let read = std::fs::metadata(path).and_then(|found| {
-        if !found.is_file() {
-            return Err(io::Error::other("it is not a file"));
-        }
-        let open = File::open(path)?;
+    let read = airssys_wasm::open_regular(path).and_then(|open| {
         open.take(FILE_BYTES_MAX + 1)
             .read_to_string(&mut text)
             .map(|_| ())

@@ -141,38 +141,79 @@ fn text(supervisor: &Record, slot: &Slot, reason: &ExitReason) -> String {
 /// What stands where a value was.
 const LEFT_OUT: &str = "[left out]";
 
-/// Shorter values are words such as `on`, and in every text.
-const SECRET_BYTES_MIN: usize = 4;
+/// Values of fewer bytes are in many a longer word: they are left out where they are a word of their own.
+const ANYWHERE_BYTES_MIN: usize = 4;
 
-/// `text` without these values, and without the beginning of one at a cut.
-pub(crate) fn without<'a>(mut text: String, values: impl Iterator<Item = &'a str>) -> String {
-    let mut values: Vec<_> = values
-        .filter(|value| value.len() >= SECRET_BYTES_MIN)
-        .map(|value| printable(value, usize::MAX))
+/// `text` without these values, and without the beginning of one at a cut. A value of fewer than
+/// [`ANYWHERE_BYTES_MIN`] bytes is left out where no letter, digit or `_` is beside it, any other wherever it is.
+pub(crate) fn without<'a>(text: String, values: impl Iterator<Item = &'a str>) -> String {
+    let values: Vec<_> = values
+        .filter(|value| !value.is_empty())
+        .map(|value| {
+            (
+                printable(value, usize::MAX),
+                value.len() < ANYWHERE_BYTES_MIN,
+            )
+        })
         .collect();
-    // The longest first: one may be a part of another.
-    values.sort_by_key(|value| std::cmp::Reverse(value.len()));
-    for value in &values {
-        if text.contains(value.as_str()) {
-            text = text.replace(value.as_str(), LEFT_OUT);
-        }
-    }
+    let text = replaced(text, &values);
     if text.len() < REASON_BYTES_MAX {
         return text;
     }
     // It was cut, maybe within a value, whose beginning is there then.
     let end = text.trim_end_matches("… (cut)").len();
     let shown = text.get(..end).unwrap_or_default();
-    let begun = values.iter().filter_map(|value| {
+    let begun = values.iter().filter_map(|(value, short)| {
         let beginnings = value.char_indices().map(|(at, _)| at).rev();
-        beginnings
-            .filter(|at| *at > 0)
-            .find(|at| value.get(..*at).is_some_and(|part| shown.ends_with(part)))
+        beginnings.filter(|at| *at > 0).find(|at| {
+            let there = value.get(..*at).is_some_and(|part| shown.ends_with(part));
+            there && !(*short && shown.get(..end - at).is_some_and(ends_in_word))
+        })
     });
     match begun.max() {
         Some(bytes) => format!("{}{LEFT_OUT}", shown.get(..end - bytes).unwrap_or_default()),
         None => text,
     }
+}
+
+/// Each value with whether it has to be a word of its own. All are looked for in the text as it is, since one may be
+/// a part of another or overlap it.
+fn replaced(text: String, values: &[(String, bool)]) -> String {
+    let mut found: Vec<(usize, usize)> = Vec::new();
+    for (value, short) in values {
+        for (start, _) in text.char_indices() {
+            let (before, after) = text.split_at(start);
+            let Some(after) = after.strip_prefix(value.as_str()) else {
+                continue;
+            };
+            if !(*short && (ends_in_word(before) || after.starts_with(of_word))) {
+                found.push((start, start + value.len()));
+            }
+        }
+    }
+    if found.is_empty() {
+        return text;
+    }
+    found.sort_unstable();
+    let mut shown = String::with_capacity(text.len());
+    let mut done = 0;
+    for (start, end) in found {
+        if start >= done {
+            shown.push_str(text.get(done..start).unwrap_or_default());
+            shown.push_str(LEFT_OUT);
+        }
+        done = done.max(end);
+    }
+    shown.push_str(text.get(done..).unwrap_or_default());
+    shown
+}
+
+fn of_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+fn ends_in_word(text: &str) -> bool {
+    text.ends_with(of_word)
 }
 
 #[cfg(test)]
@@ -181,12 +222,14 @@ mod tests {
 
     #[test]
     fn values_are_left_out_also_where_the_text_was_cut_within_one() {
-        let values = ["hunter2-long", "hunter2", "on", "two\nlines"];
+        let values = ["hunter2-long", "hunter2", "two\nlines"];
         let without = |text: &str| without(text.to_owned(), values.into_iter());
         assert_eq!(
             without("on: hunter2-long, then hunter2, and two\\nlines"),
             "on: [left out], then [left out], and [left out]"
         );
+        let overlapping = super::without("abcdefgh".to_owned(), ["abcd", "cdefgh"].into_iter());
+        assert_eq!(overlapping, "[left out]");
         let secret = "s3cret-".repeat(20);
         for padding in REASON_BYTES_MAX - 150..REASON_BYTES_MAX + 10 {
             let whole = format!("{}{secret}", "x".repeat(padding));
@@ -194,5 +237,25 @@ mod tests {
             let shown = super::without(cut, [secret.as_str()].into_iter());
             assert!(!shown.contains("s3c"), "{padding}: {shown}");
         }
+    }
+
+    #[test]
+    fn a_short_value_is_left_out_where_it_is_a_word() {
+        let values = ["abc", "out", "7", ""];
+        let without = |text: &str| without(text.to_owned(), values.into_iter());
+        for (text, shown) in [
+            ("poison = `abc`", "poison = `[left out]`"),
+            ("abc", "[left out]"),
+            ("x=7,y=77", "x=[left out],y=77"),
+            ("abcd, xabc, abc_d, routes", "abcd, xabc, abc_d, routes"),
+            ("out of abc: out", "[left out] of [left out]: [left out]"),
+        ] {
+            assert_eq!(without(text), shown);
+        }
+        let cut = printable(
+            &format!("{} abc", "x".repeat(REASON_BYTES_MAX)),
+            REASON_BYTES_MAX,
+        );
+        assert_eq!(without(&cut), cut);
     }
 }

@@ -123,7 +123,7 @@ impl std::fmt::Display for Command {
 #[non_exhaustive]
 pub enum CommandRefused {
     /// It is over, or cannot be undone any more.
-    #[error("the rollout is over, or can no longer be undone: what follows is another deployment")]
+    #[error("the rollout is over, or cannot be undone any more")]
     Over,
     /// It is being rolled back.
     #[error("the rollout is being rolled back already")]

@@ -196,6 +196,9 @@ pub struct Replacement {
     pub strategy: RolloutStrategy,
     /// What becomes of its state.
     pub state: StateHandling,
+    /// Whether what runs has state to be lost; if not, nothing need be said of it.
+    #[serde(skip)]
+    pub has_state: bool,
     /// How long handles that others hold keep it back.
     #[serde(serialize_with = "serialize_duration")]
     pub handles_within: Duration,

@@ -191,8 +191,11 @@ pub(crate) fn nearest<'a>(
         .map(|(_, name)| name)
 }
 
-/// "did you mean `x`?", or the list of what there is.
-pub(crate) fn suggest<'a>(
+/// What to say to somebody who has named what is not there: "did you mean `x`?", or the list of what there is.
+///
+/// `what` is what the names are, in the plural.
+#[must_use]
+pub fn suggest<'a>(
     wanted: &str,
     what: &str,
     names: impl IntoIterator<Item = &'a str> + Clone,

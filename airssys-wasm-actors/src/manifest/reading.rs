@@ -3,7 +3,6 @@
 //! Owns the only place that reads serde's messages: an unknown key or value comes with the list of what there
 //! is, and from it the nearest name is suggested.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -18,7 +17,7 @@ pub(super) fn read(path: &Path) -> Result<(PathBuf, String), ManifestErrors> {
         path.to_owned()
     };
     let mut text = String::new();
-    let read = File::open(&file).and_then(|open| {
+    let read = airssys_wasm::open_regular(&file).and_then(|open| {
         open.take(MANIFEST_BYTES_MAX + 1)
             .read_to_string(&mut text)
             .map(|_| ())
@@ -52,6 +51,8 @@ fn unreadable(path: &Path, error: &io::Error) -> Finding {
         io::ErrorKind::NotFound => finding.help(format!(
             "name a manifest, or a directory that holds an `{MANIFEST_FILE}`"
         )),
+        io::ErrorKind::InvalidInput => finding
+            .help("a manifest is read again when it is deployed and recorded: write it to a file"),
         _ => finding,
     }
 }
@@ -93,7 +94,10 @@ fn reword(message: &str) -> Finding {
             FindingKind::MissingKey,
             format!("the key `{name}` is missing"),
         )
-        .help(format!("add `{name} = …` here"));
+        .help(match name {
+            "application" => "add `[application]` and `name = \"…\"` below it".to_owned(),
+            name => format!("add `{name} = …` here"),
+        });
     }
     if let Some(rest) = message.strip_prefix("duplicate key") {
         return Finding::new(
@@ -102,7 +106,25 @@ fn reword(message: &str) -> Finding {
         )
         .help("names are given once; remove or rename one of the two");
     }
+    if let Some((found, max)) = not_whole(message) {
+        let what = format!("expected a whole number from 0 to {max}, found {found}");
+        return Finding::new(FindingKind::Syntax, what);
+    }
     Finding::new(FindingKind::Syntax, message.replace('\n', "; "))
+}
+
+/// Takes apart serde's "invalid value: integer `-1`, expected u32": what was found, and the most there can be.
+fn not_whole(message: &str) -> Option<(&str, u64)> {
+    let (_, rest) = message.strip_prefix("invalid ")?.split_once(": ")?;
+    let (found, expected) = rest.rsplit_once(", expected ")?;
+    let max = match expected.trim() {
+        "u8" => u64::from(u8::MAX),
+        "u16" => u64::from(u16::MAX),
+        "u32" => u64::from(u32::MAX),
+        "u64" => u64::MAX,
+        _ => return None,
+    };
+    Some((found.strip_suffix(" as i128").unwrap_or(found), max))
 }
 
 /// Takes apart serde's "unknown field `x`, expected one of `a`, `b`".

@@ -91,7 +91,7 @@ pub struct HealthSpec {
     /// How long an answer may take.
     pub timeout: Option<DurationText>,
     /// How many failed answers in a row end it.
-    pub threshold: Option<u32>,
+    pub threshold: Option<Spanned<u32>>,
     /// How many failed answers in a row take a replica out of rotation.
     pub out_of_rotation_after: Option<Spanned<u32>>,
 }

@@ -56,7 +56,7 @@ impl Artifacts {
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(RegistryError::NoSuchArtifact { digest });
+                return Err(RegistryError::NoSuchArtifact { path, digest });
             }
             Err(error) => return Err(RegistryError::io("read", &path, error)),
         };
@@ -65,7 +65,7 @@ impl Artifacts {
             return Err(RegistryError::Corrupt {
                 path,
                 what: format!("its bytes are {found}"),
-                remedy: "deploy the component again, or put the same file there: that writes it anew",
+                remedy: "put a file with the right bytes there, or, while the host runs, deploy the component again",
             });
         }
         Ok(bytes)

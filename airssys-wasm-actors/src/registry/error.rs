@@ -91,15 +91,17 @@ pub enum RegistryError {
     },
     /// No artifact has that digest.
     #[error(
-        "there is no artifact {digest} in the registry; put it there first, as a deployment does"
+        "the registry has no artifact {digest}: put a file with those bytes at {}, or deploy a component of them, which does so", .path.display()
     )]
     NoSuchArtifact {
+        /// The file that it would be.
+        path: PathBuf,
         /// The digest asked for.
         digest: Digest,
     },
     /// The component has no revision of that number, or it has been collected.
     #[error(
-        "`{component}` has no revision {number}; `query` says which there are, older ones are gone by retention"
+        "`{component}` has no revision {number}; `airssys registry list` says which there are, older ones are gone by retention"
     )]
     NoSuchRevision {
         /// The component.
@@ -109,7 +111,7 @@ pub enum RegistryError {
     },
     /// The application has no deployment of that number, or it has been collected.
     #[error(
-        "`{application}` has no deployment {number}; `history` says which there are, older ones are gone by retention"
+        "`{application}` has no deployment {number}; `airssys history` says which there are, older ones are gone by retention"
     )]
     NoSuchDeployment {
         /// The application.

@@ -60,7 +60,10 @@ impl Registry {
             for revision in components(&revisions, &new.components)?.into_values() {
                 let digest = revision.digest;
                 if !self.inner.artifacts.has(digest)? {
-                    return Err(Stop::Refused(RegistryError::NoSuchArtifact { digest }));
+                    return Err(Stop::Refused(RegistryError::NoSuchArtifact {
+                        path: self.inner.artifacts.path(digest),
+                        digest,
+                    }));
                 }
             }
             drop(revisions);

@@ -176,7 +176,10 @@ impl Registry {
         let mut unused = self.inner.unused.lock();
         let digest = new.digest;
         if !self.inner.artifacts.has(digest)? {
-            return Err(RegistryError::NoSuchArtifact { digest });
+            return Err(RegistryError::NoSuchArtifact {
+                path: self.inner.artifacts.path(digest),
+                digest,
+            });
         }
         let revision = self
             .inner

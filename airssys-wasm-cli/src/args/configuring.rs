@@ -24,7 +24,7 @@ pub(crate) enum ConfigCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct ConfigShow {
-    /// The component, by its name in the manifest (default: all)
+    /// The component: its name in the manifest, or its address (default: all)
     #[arg(value_name = "COMPONENT")]
     pub(crate) component: Option<String>,
     /// Shows values too; those of the environment are never shown
@@ -52,7 +52,7 @@ pub(crate) struct Changing {
 
 #[derive(Debug, Args)]
 pub(crate) struct ConfigSet {
-    /// The component, by its name in the manifest
+    /// The component: its name in the manifest, or its address
     #[arg(value_name = "COMPONENT")]
     pub(crate) component: String,
     /// What is set
@@ -64,7 +64,7 @@ pub(crate) struct ConfigSet {
 
 #[derive(Debug, Args)]
 pub(crate) struct ConfigUnset {
-    /// The component, by its name in the manifest
+    /// The component: its name in the manifest, or its address
     #[arg(value_name = "COMPONENT")]
     pub(crate) component: String,
     /// What is unset
@@ -76,7 +76,7 @@ pub(crate) struct ConfigUnset {
 
 #[derive(Debug, Args)]
 pub(crate) struct ConfigReload {
-    /// The component, by its name in the manifest (default: all that have a file)
+    /// The component: its name in the manifest, or its address (default: all that have a file)
     #[arg(value_name = "COMPONENT")]
     pub(crate) component: Option<String>,
     #[command(flatten)]

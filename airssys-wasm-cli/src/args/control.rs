@@ -18,11 +18,14 @@ pub(crate) struct Target {
     /// The answer as one JSON document: short for `--format json`
     #[arg(long)]
     pub(crate) json: bool,
+    /// The application to take where more than one is running and none is named
+    #[arg(skip)]
+    pub(crate) meant: Option<String>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Status {
-    /// A pattern of addresses: `quakes/parse`, `quakes/*`, `quakes/**`
+    /// A pattern of addresses: `parse`, `quakes/parse`, `quakes/*`, `quakes/**`
     #[arg(value_name = "PATTERN")]
     pub(crate) pattern: Option<String>,
     /// Most actors that are listed
@@ -41,7 +44,7 @@ pub(crate) struct Tree {
 /// `kill`, `restart` and `stop`.
 #[derive(Debug, Args)]
 pub(crate) struct OneActor {
-    /// The actor
+    /// The actor: its address, or its name in the manifest
     #[arg(value_name = "ADDRESS")]
     pub(crate) address: String,
     #[command(flatten)]

@@ -41,7 +41,19 @@ pub(crate) struct RolloutArgs {
     pub(crate) keep_sources: bool,
 }
 
-/// `deploy` and `plan`.
+/// `plan`: what `deploy` says of a manifest, without what is done then.
+#[derive(Debug, Args)]
+pub(crate) struct Plan {
+    /// The manifest, or a directory that holds an airssys.toml
+    #[arg(value_name = "MANIFEST")]
+    pub(crate) manifest: PathBuf,
+    #[command(flatten)]
+    pub(crate) rollout: RolloutArgs,
+    #[command(flatten)]
+    pub(crate) target: Target,
+}
+
+/// `deploy`.
 #[derive(Debug, Args)]
 pub(crate) struct Deploy {
     /// The manifest, or a directory that holds an airssys.toml
@@ -87,7 +99,7 @@ pub(crate) struct Rollback {
 
 #[derive(Debug, Args)]
 pub(crate) struct Scale {
-    /// The component, by its name in the manifest
+    /// The component: its name in the manifest, or its address
     #[arg(value_name = "COMPONENT")]
     pub(crate) component: String,
     /// How many replicas of it: 1 to 64
@@ -170,7 +182,7 @@ pub(crate) struct RegistryList {
 
 #[derive(Debug, Args)]
 pub(crate) struct RegistryShow {
-    /// The component's address
+    /// The component: its address, or its name in the manifest
     #[arg(value_name = "COMPONENT")]
     pub(crate) component: String,
     /// The number of the revision

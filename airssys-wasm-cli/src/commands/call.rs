@@ -49,10 +49,10 @@ pub(super) fn run(globals: &Globals, call: &Call) -> Result<ExitCode, Failure> {
         }
         answer
     });
-    audit.flush();
-    let results = results?;
     drop(progress);
-    print(globals.format, &ty, results)?;
+    // What a call has come to is not done again: it is printed, whatever becomes of the trail.
+    let printed = results.and_then(|results| print(globals.format, &ty, results));
+    hosting::audited(printed, &audit, call.audit.as_deref())?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use airssys_wasm_console::api::{ConfigList, ConfigQuery, ConfigRequest};
 
-use super::control::{ask, ask_to_deploy, print};
+use super::control::{ask, print};
 use super::deploy::{Follow, user};
 use crate::args::{Changing, Config, ConfigCommand, ConfigSet, ConfigShow, Globals};
 use crate::failure::{Failure, FailureKind};
@@ -107,7 +107,7 @@ fn change(
         ..request
     };
     let follow = Follow::new(globals, false);
-    let answer = ask_to_deploy(&changing.target, async |client| {
+    let answer = follow.ask(&changing.target, async |client| {
         let begun = client.configure(&request).await?;
         follow.to_the_end(&client, begun).await
     })?;

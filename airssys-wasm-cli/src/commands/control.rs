@@ -42,7 +42,15 @@ fn asked<T, F: Future<Output = Result<T, ControlError>>>(
                 Some(path) => ControlClient::at(path),
                 None => {
                     let directory = SocketDirectory::of_user();
-                    ControlClient::find(&directory, target.app.as_deref()).await?
+                    let found = ControlClient::find(&directory, target.app.as_deref()).await;
+                    match (found, &target.meant) {
+                        (Err(ControlError::Several { running }), Some(meant))
+                            if running.contains(meant) =>
+                        {
+                            ControlClient::find(&directory, Some(meant)).await?
+                        }
+                        (found, _) => found?,
+                    }
                 }
             };
             question(client).await
@@ -80,6 +88,10 @@ fn failed(error: &ControlError, refusal: FailureKind) -> Failure {
     // What the command line says is wrong; everything else is between the host and its actors.
     let kind = match error {
         ControlError::Refused { report, .. } if report.kind == "bad-request" => FailureKind::Usage,
+        // A name that nobody has is that, whatever was to be done with it.
+        ControlError::Refused { report, .. } if report.kind == "no-such-component" => {
+            FailureKind::Control
+        }
         ControlError::Refused { .. } => refusal,
         _ => FailureKind::Control,
     };

@@ -11,7 +11,7 @@ use super::status::bytes;
 use crate::args::{Crashes, CrashesCommand, Globals, ListCrashes, ShowCrash};
 use crate::failure::Failure;
 use crate::output;
-use crate::table::{Side, grid};
+use crate::table::{Narrow, Side, narrow_grid};
 use crate::text::{ago, printable, size};
 
 pub(super) fn run(globals: &Globals, crashes: &Crashes) -> Result<ExitCode, Failure> {
@@ -72,7 +72,11 @@ fn table(list: &CrashList) -> String {
             crash.at.clone().unwrap_or_default(),
         ]
     });
-    let mut text = grid(&heads, rows.collect(), output::width());
+    let narrow = Narrow {
+        key: "actor",
+        drop: &["incarnation", "up"],
+    };
+    let mut text = narrow_grid(&heads, rows.collect(), output::width(), narrow);
     text.push_str(&summary);
     text
 }
@@ -90,7 +94,13 @@ fn report(detail: &CrashDetail) -> String {
         ("age", ago(crash.age_ms)),
         ("up", up),
         ("reason", crash.kind.clone()),
-        ("", crash.message.clone()),
+        // Some kinds say it all.
+        (
+            "",
+            Some(crash.message.clone())
+                .filter(|message| *message != crash.kind)
+                .unwrap_or_default(),
+        ),
         ("fault", crash.fault.clone().unwrap_or_default()),
         ("restarts", crash.restarts.to_string()),
         ("supervisor", crash.supervisor.clone()),

@@ -19,7 +19,7 @@ use crate::args::{
 };
 use crate::failure::{Failure, FailureKind};
 use crate::output;
-use crate::table::{Side, counts, grid};
+use crate::table::{Narrow, Side, counts, narrow_grid};
 use crate::text::{ago, printable, size};
 
 pub(super) fn run(globals: &Globals, letters: &DeadLetters) -> Result<ExitCode, Failure> {
@@ -144,7 +144,11 @@ fn table(list: &DeadLetterList) -> String {
             marks(letter).to_owned(),
         ]
     });
-    let mut text = grid(&heads, rows.collect(), output::width());
+    let narrow = Narrow {
+        key: "for",
+        drop: &["bytes", "sent", "deaths"],
+    };
+    let mut text = narrow_grid(&heads, rows.collect(), output::width(), narrow);
     text.push_str(&summary);
     text
 }

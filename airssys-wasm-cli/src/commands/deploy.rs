@@ -3,9 +3,12 @@
 //! Owns the wait for the end of a deployment, and what its end means for the exit code. The host does it all: ending the
 //! wait ends nothing.
 
+use std::cell::Cell;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use airssys_wasm_actors::ApplicationSpec;
 use airssys_wasm_console::api::{
     CurrentDeployment, DeployAnswer, DeployPhase, DeployRequest, EndView, NoteView,
     RollbackRequest, RolloutWords, ScaleRequest,
@@ -14,7 +17,7 @@ use airssys_wasm_console::{ControlClient, ControlError};
 
 use super::control::{self, ask, ask_to_deploy};
 use super::status;
-use crate::args::{Deploy, Format, Globals, Newest, Rollback, RolloutArgs, Scale};
+use crate::args::{Deploy, Format, Globals, Newest, Plan, Rollback, RolloutArgs, Scale, Target};
 use crate::failure::{Failure, FailureKind};
 use crate::output;
 use crate::text::printable;
@@ -40,23 +43,40 @@ pub(super) fn deploy(globals: &Globals, deploy: &Deploy) -> Result<ExitCode, Fai
         plan_only: deploy.plan,
     };
     let follow = Follow::new(globals, deploy.detach);
-    let answer = ask_to_deploy(&deploy.target, async |client| {
+    let target = of_manifest(&deploy.target, &deploy.manifest);
+    let answer = follow.ask(&target, async |client| {
         let begun = client.deploy(&request).await?;
         follow.to_the_end(&client, begun).await
     })?;
     follow.ended(answer)
 }
 
-pub(super) fn plan(globals: &Globals, plan: &Deploy) -> Result<ExitCode, Failure> {
-    let plan = Deploy {
+/// Where several hosts run and none is named, the manifest says which application is meant. One that is wrong is
+/// refused with its faults by whoever is asked.
+fn of_manifest(target: &Target, manifest: &Path) -> Target {
+    let spec = ApplicationSpec::read(manifest).ok();
+    Target {
+        meant: spec.map(|spec| spec.tables.application.name.into_inner()),
+        ..target.clone()
+    }
+}
+
+pub(super) fn plan(globals: &Globals, plan: Plan) -> Result<ExitCode, Failure> {
+    let Plan {
+        manifest,
+        rollout,
+        target,
+    } = plan;
+    let planned = Deploy {
+        manifest,
         plan: true,
-        manifest: plan.manifest.clone(),
-        rollout: plan.rollout.clone(),
-        why: plan.why.clone(),
-        target: plan.target.clone(),
-        ..*plan
+        rollout,
+        why: None,
+        queue: false,
+        detach: false,
+        target,
     };
-    deploy(globals, &plan)
+    deploy(globals, &planned)
 }
 
 pub(super) fn rollback(globals: &Globals, rollback: &Rollback) -> Result<ExitCode, Failure> {
@@ -68,7 +88,7 @@ pub(super) fn rollback(globals: &Globals, rollback: &Rollback) -> Result<ExitCod
         queue: rollback.queue,
     };
     let follow = Follow::new(globals, rollback.detach);
-    let answer = ask_to_deploy(&rollback.target, async |client| {
+    let answer = follow.ask(&rollback.target, async |client| {
         let begun = client.roll_back(&request).await?;
         follow.to_the_end(&client, begun).await
     })?;
@@ -96,7 +116,7 @@ pub(super) fn scale(globals: &Globals, scale: &Scale) -> Result<ExitCode, Failur
         plan_only: scale.plan,
     };
     let follow = Follow::new(globals, scale.detach);
-    let answer = ask_to_deploy(&scale.target, async |client| {
+    let answer = follow.ask(&scale.target, async |client| {
         let begun = client.scale(&request).await?;
         follow.to_the_end(&client, begun).await
     })?;
@@ -168,11 +188,33 @@ pub(super) fn user() -> String {
 pub(super) struct Follow<'a> {
     globals: &'a Globals,
     detach: bool,
+    /// The host has taken it on.
+    begun: Cell<bool>,
 }
 
 impl<'a> Follow<'a> {
     pub(super) fn new(globals: &'a Globals, detach: bool) -> Self {
-        Self { globals, detach }
+        Self {
+            globals,
+            detach,
+            begun: Cell::new(false),
+        }
+    }
+
+    /// Asks for a deployment. Where its host goes while it is waited for, what becomes of it is said.
+    pub(super) fn ask<F: Future<Output = Result<DeployAnswer, ControlError>>>(
+        &self,
+        target: &Target,
+        question: impl FnOnce(ControlClient) -> F,
+    ) -> Result<DeployAnswer, Failure> {
+        ask_to_deploy(target, question).map_err(|failure| {
+            let gone = failure.is_detail("control", &["not-listening", "connect", "garbled"]);
+            if gone && self.begun.get() {
+                failure.hint(LEFT)
+            } else {
+                failure
+            }
+        })
     }
 
     fn people(&self) -> bool {
@@ -199,6 +241,7 @@ impl<'a> Follow<'a> {
         client: &ControlClient,
         mut answer: DeployAnswer,
     ) -> Result<DeployAnswer, ControlError> {
+        self.begun.set(true);
         let mut said = Said::default();
         loop {
             self.say(&said.news(&answer));
@@ -238,6 +281,10 @@ impl<'a> Follow<'a> {
         })
     }
 }
+
+/// What becomes of a deployment whose host has gone. How far it was by then, nobody knows who was not told.
+const LEFT: &str = "the host has ended, and the deployment with it: started again with `--state`, it rolls back what was \
+                    recorded and not permanent, and says so; without `--state` it starts with its own manifest";
 
 /// What of an order has been written already.
 #[derive(Default)]

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::path::Path;
 
-use airssys_wasm::{AuditConfig, AuditSinkConfig, Engine, EngineConfig, Policy};
+use airssys_wasm::{Audit, AuditConfig, AuditSinkConfig, Engine, EngineConfig, Policy};
 use airssys_wasm_actors::{
     ActorAddress, Application, ApplicationSpec, EnvironmentLookup, Event, ManifestErrors,
     ResolveOptions, RunningApplication, StartError, System, SystemConfig,
@@ -27,6 +27,34 @@ pub(super) fn engine(audit: Option<&Path>) -> Result<Engine, Failure> {
         ..EngineConfig::default()
     };
     Engine::new(config).map_err(|error| Failure::of(FailureKind::Io, &error))
+}
+
+/// Writes what is left of the audit trail. A command that was done is a failure if records of it were lost; one that
+/// failed has its own reason, and the loss is said before it.
+pub(super) fn audited<T>(
+    done: Result<T, Failure>,
+    audit: &Audit,
+    file: Option<&Path>,
+) -> Result<T, Failure> {
+    audit.flush();
+    let (Some(file), lost) = (file, audit.counts().write_failures) else {
+        return done;
+    };
+    if lost == 0 {
+        return done;
+    }
+    let records = if lost == 1 { "record" } else { "records" };
+    let file = file.display();
+    let what = format!("{lost} {records} of the audit trail could not be written to {file}");
+    match done {
+        Ok(_) => Err(Failure::new(FailureKind::Io, what)
+            .detail("audit_lost", lost)
+            .hint("everything else was done; the log says why they could not be written")),
+        Err(failure) => {
+            tracing::error!("{what}");
+            Err(failure.detail("audit_lost", lost))
+        }
+    }
 }
 
 /// Resolves a manifest on this machine: whoever runs the command wrote or chose the manifest, so what it grants

@@ -106,6 +106,7 @@ impl Provider {
 const GRANTS: &[(&str, &str)] = &[
     ("airssys:actor/log", "log = true"),
     ("airssys:actor/spawn", "spawn = { components = […] }"),
+    ("airssys:config/store", "config = […]"),
     ("airssys:messaging/messages", "messaging = { send = […] }"),
     ("airssys:messaging/timers", "messaging = { timers = true }"),
     (
@@ -117,6 +118,7 @@ const GRANTS: &[(&str, &str)] = &[
     ("wasi:cli/stdout", "stdio = true"),
     ("wasi:clocks/monotonic-clock", "clocks = true"),
     ("wasi:clocks/wall-clock", "clocks = true"),
+    ("wasi:config/store", "config = […]"),
     ("wasi:random/insecure", "random = true"),
     ("wasi:random/insecure-seed", "random = true"),
     ("wasi:random/random", "random = true"),
@@ -284,4 +286,41 @@ fn json(file: &str, component: &Component, needs: &[Provider]) -> Value {
             .map(|class| (class.as_str().to_owned(), Value::from(too_much(component, class))))
             .collect::<serde_json::Map<_, _>>(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use airssys_wasm::host_interfaces;
+
+    use super::*;
+
+    /// What only uses what another interface has given, or gives nothing.
+    const FREE: &[&str] = &[
+        "airssys:messaging/types",
+        "wasi:cli/exit",
+        "wasi:cli/terminal-input",
+        "wasi:cli/terminal-output",
+        "wasi:cli/terminal-stderr",
+        "wasi:cli/terminal-stdin",
+        "wasi:cli/terminal-stdout",
+        "wasi:filesystem/types",
+        "wasi:io/error",
+        "wasi:io/poll",
+        "wasi:io/streams",
+        "wasi:sockets/instance-network",
+        "wasi:sockets/network",
+        "wasi:sockets/tcp",
+        "wasi:sockets/udp",
+    ];
+
+    #[test]
+    fn of_every_interface_of_the_host_it_is_known_what_to_grant() {
+        let name = |full: &'static str| full.split_once('@').map_or(full, |(name, _)| name);
+        let mut there: Vec<_> = host_interfaces().map(name).collect();
+        let granted = GRANTS.iter().map(|(name, _)| *name);
+        let mut known: Vec<_> = granted.chain(DENIED.iter().chain(FREE).copied()).collect();
+        there.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(there, known);
+    }
 }

@@ -11,7 +11,7 @@ use super::history::since;
 use crate::args::{Globals, Registry, RegistryCommand, RegistryGc, RegistryList, RegistryShow};
 use crate::failure::Failure;
 use crate::output;
-use crate::table::{Side, grid};
+use crate::table::{Narrow, Side, narrow_grid};
 use crate::text::{printable, size};
 
 /// Digits of a digest in a table: more than tell any two of a registry apart.
@@ -91,7 +91,11 @@ fn table(list: &RevisionList) -> String {
             revision.grants.join(", "),
         ]
     });
-    let mut text = grid(&heads, rows.collect(), output::width());
+    let narrow = Narrow {
+        key: "component",
+        drop: &["by", "age", "version"],
+    };
+    let mut text = narrow_grid(&heads, rows.collect(), output::width(), narrow);
     if list.more {
         text.push_str("… and more: raise `--limit`, or say more closely which\n");
     }

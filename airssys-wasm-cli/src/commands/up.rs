@@ -4,7 +4,7 @@
 //! empty and every event is accounted for once. Events that failed are reported, and are no failure of the command.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -83,15 +83,17 @@ pub(super) fn run(
             .await
     });
     // Whichever way it ended, what was recorded is in the file.
-    audit.flush();
-    ended
+    hosting::audited(ended, &audit, up.audit.as_deref())
 }
 
-/// `-`, `FILE` or `NAME=FILE`; a `=` only counts after the name of a source.
+/// `-`, `FILE` or `NAME=FILE`. A `=` is a part of a file's name only if there is that file, or no name before it.
 fn input(spec: &ApplicationSpec, text: &str) -> InputOverride {
     let sources = &spec.tables.sources;
     let (source, file) = match text.split_once('=') {
-        Some((name, file)) if sources.keys().any(|known| known.get_ref() == name) => {
+        Some((name, file))
+            if sources.keys().any(|known| known.get_ref() == name)
+                || (is_name(name) && !Path::new(text).exists()) =>
+        {
             (Some(name.to_owned()), file)
         }
         _ => (None, text),
@@ -102,6 +104,12 @@ fn input(spec: &ApplicationSpec, text: &str) -> InputOverride {
         Input::File(file.into())
     };
     InputOverride { source, input }
+}
+
+/// Whether it can be the name of a source, and not a path.
+fn is_name(text: &str) -> bool {
+    let of_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    !text.is_empty() && text.chars().all(of_name)
 }
 
 /// What the command line adds to a manifest: to the one that starts, and to those that are deployed later.

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::fixture::{ADDER, App, airssys, ran, run};
+use crate::fixture::{ADDER, App, airssys, fifo, ran, run, runtime_directory};
+use crate::running_host::start;
 
 /// Checks, starts and inspects an application of one file; all three say the same, with exit code 4.
 #[track_caller]
@@ -80,7 +81,8 @@ fn a_precompiled_artifact() {
     );
 }
 
-fn files(directory: &Path) -> Vec<PathBuf> {
+/// All files below a directory.
+pub(crate) fn files(directory: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(directory)
         .unwrap()
         .map(|entry| entry.unwrap().path());
@@ -100,4 +102,58 @@ fn a_file_that_is_not_there() {
     run(&["inspect", "no/such/file.wasm"]).fails(6, &["no/such/file.wasm", "cannot be read"]);
     let app = App::new();
     run(&["inspect", app.path()]).fails(6, &["cannot be read"]);
+}
+
+#[test]
+fn a_pipe_is_no_file_and_holds_nobody_up() {
+    let app = App::of("adder", ADDER);
+    let piped = App::new().manifest("[components.part]\nfile = \"part.wasm\"\n");
+    let manifest = app.at("fifo.toml");
+    fifo(&manifest);
+    fifo(piped.at("part.wasm"));
+    for command in ["check", "up"] {
+        run(&[command, &manifest]).fails(6, &["not a regular file", "write it to a file"]);
+        piped.run(command, &[]).fails(3, &["not a regular file"]);
+    }
+    run(&["inspect", &piped.at("part.wasm")]).fails(6, &["not a regular file"]);
+    let up = start(&app, &runtime_directory(), &[], "running");
+    for path in [&manifest, piped.path()] {
+        let plan = up.ask(&["plan", path, "--app", "app"]);
+        assert!(plan.stderr.contains("not a regular file"), "{plan:?}");
+    }
+    assert_eq!(up.ask(&["plan", app.path()]).code, 0);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_under_the_audit_trail_is_told_of() {
+    let app = App::of("adder", ADDER);
+    let called = [
+        "call",
+        app.path(),
+        "adder",
+        "add",
+        "1",
+        "2",
+        "--audit",
+        "/dev/full",
+    ];
+    let ran = run(&called);
+    assert_eq!((ran.code, ran.stdout.as_str()), (6, "3\n"), "{ran:?}");
+    for said in [
+        "cannot write the audit trail",
+        "of the audit trail could not be written",
+    ] {
+        assert!(ran.stderr.contains(said), "no `{said}` in {ran:?}");
+    }
+    let error = run(&[&called[..], &["--format", "json"]].concat()).error();
+    assert_eq!(error["audit_lost"], 1, "{error}");
+    let mut up = start(
+        &app,
+        &runtime_directory(),
+        &["--audit", "/dev/full"],
+        "running",
+    );
+    up.signal("-TERM");
+    assert_eq!(up.end().0, Some(6));
 }

@@ -303,3 +303,50 @@ fn a_byte_order_mark_is_no_fault() {
         "{report}"
     );
 }
+
+#[test]
+fn numbers_that_mean_nothing() {
+    for (line, at, says) in [
+        (
+            "health = { threshold = 0 }",
+            24,
+            "`threshold` counts failed answers",
+        ),
+        (
+            "health = { threshold = -1 }",
+            24,
+            "a whole number from 0 to 4294967295, found integer `-1`",
+        ),
+        (
+            "limits = { handles = 99999999999999999999 }",
+            22,
+            "a whole number from 0 to 4294967295, found integer `99999999999999999999`",
+        ),
+        (
+            "mailbox = { message-bytes = \"32MiB\" }",
+            29,
+            "no message of that size fits a mailbox of 16777216 bytes",
+        ),
+        (
+            "replicas = 0",
+            12,
+            "a component has 1 to 64 replicas, and not 0",
+        ),
+    ] {
+        let text = format!("[components.adder]\nfile = \"adder.wasm\"\n{line}\n");
+        let app = App::of("adder", ADDER).manifest(&text);
+        checked(&app).fails(3, &[&format!("airssys.toml:5:{at}: "), says]);
+    }
+}
+
+#[test]
+fn an_empty_file() {
+    let app = App::new().file("airssys.toml", "");
+    checked(&app).fails(
+        3,
+        &[
+            "`application` is missing",
+            "add `[application]` and `name = ",
+        ],
+    );
+}

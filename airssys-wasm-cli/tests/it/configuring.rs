@@ -1,8 +1,10 @@
 //! `airssys config`: shown, set, refused, unset, read again, and there when the host boots again.
 
+use std::io::Read as _;
+
 use serde_json::Value;
 
-use crate::fixture::{App, runtime_directory};
+use crate::fixture::{App, quakes, runtime_directory};
 use crate::running_host::{Up, start};
 
 const CONFIGURED: &[u8] =
@@ -91,13 +93,17 @@ fn a_configuration_is_shown_set_unset_and_read_again_while_it_is_used() {
         ["level: file", "mode: set", "path: environment"]
     );
     up.ask(&["config", "set", "none", "a=1"])
-        .fails(9, &["there is no component `none`"]);
+        .fails(7, &["there is no component `none`", "did you mean `one`?"]);
     up.ask(&["config", "set", "one", "a"])
         .fails(2, &["`a` is no `KEY=VALUE`"]);
     up.ask(&["config", "unset", "one", "level"])
         .fails(9, &["of the layer `file`"]);
     up.ask(&["config", "show", "none"])
-        .fails(7, &["there is no component `none`", "decider, one"]);
+        .fails(7, &["there is no component `none`", "did you mean `one`?"]);
+    up.ask(&["config", "set", "app/nobody", "a=1"])
+        .fails(7, &["no component `nobody`", "`decider`, `one`"]);
+    let whole = up.ask(&["config", "show", "app/one", "--json"]).json();
+    assert_eq!(whole["components"][0]["component"], "one");
 
     std::fs::write(app.at("one.toml"), "level = 2\nnew = true\n").unwrap();
     let reloaded = up.ask(&["config", "reload"]);
@@ -135,4 +141,25 @@ fn a_configuration_is_shown_set_unset_and_read_again_while_it_is_used() {
         layers(&up),
         ["level: file", "mode: set", "path: environment"]
     );
+}
+
+#[test]
+fn a_short_value_that_a_guest_spells_in_its_refusal_is_nowhere() {
+    let app = App::of("decider", DECIDER).manifest(
+        "[components.classify]\nfile = \"classify.wasm\"\ngrants = { log = true }\nconfig = { poison = \"0\" }\n",
+    );
+    let classify = format!("{}/components/classify.wasm", quakes());
+    std::fs::copy(classify, app.at("classify.wasm")).unwrap();
+    let runtime = runtime_directory();
+    let mut up = start(&app, &runtime, &[], "running");
+    let refused = up.ask(&["config", "set", "classify", "poison=abc"]);
+    assert_eq!(refused.code, 8, "{refused:?}");
+    assert!(refused.stderr.contains("[left out]"), "{refused:?}");
+    for text in [&refused.stdout, &refused.stderr] {
+        assert!(!text.contains("abc"), "{refused:?}");
+    }
+    up.signal("-TERM");
+    let mut log = String::new();
+    up.stderr.read_to_string(&mut log).unwrap();
+    assert!(!log.contains("abc"), "{log}");
 }

@@ -1,11 +1,13 @@
 //! Commands that ask a running host, and the socket it serves.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Stdio;
 
 use serde_json::Value;
 
-use crate::fixture::{ADDER, App, SINK, airssys, ran, runtime_directory};
+use crate::bad_files::files;
+use crate::fixture::{ADDER, App, SINK, airssys, fifo, ran, runtime_directory};
 use crate::running_host::{Up, ask, start};
 
 fn adder() -> App {
@@ -395,16 +397,24 @@ fn a_socket_that_cannot_be_made_is_told_before_anything_starts() {
 
 #[test]
 fn a_signal_while_components_are_loaded_ends_it_and_its_socket() {
-    // A pipe for a component: reading it waits for a writer.
+    // A pipe for an entry of the compile cache: reading it waits for a writer.
     let (app, runtime) = (adder(), runtime_directory());
-    let made = Command::new("mkfifo")
-        .arg(app.at("slow.wasm"))
-        .status()
-        .unwrap();
-    assert!(made.success());
-    let app = app.manifest("[components.adder]\nfile = \"slow.wasm\"\n");
+    let cache = app.at("cache");
+    let checked = ran(airssys()
+        .args(["check", app.path()])
+        .env("XDG_CACHE_HOME", &cache));
+    assert_eq!(checked.code, 0, "{checked:?}");
+    let mut entries = files(Path::new(&cache));
+    // The key is there too.
+    entries.retain(|file| std::fs::metadata(file).unwrap().len() > 1_024);
+    assert_eq!(entries.len(), 1, "{entries:?}");
+    for entry in entries {
+        std::fs::remove_file(&entry).unwrap();
+        fifo(&entry);
+    }
     let mut child = airssys()
         .args(["up", app.path(), "--log", "debug"])
+        .env("XDG_CACHE_HOME", &cache)
         .env("XDG_RUNTIME_DIR", &runtime)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -445,6 +455,8 @@ fn a_crash_is_logged_with_the_number_of_its_report() {
     let none = up.ask(&["crashes", "other", "--after", "0", "--json"]);
     assert_eq!(none.json()["crashes"], serde_json::json!([]));
     let shown = up.ask(&["crashes", "show", "0"]).stdout;
+    let says = shown.lines().filter(|line| line.contains("killed")).count();
+    assert_eq!(says, 1, "{shown}");
     assert!(
         shown.starts_with("crash 0\n  actor            app/adder\n  incarnation      1\n"),
         "{shown}"
@@ -453,4 +465,75 @@ fn a_crash_is_logged_with_the_number_of_its_report() {
     assert_eq!(json["crash"]["sequence"], 0);
     up.ask(&["crashes", "show", "9"])
         .fails(7, &["there is no crash report 9"]);
+}
+
+#[test]
+fn names_are_taken_with_and_without_the_application_and_a_wrong_one_is_met_with_the_nearest() {
+    let (app, runtime) = (adder(), runtime_directory());
+    let state = app.at("state");
+    let up = start(&app, &runtime, &["--state", &state], "running");
+    for name in ["adder", "app/adder"] {
+        let status = up.ask(&["status", name, "--json"]).json();
+        assert_eq!(status["actors"][0]["address"], "app/adder", "{status}");
+        let restarted = up.ask(&["restart", name]);
+        assert_eq!(restarted.code, 0, "{restarted:?}");
+        assert_eq!(up.ask(&["registry", "show", name, "1"]).code, 0, "{name}");
+        let listed = up.ask(&["registry", "list", name, "--json"]).json();
+        assert_eq!(listed["revisions"][0]["component"], "app/adder");
+    }
+    for wrong in ["ader", "app/ader"] {
+        let what = format!("there is no actor `{wrong}`");
+        let says = [what.as_str(), "did you mean `app/adder`?"];
+        for command in ["status", "kill", "restart", "stop"] {
+            up.ask(&[command, wrong]).fails(7, &says);
+        }
+        let error = up.ask(&["status", wrong, "--json"]).error();
+        assert_eq!(error["control"], "no-such-actor", "{error}");
+    }
+    let nothing = up.ask(&["status", "app/x*"]);
+    assert!(
+        nothing.code == 0 && nothing.stdout.contains("no actor"),
+        "{nothing:?}"
+    );
+    up.ask(&["registry", "show", "adder", "9"]).fails(
+        7,
+        &["`app/adder` has no revision 9", "`airssys registry list`"],
+    );
+}
+
+#[test]
+fn a_filter_by_a_word_that_there_is_not_is_a_mistake_and_not_an_empty_list() {
+    let (app, runtime) = (adder(), runtime_directory());
+    let state = app.at("state");
+    let up = start(&app, &runtime, &["--state", &state], "running");
+    for (args, says) in [
+        (
+            &["dead-letters", "--reason", "evictd"][..],
+            "did you mean `evicted`?",
+        ),
+        (
+            &["dead-letters", "purge", "--reason", "nosuch"],
+            "the reasons are `no-such-actor`",
+        ),
+        (
+            &["dead-letters", "replay", "--reason", "nosuch"],
+            "`native`",
+        ),
+        (
+            &["registry", "list", "--grant", "confg"],
+            "did you mean `config`?",
+        ),
+        (
+            &["registry", "list", "--state", "servng"],
+            "did you mean `serving`?",
+        ),
+    ] {
+        up.ask(args).fails(2, &[says]);
+    }
+    for args in [
+        &["dead-letters", "--reason", "evicted"][..],
+        &["registry", "list", "--grant", "config"],
+    ] {
+        assert_eq!(up.ask(args).code, 0, "{args:?}");
+    }
 }

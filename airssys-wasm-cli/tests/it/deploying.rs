@@ -85,7 +85,7 @@ fn what_is_deployed_is_planned_rolled_out_recorded_and_gone_back_from() {
         assert!(history.contains(revision), "{history}");
     }
     up.ask(&["registry", "show", "app/adder", "9"])
-        .fails(7, &["no revision 9"]);
+        .fails(7, &["no revision 9", "`airssys registry list`"]);
     assert_eq!(up.ask(&["registry", "gc"]).code, 0);
 
     let back = up.ask(&["rollback"]);
@@ -245,7 +245,7 @@ fn a_component_is_scaled_recorded_and_is_so_again_after_a_restart() {
     assert_eq!(replicas(&up), ["app/adder/0", "app/adder/1"]);
     up.ask(&["scale", "adder", "65"]).fails(2, &["use 1 to 64"]);
     up.ask(&["scale", "nobody", "2"])
-        .fails(9, &["no component `nobody`", "there are: adder"]);
+        .fails(7, &["no component `nobody`", "the components are `adder`"]);
     up.signal("-KILL");
     assert_eq!(up.end().0, None);
     let up = start(&one, &runtime, &["--state", &state], "running");
@@ -340,4 +340,131 @@ fn what_autoscale_cannot_say_is_found_with_its_line() {
     assert_eq!(checked.code, 3, "{checked:?}");
     let text = "`adder` starts with more replicas than `autoscale` in line 7 allows";
     assert!(checked.stderr.contains(text), "{checked:?}");
+}
+
+#[test]
+fn a_manifest_says_which_of_several_applications_is_meant() {
+    let (one, runtime) = (first(), runtime_directory());
+    let other = first().file(
+        "airssys.toml",
+        "[application]\nname = \"other\"\n[components.adder]\nfile = \"adder.wasm\"\n",
+    );
+    let up = start(&one, &runtime, &[], "running");
+    let _other = start(&other, &runtime, &[], "running");
+    for (app, name) in [(&one, "`app`"), (&other, "`other`")] {
+        for command in ["plan", "deploy"] {
+            let ran = up.ask(&[command, app.path()]);
+            assert_eq!(ran.code, 0, "{ran:?}");
+            assert!(ran.stdout.contains(name), "{ran:?}");
+        }
+    }
+    let third = first().file(
+        "airssys.toml",
+        "[application]\nname = \"third\"\n[components.adder]\nfile = \"adder.wasm\"\n",
+    );
+    up.ask(&["plan", third.path()])
+        .fails(7, &["more than one application is running: app, other"]);
+    up.ask(&["plan", one.path(), "--app", "other"])
+        .fails(9, &["`other` runs, and this is `app`"]);
+}
+
+#[test]
+fn a_plan_takes_only_what_means_something_to_it() {
+    let help = crate::fixture::run(&["plan", "--help"]).stdout;
+    assert!(
+        help.contains("--strategy") && help.contains("--keep-sources"),
+        "{help}"
+    );
+    for option in ["--plan", "--queue", "--detach", "--why"] {
+        assert!(!help.contains(option), "{help}");
+    }
+}
+
+#[test]
+fn a_strategys_part_without_the_strategy_is_met_with_what_holds() {
+    let (one, two, runtime) = (first(), second(), runtime_directory());
+    let state = one.at("state");
+    let up = start(&one, &runtime, &["--state", &state], "running");
+    deploy(&up, &two, &["--steps", "5%:30s"]).fails(
+        2,
+        &[
+            "`--steps` says nothing without `--strategy`",
+            "as its manifest says",
+            "`--strategy canary`",
+        ],
+    );
+    assert_eq!(deploy(&up, &two, &[]).code, 0);
+    up.ask(&["rollback", "--steps", "5%:30s"])
+        .fails(2, &["`steps` says nothing to the strategy `blue-green`"]);
+    let back = up.ask(&["rollback", "--soak", "1ms"]);
+    assert_eq!(back.code, 0, "{back:?}");
+    assert!(
+        back.stdout.contains("strategy: blue-green, soak 1ms"),
+        "{back:?}"
+    );
+    assert!(
+        !back.stdout.contains("state:"),
+        "an adder has none: {back:?}"
+    );
+    up.ask(&["promote"])
+        .fails(7, &["the rollout is over", "`airssys rollback` goes back"]);
+}
+
+#[test]
+fn a_host_that_goes_while_it_is_waited_for_is_said_to_roll_back() {
+    let (one, two, runtime) = (first(), second(), runtime_directory());
+    let mut up = start(&one, &runtime, &[], "running");
+    let waiting = airssys()
+        .args([
+            "deploy",
+            two.path(),
+            "--strategy",
+            "blue-green",
+            "--soak",
+            "1h",
+        ])
+        .env("XDG_RUNTIME_DIR", &runtime)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    until(&up, |deployment| {
+        deployment["rollout"]["state"] == "soaking"
+    });
+    up.signal("-KILL");
+    assert_eq!(up.end().0, None);
+    let ended = waiting.wait_with_output().unwrap();
+    let stderr = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(7), "{stderr}");
+    assert!(
+        stderr.contains("it rolls back what was recorded"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn a_file_of_the_registry_that_is_gone_or_damaged_is_put_back_by_hand() {
+    let (one, runtime) = (first(), runtime_directory());
+    let state = one.at("state");
+    let mut up = start(&one, &runtime, &["--state", &state], "running");
+    up.signal("-TERM");
+    assert_eq!(up.end().0, Some(0));
+    let bytes = std::fs::read(one.at("adder.wasm")).unwrap();
+    let all = crate::bad_files::files(std::path::Path::new(&state));
+    let mut kept = all
+        .iter()
+        .filter(|file| std::fs::read(file).unwrap() == bytes);
+    let kept = kept.next().unwrap();
+    let path = kept.to_str().unwrap();
+    for damage in [None, Some("other")] {
+        match damage {
+            None => std::fs::remove_file(kept).unwrap(),
+            Some(text) => std::fs::write(kept, text).unwrap(),
+        }
+        one.run("up", &["--state", &state])
+            .fails(6, &[path, "put a file with th"]);
+    }
+    std::fs::write(kept, &bytes).unwrap();
+    let up = start(&one, &runtime, &["--state", &state], "running");
+    assert_eq!(up.ask(&["status"]).code, 0);
 }

@@ -166,6 +166,12 @@ pub(crate) fn ran(command: &mut Command) -> Ran {
     }
 }
 
+/// Makes a pipe that nobody writes to.
+pub(crate) fn fifo(path: impl AsRef<Path>) {
+    let made = Command::new("mkfifo").arg(path.as_ref()).status();
+    assert!(made.unwrap().success());
+}
+
 /// The example of the repository.
 pub(crate) fn quakes() -> String {
     concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/quakes").to_owned()

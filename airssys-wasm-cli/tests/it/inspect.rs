@@ -49,6 +49,16 @@ fn wasi_is_the_hosts_with_or_without_a_grant() {
 }
 
 #[test]
+fn reading_the_configuration_takes_a_grant() {
+    let configured =
+        include_bytes!("../../../airssys-wasm-actors/tests/guests/components/configured.wasm");
+    let app = App::new().file("configured.wasm", configured);
+    let text = run(&["inspect", &app.at("configured.wasm")]).stdout;
+    let line = "airssys:config/store@0.1.0  — from the host, if `grants` has `config = […]`";
+    assert!(text.contains(line), "{text}");
+}
+
+#[test]
 fn size_digest_and_load_are_told() {
     let app = App::new()
         .component("adder", ADDER)

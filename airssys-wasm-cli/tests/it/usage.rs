@@ -1,6 +1,6 @@
 //! The command line itself: help, mistakes, formats.
 
-use crate::fixture::{ADDER, App, quakes, run};
+use crate::fixture::{ADDER, App, airssys, quakes, ran, run};
 
 #[test]
 fn help_names_every_exit_code() {
@@ -60,6 +60,12 @@ fn an_input_for_nobody_is_refused() {
         .fails(2, &["the manifest has no source"]);
     run(&["up", &quakes(), "--input", "no/such.json"])
         .fails(2, &["there is no input file no/such.json"]);
+    run(&["up", &quakes(), "--input", "fed=no/such.json"]).fails(
+        2,
+        &["the manifest has no source `fed`", "did you mean `feed`?"],
+    );
+    run(&["up", &quakes(), "--input", "no/such=file.json"])
+        .fails(2, &["there is no input file no/such=file.json"]);
 }
 
 #[test]
@@ -92,5 +98,22 @@ fn mistakes_without_a_manifest() {
     run(&["upp"]).fails(2, &["'upp'", "'up'"]);
     run(&["check"]).fails(2, &["MANIFEST"]);
     run(&["check", &quakes(), "--log", "a=b=c"]).fails(2, &["--log", "is not a level"]);
+    for (level, says) in [
+        ("warm", "did you mean `warn`?"),
+        ("foo", "use error, warn"),
+        ("", "a level is missing"),
+        ("nonsense=", "there is no level ``"),
+    ] {
+        run(&["check", &quakes(), "--log", level]).fails(2, &["--log", says]);
+        let by_variable = ran(airssys()
+            .args(["check", &quakes()])
+            .env("AIRSSYS_LOG", level));
+        // One that is empty is as none.
+        if level.is_empty() {
+            assert_eq!(by_variable.code, 0, "{by_variable:?}");
+        } else {
+            by_variable.fails(2, &["AIRSSYS_LOG", says]);
+        }
+    }
     run(&["check", &quakes(), "--format", "yaml"]).fails(2, &["yaml"]);
 }

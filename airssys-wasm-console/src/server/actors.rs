@@ -1,16 +1,18 @@
 //! What is asked of one child of the tree, an actor or a supervisor: kill, restart, stop. Each is its supervisor's to
 //! do.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use airssys_wasm_actors::{
     ActorAddress, ActorRef, ActorState, ChildState, Event, Events, Started, StopError, Supervisor,
-    System,
+    System, suggest,
 };
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 
+use super::HostState;
 use super::answer::{JsonBody, Refusal};
 use super::routes::{Host, system};
 use crate::api::{ActorRequest, KillAnswer, RestartAnswer, StopAnswer};
@@ -28,7 +30,7 @@ pub(super) async fn kill(
     State(state): Host,
     JsonBody(request): JsonBody<ActorRequest>,
 ) -> Result<Json<KillAnswer>, Refusal> {
-    let actor = match find(system(&state)?, &request)? {
+    let actor = match find(&state, &request)? {
         (_, Started::Actor(actor)) => actor,
         (_, Started::Supervisor(supervisor)) => {
             let incarnation = supervisor.incarnation();
@@ -58,7 +60,7 @@ pub(super) async fn restart(
     JsonBody(request): JsonBody<ActorRequest>,
 ) -> Result<Json<RestartAnswer>, Refusal> {
     let system = system(&state)?;
-    let (supervisor, actor) = match find(system, &request)? {
+    let (supervisor, actor) = match find(&state, &request)? {
         (supervisor, Started::Actor(actor)) => (supervisor, actor),
         (supervisor, Started::Supervisor(child)) => {
             return restart_supervisor(&supervisor, &child).await;
@@ -115,7 +117,7 @@ pub(super) async fn stop(
     State(state): Host,
     JsonBody(request): JsonBody<ActorRequest>,
 ) -> Result<Json<StopAnswer>, Refusal> {
-    let (supervisor, child) = find(system(&state)?, &request)?;
+    let (supervisor, child) = find(&state, &request)?;
     let address = match &child {
         Started::Actor(actor) => actor.address(),
         Started::Supervisor(supervisor) => supervisor.address(),
@@ -157,8 +159,9 @@ async fn restart_supervisor(
     }))
 }
 
-/// A child and who supervises it.
-fn find(system: &System, request: &ActorRequest) -> Result<(Supervisor, Started), Refusal> {
+/// A child and who supervises it, by its whole address or by what follows the application's name in it.
+fn find(state: &Arc<HostState>, request: &ActorRequest) -> Result<(Supervisor, Started), Refusal> {
+    let system = system(state)?;
     let address: ActorAddress = request
         .address
         .parse()
@@ -175,28 +178,38 @@ fn find(system: &System, request: &ActorRequest) -> Result<(Supervisor, Started)
             )),
         );
     }
-    Err(no_such(system, &address))
+    let below = format!("{}/{address}", state.application).parse().ok();
+    let found = below.and_then(|address: ActorAddress| system.child(&address));
+    found.ok_or_else(|| no_such(state, system, &address))
 }
 
-fn no_such(system: &System, address: &ActorAddress) -> Refusal {
+fn no_such(state: &Arc<HostState>, system: &System, address: &ActorAddress) -> Refusal {
     let actors = system.actors();
-    let named: Vec<_> = actors
-        .iter()
-        .take(NAMED_MAX)
-        .map(|actor| actor.address().as_str())
-        .collect();
-    let more = if actors.len() > NAMED_MAX {
-        ", …"
-    } else {
-        ""
-    };
+    let all = actors.iter().map(|actor| actor.address().as_str());
     let what = format!("there is no actor `{address}`");
     let refusal = Refusal::new(StatusCode::NOT_FOUND, "no-such-actor", what);
-    if named.is_empty() {
-        refusal
-    } else {
-        refusal.hint(format!("there are {}{more}", named.join(", ")))
+    match like(&state.application, address.as_str(), all) {
+        Some(hint) => refusal.hint(hint),
+        None => refusal,
     }
+}
+
+/// The address that was most likely meant by one that is not there, or some of those that are.
+fn like<'a>(
+    application: &str,
+    asked: &str,
+    all: impl Iterator<Item = &'a str> + Clone,
+) -> Option<String> {
+    let whole = format!("{application}/{asked}");
+    for asked in [asked, whole.as_str()] {
+        let meant = suggest(asked, "actors", all.clone());
+        if meant.starts_with("did you mean") {
+            return Some(meant);
+        }
+    }
+    let named: Vec<_> = all.clone().take(NAMED_MAX).collect();
+    let more = if all.count() > NAMED_MAX { ", …" } else { "" };
+    (!named.is_empty()).then(|| format!("there are {}{more}", named.join(", ")))
 }
 
 async fn within<T>(

@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 
 use super::answer::{JsonBody, Queried, Refusal};
-use super::deployments::{open, orders};
+use super::deployments::{component, open, orders};
 use super::routes::Host;
 use crate::api::{ConfigList, ConfigQuery, ConfigRequest, ConfigView, DeployAnswer};
 
@@ -13,31 +13,30 @@ pub(super) async fn show(
     State(state): Host,
     Queried(query): Queried<ConfigQuery>,
 ) -> Result<Json<ConfigList>, Refusal> {
-    let application = orders(&state)?.deployer().current();
+    let orders = orders(&state)?;
+    let asked = query.component.as_deref();
+    let name = asked.map(|asked| component(orders, asked)).transpose()?;
+    let application = orders.deployer().current();
     let all = application.components().iter();
-    let wanted = all.filter(|one| {
-        let name = query.component.as_ref();
-        name.is_none_or(|name| one.name == *name)
-    });
+    let wanted = all.filter(|one| name.as_ref().is_none_or(|name| one.name == *name));
     let components: Vec<_> = wanted
         .map(|one| ConfigView::of(&one.name, &one.config, query.values))
         .collect();
-    if let Some(name) = query.component.filter(|_| components.is_empty()) {
-        let what = format!("there is no component `{}`", name.escape_debug());
-        let names = application.components().iter().map(|one| one.name.as_str());
-        let names: Vec<_> = names.collect();
-        return Err(
-            Refusal::new(StatusCode::NOT_FOUND, "no-such-component", what)
-                .hint(format!("there are {}", names.join(", "))),
-        );
+    if let Some(name) = name.filter(|_| components.is_empty()) {
+        let what = format!("`{name}` is started by other components, and is configured with them");
+        return Err(Refusal::new(StatusCode::CONFLICT, "spawned", what));
     }
     Ok(Json(ConfigList { components }))
 }
 
 pub(super) async fn change(
     State(state): Host,
-    JsonBody(request): JsonBody<ConfigRequest>,
+    JsonBody(mut request): JsonBody<ConfigRequest>,
 ) -> Result<Json<DeployAnswer>, Refusal> {
-    let order = open(&state)?.configure(request)?;
+    let orders = open(&state)?;
+    if let Some(asked) = &request.component {
+        request.component = Some(component(orders, asked)?);
+    }
+    let order = orders.configure(request)?;
     order.checked().await.map(Json)
 }

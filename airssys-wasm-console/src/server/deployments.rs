@@ -17,7 +17,7 @@ use crate::api::{
     Phase, RollbackRequest, ScaleRequest,
 };
 use airssys_wasm_actors::deployment::Rollout;
-use airssys_wasm_actors::{ActorAddress, Deployment, Registry, RegistryError};
+use airssys_wasm_actors::{ActorAddress, Deployment, Registry, RegistryError, suggest};
 
 /// Deployments in an answer when the request does not say how many.
 const HISTORY_DEFAULT: usize = 20;
@@ -39,6 +39,26 @@ pub(super) fn open(state: &Arc<HostState>) -> Result<&Arc<Orders>, Refusal> {
     orders(state)
 }
 
+/// The name of a component in the manifest, from that or its whole address. One that is not there is one refusal,
+/// whatever was to be done with it.
+pub(super) fn component(orders: &Orders, asked: &str) -> Result<String, Refusal> {
+    let application = orders.deployer().current();
+    let below = asked.strip_prefix(application.name().as_str());
+    let name = below
+        .and_then(|rest| rest.strip_prefix('/'))
+        .unwrap_or(asked);
+    let names = || application.components().iter().map(|one| one.name.as_str());
+    // Those that others start are refused by whoever is asked, who says why.
+    let mut all = names().chain(application.spawned().iter().map(|one| one.name.as_str()));
+    if all.any(|known| known == name) {
+        return Ok(name.to_owned());
+    }
+    let what = format!("there is no component `{}`", name.escape_debug());
+    let names: Vec<_> = names().collect();
+    let hint = suggest(name, "components", names);
+    Err(Refusal::new(StatusCode::NOT_FOUND, "no-such-component", what).hint(hint))
+}
+
 pub(super) async fn deploy(
     State(state): Host,
     JsonBody(request): JsonBody<DeployRequest>,
@@ -57,9 +77,11 @@ pub(super) async fn rollback(
 
 pub(super) async fn scale(
     State(state): Host,
-    JsonBody(request): JsonBody<ScaleRequest>,
+    JsonBody(mut request): JsonBody<ScaleRequest>,
 ) -> Result<Json<DeployAnswer>, Refusal> {
-    let order = open(&state)?.scale(request)?;
+    let orders = open(&state)?;
+    request.component = component(orders, &request.component)?;
+    let order = orders.scale(request)?;
     order.checked().await.map(Json)
 }
 

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use airssys_wasm::format_value;
-use airssys_wasm_actors::{DeadLetter, System};
+use airssys_wasm_actors::{CallError, DeadLetter, System, suggest};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -12,7 +12,7 @@ use super::answer::{JsonBody, Queried, Refusal};
 use super::routes::{Host, system};
 use crate::api::{
     DeadLetterDetail, DeadLetterList, DeadLetterQuery, DeadLetterView, PurgeAnswer, PurgeRequest,
-    ReplayAnswer, ReplayRequest,
+    ReplayAnswer, ReplayRequest, Selection,
 };
 
 /// Most bytes of one letter's arguments as text: numbers grow when they are written down.
@@ -22,12 +22,24 @@ fn bad(error: impl std::fmt::Display) -> Refusal {
     Refusal::bad(error.to_string())
 }
 
+/// A reason that there is not would be that of no letter, and mistaken for there being none.
+fn check(query: &DeadLetterQuery) -> Result<(), Refusal> {
+    match &query.reason {
+        Some(reason) if !CallError::KINDS.contains(&reason.as_str()) => {
+            let what = format!("there is no reason `{}`", reason.escape_debug());
+            Err(Refusal::bad(what).hint(suggest(reason, "reasons", CallError::KINDS)))
+        }
+        _ => Ok(()),
+    }
+}
+
 pub(super) async fn list(
     State(state): Host,
     Queried(query): Queried<DeadLetterQuery>,
 ) -> Result<Json<DeadLetterList>, Refusal> {
     let letters = system(&state)?.dead_letters();
     let now = SystemTime::now();
+    check(&query)?;
     let filter = query.try_into().map_err(bad)?;
     let passing = letters.list(&filter);
     let (kept, kept_bytes) = letters.kept();
@@ -99,6 +111,9 @@ pub(super) async fn replay(
     State(state): Host,
     JsonBody(request): JsonBody<ReplayRequest>,
 ) -> Result<Json<ReplayAnswer>, Refusal> {
+    if let Selection::Filter(query) = &request.select {
+        check(query)?;
+    }
     let which = request.select.try_into().map_err(bad)?;
     let report = system(&state)?.dead_letters().replay(&which, request.force);
     tracing::info!(
@@ -114,6 +129,9 @@ pub(super) async fn purge(
     State(state): Host,
     JsonBody(request): JsonBody<PurgeRequest>,
 ) -> Result<Json<PurgeAnswer>, Refusal> {
+    if let Selection::Filter(query) = &request.select {
+        check(query)?;
+    }
     let which = request.select.try_into().map_err(bad)?;
     let report = system(&state)?.dead_letters().purge(&which);
     tracing::info!(

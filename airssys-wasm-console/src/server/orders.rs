@@ -280,7 +280,20 @@ impl Orders {
             return Ok(order);
         }
         self.registry()?;
-        let mut plan = plan_options(&request.rollout)?;
+        let mut words = request.rollout;
+        let others = [
+            &words.soak,
+            &words.steps,
+            &words.sticky,
+            &words.share,
+            &words.pause,
+        ];
+        if others.iter().any(|said| said.is_some()) {
+            words
+                .strategy
+                .get_or_insert_with(|| "blue-green".to_owned());
+        }
+        let mut plan = plan_options(&words)?;
         plan.strategy
             .get_or_insert_with(|| RolloutStrategy::BlueGreen {
                 soak: Duration::ZERO,

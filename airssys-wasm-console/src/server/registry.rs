@@ -3,8 +3,9 @@
 
 use std::time::SystemTime;
 
+use airssys_wasm::AccessKind;
 use airssys_wasm_actors::{
-    ActorAddress, AddressPattern, FoundRevision, RegistryError, RegistryQuery,
+    ActorAddress, AddressPattern, FoundRevision, RegistryError, RegistryQuery, suggest,
 };
 use axum::Json;
 use axum::extract::{Path, State};
@@ -37,13 +38,28 @@ pub(super) async fn blocking<T: Send + 'static>(
     answer.map_err(|error| refusals::of_registry(&error))
 }
 
+/// A component's address, from that or from its name in the manifest.
+fn in_application(application: &str, asked: ActorAddress) -> ActorAddress {
+    let below = asked.as_str().strip_prefix(application);
+    if below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
+        return asked;
+    }
+    format!("{application}/{asked}").parse().unwrap_or(asked)
+}
+
 pub(super) async fn list(
     State(state): Host,
     Queried(query): Queried<RevisionQuery>,
 ) -> Result<Json<RevisionList>, Refusal> {
     let registry = orders(&state)?.registry()?.clone();
     let limit = query.limit.unwrap_or(REVISIONS_DEFAULT).min(REVISIONS_MAX);
-    let name = query.address.map(|text| text.parse::<AddressPattern>());
+    let application = state.application.as_str();
+    let name = query
+        .address
+        .map(|text| match text.parse::<ActorAddress>() {
+            Ok(address) => in_application(application, address).as_str().parse(),
+            Err(_) => text.parse::<AddressPattern>(),
+        });
     let name = name
         .transpose()
         .map_err(|error| Refusal::bad(error.to_string()))?;
@@ -53,12 +69,23 @@ pub(super) async fn list(
             let known = STATES.into_iter().find(|(name, _)| *name == text);
             let (_, known) = known.ok_or_else(|| {
                 let what = format!("there is no state `{}`", text.escape_debug());
-                let names = STATES.map(|(name, _)| format!("`{name}`"));
-                Refusal::bad(what).hint(format!("there are {}", names.join(", ")))
+                let names = STATES.map(|(name, _)| name);
+                Refusal::bad(what).hint(suggest(&text, "states", names))
             })?;
             Some(known)
         }
     };
+    if let Some(grant) = &query.grant {
+        let mut grants: Vec<_> = AccessKind::ALL
+            .into_iter()
+            .filter_map(AccessKind::grant_name)
+            .collect();
+        grants.dedup();
+        if !grants.contains(&grant.as_str()) {
+            let what = format!("there is no grant `{}`", grant.escape_debug());
+            return Err(Refusal::bad(what).hint(suggest(grant, "grants", grants)));
+        }
+    }
     let query = RegistryQuery {
         name,
         state: wanted,
@@ -86,6 +113,7 @@ pub(super) async fn show(
     let component: ActorAddress = component
         .parse()
         .map_err(|error: airssys_wasm_actors::AddressError| Refusal::bad(error.to_string()))?;
+    let component = in_application(&state.application, component);
     let number: u64 = number.parse().map_err(|_| bad())?;
     let detail = blocking(move || {
         let revision = registry.revision(&component, number)?;

@@ -5,7 +5,7 @@
 //! components are merged without their names.
 
 use std::collections::BTreeMap;
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,6 +17,9 @@ use super::AuditEvent;
 
 /// Kinds of merged events kept apart by component; a kind is some tens of bytes.
 const MERGED_MAX: usize = 1_024;
+
+/// Bytes that are collected before they are written. They are written earlier where nothing else is queued.
+const BUFFER_BYTES: usize = 8 << 10;
 
 type Key = (Arc<str>, (&'static str, &'static str));
 
@@ -71,7 +74,7 @@ impl Writer {
         let theirs = Arc::clone(&overflow);
         let thread = std::thread::Builder::new()
             .name("airssys-audit".to_owned())
-            .spawn(move || run(&receiver, BufWriter::new(sink), &theirs))?;
+            .spawn(move || run(&receiver, sink, &theirs))?;
         Ok(Self {
             sender: Some(sender),
             overflow,
@@ -138,47 +141,124 @@ pub(super) fn open(path: &Path) -> std::io::Result<std::fs::File> {
     options.open(path)
 }
 
-fn run<W: Write>(receiver: &Receiver<Message>, mut sink: W, overflow: &Overflow) {
-    let write = |sink: &mut W, event: &AuditEvent| {
-        let written = serde_json::to_vec(event)
-            .map_err(std::io::Error::from)
-            .and_then(|mut line| {
-                line.push(b'\n');
-                sink.write_all(&line)
-            });
-        if let Err(error) = written
-            && overflow.write_failures.fetch_add(1, Ordering::Relaxed) == 0
-        {
-            tracing::error!(%error, "cannot write the audit trail; further failures are counted");
-        }
-    };
+fn run(receiver: &Receiver<Message>, sink: Box<dyn Write + Send>, overflow: &Overflow) {
+    let mut lines = Lines::new(sink, overflow);
     while let Ok(message) = receiver.recv() {
         let flushed = match message {
             Message::Event(event) => {
-                write(&mut sink, &event);
+                lines.add(&event);
                 None
             }
             Message::Wake => None,
             Message::Flush(done) => Some(done),
         };
         for event in overflow.take().into_values() {
-            write(&mut sink, &event);
+            lines.add(&event);
         }
         if receiver.is_empty() || flushed.is_some() {
-            flush(&mut sink, overflow);
+            lines.write();
         }
         if let Some(done) = flushed {
             let _caller_gone = done.send(());
         }
     }
     for event in overflow.take().into_values() {
-        write(&mut sink, &event);
+        lines.add(&event);
     }
-    flush(&mut sink, overflow);
+    lines.write();
+    let lost = overflow.write_failures.load(Ordering::Relaxed);
+    if lost > 0 {
+        tracing::error!(
+            lost,
+            "the audit trail is not whole: records could not be written"
+        );
+    }
 }
 
-fn flush<W: Write>(sink: &mut W, overflow: &Overflow) {
-    if sink.flush().is_err() {
-        overflow.write_failures.fetch_add(1, Ordering::Relaxed);
+/// Records that are written together.
+struct Lines<'a> {
+    sink: Box<dyn Write + Send>,
+    bytes: Vec<u8>,
+    /// The sink took a part of a line, and no more.
+    torn: bool,
+    overflow: &'a Overflow,
+    /// How many must be lost before it is said again.
+    say_at: u64,
+}
+
+impl<'a> Lines<'a> {
+    fn new(sink: Box<dyn Write + Send>, overflow: &'a Overflow) -> Self {
+        Self {
+            sink,
+            bytes: Vec::with_capacity(BUFFER_BYTES),
+            torn: false,
+            overflow,
+            say_at: 1,
+        }
     }
+
+    fn add(&mut self, event: &AuditEvent) {
+        let before = self.bytes.len();
+        if let Err(error) = serde_json::to_writer(&mut self.bytes, event) {
+            self.bytes.truncate(before);
+            self.lose(1, &error.into());
+            return;
+        }
+        self.bytes.push(b'\n');
+        if self.bytes.len() >= BUFFER_BYTES {
+            self.write();
+        }
+    }
+
+    /// Hands everything to the sink. What it does not take is lost and counted: keeping it would need a bound too.
+    fn write(&mut self) {
+        if self.torn && !self.bytes.is_empty() {
+            // What was begun is ended, so that the next record has a line of its own.
+            match self.sink.write_all(b"\n") {
+                Ok(()) => self.torn = false,
+                Err(error) => {
+                    let lost = ends(&self.bytes);
+                    self.bytes.clear();
+                    return self.lose(lost, &error);
+                }
+            }
+        }
+        let mut taken = 0;
+        let written = loop {
+            let left = self.bytes.get(taken..).unwrap_or_default();
+            if left.is_empty() {
+                break self.sink.flush();
+            }
+            match self.sink.write(left) {
+                Ok(0) => break Err(std::io::ErrorKind::WriteZero.into()),
+                Ok(count) => taken += count,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => break Err(error),
+            }
+        };
+        if let Err(error) = written {
+            let whole = taken == self.bytes.len();
+            let (done, left) = self.bytes.split_at(taken.min(self.bytes.len()));
+            self.torn = done.last().is_some_and(|last| *last != b'\n');
+            // A sink that took all and cannot flush it has kept nobody knows how much of it.
+            let lost = ends(if whole { &self.bytes } else { left });
+            self.lose(lost, &error);
+        }
+        self.bytes.clear();
+    }
+
+    fn lose(&mut self, records: u64, error: &std::io::Error) {
+        let lost = &self.overflow.write_failures;
+        let lost = lost.fetch_add(records, Ordering::Relaxed) + records;
+        if records > 0 && lost >= self.say_at {
+            tracing::error!(%error, lost, "cannot write the audit trail: records are lost");
+            self.say_at = lost.saturating_mul(10);
+        }
+    }
+}
+
+/// Records that end in these bytes.
+fn ends(bytes: &[u8]) -> u64 {
+    let ends = bytes.iter().filter(|byte| **byte == b'\n').count();
+    u64::try_from(ends).unwrap_or(u64::MAX)
 }

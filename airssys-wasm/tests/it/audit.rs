@@ -118,6 +118,55 @@ fn a_record_is_one_json_line_with_who_and_what() {
     assert!(lines[0]["unix_ms"].as_u64().unwrap() > 1_600_000_000_000);
 }
 
+/// A disk with room for so many bytes.
+struct Full(Arc<Mutex<(Vec<u8>, usize)>>);
+
+impl Write for Full {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let (kept, room) = &mut *self.0.lock().unwrap();
+        let taken = bytes.len().min(*room);
+        if taken == 0 {
+            return Err(std::io::ErrorKind::StorageFull.into());
+        }
+        kept.extend_from_slice(&bytes[..taken]);
+        *room -= taken;
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn records_that_a_full_disk_does_not_take_are_counted_one_by_one() {
+    let disk = Arc::new(Mutex::new((Vec::new(), 0)));
+    let room = |bytes| disk.lock().unwrap().1 = bytes;
+    let sink = AuditSinkConfig::Writer(Box::new(Full(Arc::clone(&disk))));
+    let audit = Audit::start(AuditConfig {
+        sink,
+        ..AuditConfig::default()
+    })
+    .unwrap();
+    let record = |count| {
+        for _ in 0..count {
+            audit.record(denied());
+        }
+        audit.flush();
+        audit.counts().write_failures
+    };
+    assert_eq!(record(3), 3);
+    room(20);
+    assert_eq!(record(1), 4, "a part of a record is none");
+    room(10_000);
+    assert_eq!(record(2), 4, "there is room again");
+    let text = String::from_utf8(disk.lock().unwrap().0.clone()).unwrap();
+    let whole = text
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Json>(line).ok());
+    assert_eq!((whole.count(), text.lines().count()), (2, 3), "{text}");
+}
+
 #[test]
 fn when_the_queue_is_full_denials_and_deaths_are_merged_and_others_dropped_and_all_are_counted() {
     let kept = Kept::default();

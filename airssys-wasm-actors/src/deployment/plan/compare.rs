@@ -120,6 +120,7 @@ pub(super) fn action(
         because,
         strategy,
         state,
+        has_state: keeps(old),
         handles_within: new.rollout.handles_within,
         replicas,
         retuned,
@@ -170,6 +171,11 @@ fn several(old: &ComponentOutline, new: &ComponentOutline) -> Option<PlanRefusal
 
 const OWNS: &str = "others may hold resources of the one there is, which end with it";
 
+/// Whether its instances hold something in memory that is more than a copy.
+fn keeps(old: &ComponentOutline) -> bool {
+    old.stateful || (old.nature().has_state && !old.stateless)
+}
+
 /// Why there cannot be another number of replicas, if there is to be one. What becomes of the state is looked at where
 /// that is `all` that changes; a replacement does so itself.
 fn rescaled(
@@ -193,7 +199,6 @@ fn rescaled(
     }
     // What is alone ends when it becomes several, and so does each that is one too many.
     let ends = from == 1 || to < from;
-    let keeps = old.stateful || (old.nature().has_state && !old.stateless);
     let discards = options.state.or(new.rollout.state) == Some(StateHandling::Discard);
     if from == 1 && old.nature().owns_resources {
         return refused(
@@ -207,10 +212,11 @@ fn rescaled(
             "deploy it without `passivate-after` first, and with more replicas then",
         );
     }
-    if all && ends && keeps && !discards {
+    if all && ends && keeps(old) && !discards {
         return refused(
             "what an instance holds in memory would end with it",
-            "say `state = \"discard\"` in its `rollout` table if that may be, or leave `replicas` as it is",
+            "if that may be, say so: `--discard-state` to `airssys scale`, `--state discard` to `deploy` and `rollback`, or \
+             `state = \"discard\"` in its `rollout` table; or leave `replicas` as it is",
         );
     }
     None

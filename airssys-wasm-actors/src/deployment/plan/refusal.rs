@@ -75,7 +75,7 @@ pub enum PlanRefusal {
         why: &'static str,
     },
     /// There cannot be another number of replicas of it.
-    #[error("`{component}` is to have {to} replicas instead of {from}, and {why}")]
+    #[error("`{component}` is to have {to} {} instead of {from}, and {why}", if *to == 1 { "replica" } else { "replicas" })]
     Replicas {
         /// Whose.
         component: String,
@@ -157,16 +157,20 @@ impl PlanRefusal {
                  as it is"
                     .to_owned()
             }
-            Self::Kind { .. } | Self::Mailbox { .. } => {
+            Self::Kind { .. } => {
+                "sources are fixed while an application runs: stop it and start it again".to_owned()
+            }
+            Self::Mailbox { .. } => {
                 "give it another name: the old one is stopped and the new one started".to_owned()
             }
             Self::Source { .. } => {
-                "give it another name: the old one ends and the new one begins; or keep the running ones as they are"
+                "sources are fixed while an application runs: leave them as they are with `--keep-sources`, or stop it and start \
+                 it again"
                     .to_owned()
             }
             Self::StateLost { component, .. } => format!(
-                "let both revisions export `airssys:actor/state`, or say `state = \"discard\"` in \
-                 `[components.{component}.rollout]`"
+                "let both revisions export `airssys:actor/state`, or, if it may be lost, deploy with `--state discard`, or say \
+                 `state = \"discard\"` in `[components.{component}.rollout]`"
             ),
             Self::Replicas { help, .. } => (*help).to_owned(),
             Self::Strategy { help, .. } => help.clone(),

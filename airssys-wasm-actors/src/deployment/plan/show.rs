@@ -116,6 +116,7 @@ fn replace(name: &str, replacement: &Replacement, f: &mut Formatter<'_>) -> fmt:
         config,
         strategy,
         state,
+        has_state,
         handles_within: _,
         replicas,
         retuned,
@@ -147,7 +148,9 @@ fn replace(name: &str, replacement: &Replacement, f: &mut Formatter<'_>) -> fmt:
         row(f, "replicas", &[text])?;
     }
     row(f, "strategy", &[strategy.to_string()])?;
-    row(f, "state", &[state.as_str().to_owned()])?;
+    if *has_state {
+        row(f, "state", &[state.as_str().to_owned()])?;
+    }
     row(f, "also", &words(retuned))
 }
 

@@ -155,7 +155,6 @@ fn a_plan_is_printed_with_everything_that_changes() {
          \n  1. replace `parse` {} -> {}\
          \n       because: bytes\
          \n       strategy: rolling, 1 more and 0 fewer at most\
-         \n       state: discard\
          \n       callers: classify\
          \n  2. replace `classify` {} -> 2.0.0 ({})\
          \n       because: bytes, grants, limits, config\
@@ -163,7 +162,6 @@ fn a_plan_is_printed_with_everything_that_changes() {
          \n       limits: memory 64MiB -> 32MiB\
          \n       config: + depth, ~ secret\
          \n       strategy: canary 5% for 30s, 100%, soak 1min\
-         \n       state: discard\
          \n       also: restart, rollout\
          \n  3. start `added` {}, 2 replicas\
          \n  4. stop `gone` {}, when nothing is undone any more",
@@ -195,6 +193,20 @@ fn a_plan_is_printed_with_everything_that_changes() {
     assert_eq!(replace["strategy"]["gate"]["latency-ratio-max"], 1.5);
     assert_eq!(json["steps"][2]["parts"][0]["replicas"], 2);
     assert!(!json.to_string().contains("hunter2"));
+}
+
+#[test]
+fn what_becomes_of_state_is_printed_where_there_is_some() {
+    for (stateful, printed) in [(true, true), (false, false)] {
+        let with = |bytes: u8| {
+            let mut one = component("a", bytes);
+            one.stateful = stateful;
+            one.rollout.state = Some(StateHandling::Discard);
+            made::placed(application(vec![one]))
+        };
+        let text = planned(&with(1), &with(2)).to_string();
+        assert_eq!(text.contains("state: discard"), printed, "{text}");
+    }
 }
 
 #[test]
@@ -295,8 +307,20 @@ fn another_number_of_replicas_loses_neither_state_nor_resources() {
             let refused = refused(&old, &new);
             assert_eq!(kinds(&refused), ["replicas"]);
             let text = refused[0].to_string();
-            assert!(text.contains("`a` is to have"), "{text}");
-            assert!(refused[0].help().contains("discard"));
+            let replicas = if to == 1 {
+                "1 replica"
+            } else {
+                &format!("{to} replicas")
+            };
+            let says = format!("`a` is to have {replicas} instead of {from}");
+            assert!(text.contains(&says), "{text}");
+            for option in [
+                "`--discard-state`",
+                "`--state discard`",
+                "`state = \"discard\"`",
+            ] {
+                assert!(refused[0].help().contains(option), "{}", refused[0].help());
+            }
         } else {
             planned(&old, &new);
         }
@@ -507,6 +531,17 @@ fn everything_that_cannot_be_is_refused_in_one_go() {
         mailbox.to_string(),
         "the mailbox of `a` changes: depth, strategy"
     );
+    for (kind, says) in [
+        ("source", "`--keep-sources`, or stop it"),
+        ("kind", "stop it and start it again"),
+    ] {
+        let help = refusals
+            .iter()
+            .find(|one| one.kind() == kind)
+            .unwrap()
+            .help();
+        assert!(help.contains(says), "{help}");
+    }
     let json = serde_json::to_value(PlanRefused { refusals }).unwrap();
     assert_eq!(json["refusals"].as_array().unwrap().len(), 6);
     assert!(json["refusals"][0]["help"].is_string());

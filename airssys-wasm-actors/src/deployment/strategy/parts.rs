@@ -305,7 +305,10 @@ impl StrategyWords<'_> {
         if *self == Self::default() {
             return Ok(None);
         }
-        let mut wrong = Vec::new();
+        let mut wrong = self.without_strategy();
+        if !wrong.is_empty() {
+            return Err(wrong);
+        }
         let strategy = read(self.strategy, "strategy", &mut wrong, str::parse);
         let parts = StrategyParts {
             strategy,
@@ -333,6 +336,33 @@ impl StrategyWords<'_> {
                 Err(wrong)
             }
         }
+    }
+}
+
+impl StrategyWords<'_> {
+    /// What is said of a strategy that is not said: then what each component's manifest says holds.
+    fn without_strategy(&self) -> Vec<StrategyError> {
+        if self.strategy.is_some() {
+            return Vec::new();
+        }
+        let said = [
+            ("steps", self.steps.is_some()),
+            ("sticky", self.sticky.is_some()),
+            ("share", self.share.is_some()),
+            ("for", self.pause.is_some()),
+            ("soak", self.soak.is_some()),
+        ];
+        let said = said.into_iter().filter(|(_, said)| *said);
+        said.map(|(part, _)| {
+            let what = format!(
+                "`--{part}` says nothing without `--strategy`: each component is replaced as its manifest says"
+            );
+            let by = StrategyKind::ALL.into_iter();
+            let by = by.filter(|kind| kind.parts().contains(&part));
+            let by: Vec<_> = by.map(|kind| format!("`--strategy {kind}`")).collect();
+            StrategyError::new(part, what, format!("say {} too, or leave it out", by.join(" or ")))
+        })
+        .collect()
     }
 }
 

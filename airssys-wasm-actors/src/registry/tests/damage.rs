@@ -164,7 +164,13 @@ fn an_artifact_that_was_changed_is_not_given_out_and_can_be_put_again() {
     assert_eq!(registry.artifact(digest).unwrap(), b"bytes");
     std::fs::remove_file(&path).unwrap();
     let error = registry.artifact(digest).unwrap_err();
-    assert!(matches!(error, RegistryError::NoSuchArtifact { digest: of } if of == digest));
+    assert!(matches!(&error, RegistryError::NoSuchArtifact { digest: of, .. } if *of == digest));
+    assert!(
+        error.to_string().contains(path.to_str().unwrap()),
+        "{error}"
+    );
+    std::fs::write(&path, b"bytes").unwrap();
+    assert_eq!(registry.artifact(digest).unwrap(), b"bytes");
 }
 
 #[test]

@@ -109,7 +109,7 @@ fn everything_that_is_wrong_with_a_layer_has_its_finding_and_no_value_is_in_it()
             "config-file = \"/dev/zero\"\n",
             any(),
             FindingKind::MissingFile,
-            "it is not a file",
+            "not a regular file",
         ),
         (
             "config-file = \"bad.toml\"\n",

@@ -142,7 +142,12 @@ pub(super) fn of_command(refused: CommandRefused) -> Refusal {
         CommandRefused::NotPaused => "not-paused",
         _ => "not-now",
     };
-    conflict(kind, refused.to_string())
+    let refusal = conflict(kind, refused.to_string());
+    match refused {
+        CommandRefused::Over => refusal
+            .hint("`airssys status` says how it ended; `airssys rollback` goes back to what was permanent before"),
+        _ => refusal,
+    }
 }
 
 pub(in crate::server) fn of_registry(error: &RegistryError) -> Refusal {

@@ -33,6 +33,7 @@ fn replace(name: &str, strategy: RolloutStrategy) -> Part {
         config: ConfigChange::default(),
         strategy,
         state: StateHandling::Discard,
+        has_state: false,
         handles_within: s(1),
         replicas: Scale { from: 1, to: 1 },
         retuned: Vec::new(),
