@@ -90,6 +90,8 @@ pub(crate) struct Record {
     /// In start order: ids are given in that order.
     pub(crate) children: Mutex<BTreeMap<ActorId, PreparedChild>>,
     served: Mutex<Served>,
+    /// Which of its children each actor of a supervisor below it serves.
+    servers: Mutex<HashMap<ractor::ActorId, ActorId>>,
     life: watch::Sender<SupervisorLife>,
     ending: AtomicBool,
     restarts: AtomicU32,
@@ -112,6 +114,7 @@ impl Record {
             first: Mutex::new(spec.children.clone()),
             children: Mutex::default(),
             served: Mutex::default(),
+            servers: Mutex::default(),
             life: watch::Sender::default(),
             ending: AtomicBool::new(false),
             restarts: AtomicU32::new(0),
@@ -211,7 +214,10 @@ impl Record {
 
     /// An incarnation is about to be made, and its predecessor's tree is gone.
     pub(crate) fn begin(&self) -> u64 {
-        *self.served.lock() = Served::default();
+        let mut served = self.served.lock();
+        self.set_actor(&mut served, None);
+        *served = Served::default();
+        drop(served);
         self.ending.store(false, Ordering::Release);
         let mut incarnation = 0;
         self.life.send_modify(|life| {
@@ -235,7 +241,7 @@ impl Record {
             // Behind its own boot, which it overtakes.
             let _ = actor.send_message(SupervisorMessage::Stop { keep, reply: None });
         }
-        served.actor = Some(actor.clone());
+        self.set_actor(&mut served, Some(actor));
         true
     }
 
@@ -243,25 +249,44 @@ impl Record {
     pub(crate) fn begin_cleaning(&self) -> Option<SupervisorRef> {
         let mut served = self.served.lock();
         served.cleaning = true;
-        served.actor.take()
+        self.set_actor(&mut served, None)
     }
 
     /// `actor` takes what is left of the incarnation to its end.
     pub(crate) fn clean(&self, actor: &SupervisorRef) {
-        self.served.lock().actor = Some(actor.clone());
+        self.set_actor(&mut self.served.lock(), Some(actor));
+    }
+
+    /// Its parent hears of the actor's death, and is to know whose it was.
+    fn set_actor(
+        &self,
+        served: &mut Served,
+        actor: Option<&SupervisorRef>,
+    ) -> Option<SupervisorRef> {
+        let before = std::mem::replace(&mut served.actor, actor.cloned());
+        if let Some(parent) = self.parent() {
+            let mut servers = parent.servers.lock();
+            if let Some(before) = &before {
+                servers.remove(&before.get_id());
+            }
+            if let Some(actor) = actor {
+                servers.insert(actor.get_id(), self.id);
+            }
+        }
+        before
     }
 
     pub(crate) fn actor(&self) -> Option<SupervisorRef> {
         self.served.lock().actor.clone()
     }
 
-    /// Whether this actor serves it, or did last.
-    pub(crate) fn is_served_by(&self, id: ractor::ActorId) -> bool {
-        let served = self.served.lock();
-        served
-            .actor
-            .as_ref()
-            .is_some_and(|actor| actor.get_id() == id)
+    /// The supervisor below it that this actor serves, if it serves one.
+    pub(crate) fn served_below(&self, actor: ractor::ActorId) -> Option<Arc<Self>> {
+        let id = self.servers.lock().get(&actor).copied()?;
+        match self.children.lock().get(&id) {
+            Some(PreparedChild::Supervisor(one)) => Some(Arc::clone(&one.record)),
+            _ => None,
+        }
     }
 
     /// Asks the incarnation to end in order.
@@ -322,7 +347,7 @@ impl Record {
 
     /// The incarnation is over, and with it everything that lived in its tree.
     pub(crate) fn exited(&self, reason: ExitReason) {
-        self.served.lock().actor = None;
+        self.set_actor(&mut self.served.lock(), None);
         let (mut incarnation, mut booted) = (0, false);
         self.life.send_modify(|life| {
             life.active = false;

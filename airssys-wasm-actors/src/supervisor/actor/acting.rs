@@ -195,15 +195,7 @@ impl State {
 
     /// The actor of a supervisor below has died, and not by an end of its own.
     pub(super) fn supervisor_died(&self, id: ractor::ActorId, reason: ExitReason) {
-        let children = self.record.children.lock();
-        let record = children.values().find_map(|child| match child {
-            PreparedChild::Supervisor(one) if one.record.is_served_by(id) => {
-                Some(Arc::clone(&one.record))
-            }
-            _ => None,
-        });
-        drop(children);
-        if let Some(record) = record
+        if let Some(record) = self.record.served_below(id)
             && record.is_active()
         {
             tracing::warn!(supervisor = %record.address(), %reason, "a supervisor was killed");

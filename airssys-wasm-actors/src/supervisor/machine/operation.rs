@@ -81,10 +81,11 @@ impl Operation {
         Self::new(kind, stop, VecDeque::new())
     }
 
-    /// Whether a child that it stops is started again.
-    pub(super) fn will_return(&self, id: ActorId) -> bool {
+    /// Whether a child that it stops, and that is started again by this policy, is started again.
+    pub(super) fn will_return(&self, restart: Option<RestartPolicy>) -> bool {
         match self.kind {
-            Kind::Group | Kind::Renew(_) => self.start.contains(&id),
+            Kind::Group => restart.is_some_and(|restart| restart != RestartPolicy::Temporary),
+            Kind::Renew(_) => restart.is_some(),
             Kind::End { keep, .. } => keep,
             _ => false,
         }
