@@ -32,6 +32,7 @@ use super::{ChildSpec, StartError, Started, StopError, StopReport};
 use crate::address::{ActorAddress, ActorId};
 use crate::events::Event;
 use crate::exit::ExitReason;
+use crate::ids::IdMap;
 use crate::upgrade::{NotReplaced, become_revision};
 
 pub(crate) type StartReply = oneshot::Sender<Result<Vec<Started>, StartError>>;
@@ -155,11 +156,11 @@ pub(crate) struct State {
     /// Of the children that were asked to stop or wait for a try.
     alarms: Alarms,
     /// Of the children that are asked how they are.
-    health: HashMap<ActorId, Timer>,
+    health: IdMap<Timer>,
     /// The first child that did not start.
     not_booted: Option<ActorId>,
     /// Names of children that are gone, for reports on operations that go on.
-    gone: HashMap<ActorId, ActorAddress>,
+    gone: IdMap<ActorAddress>,
 }
 
 /// The ractor actor.
@@ -262,9 +263,9 @@ impl State {
             replies: HashMap::new(),
             next_token: 0,
             alarms: Alarms::default(),
-            health: HashMap::new(),
+            health: IdMap::default(),
             not_booted: None,
-            gone: HashMap::new(),
+            gone: IdMap::default(),
         }
     }
 

@@ -1,6 +1,5 @@
 //! What a supervisor does, as its machine says: begins, asks, kills, answers.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Waker};
@@ -9,6 +8,7 @@ use super::alarms::Alarms;
 use super::{Mode, Reply, State, SupervisorMessage, Timer, clean_up, spawn};
 use crate::address::{ActorAddress, ActorId};
 use crate::exit::{ExitReason, bounded};
+use crate::ids::IdMap;
 use crate::mailbox::Control;
 use crate::reference::{ActorRef, ActorState};
 use crate::supervisor::child::{self, PreparedActor, PreparedChild};
@@ -25,7 +25,7 @@ impl State {
             self.do_one(action);
         }
         if self.machine.is_idle() {
-            self.gone = HashMap::new();
+            self.gone = IdMap::default();
         }
     }
 
@@ -54,8 +54,11 @@ impl State {
             }
             Action::Suspend(id, reason) => {
                 self.alarms.cancel(id);
-                self.mark_restarting(id, false);
-                match self.child(id) {
+                let child = self.child(id);
+                if let Some(child) = &child {
+                    child.standing().restarting.store(false, Ordering::Relaxed);
+                }
+                match child {
                     Some(child) if child.standing().is_first || !self.machine.is_ending() => {
                         child.suspend(&reason);
                     }
