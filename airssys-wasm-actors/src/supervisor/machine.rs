@@ -187,6 +187,11 @@ impl Machine {
         self.children.reorder(first);
     }
 
+    /// The children in start order.
+    pub(super) fn in_order(&self) -> impl Iterator<Item = ActorId> + '_ {
+        self.children.in_order()
+    }
+
     /// Forgets a child that is stopped.
     ///
     /// # Errors

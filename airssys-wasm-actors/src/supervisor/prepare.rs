@@ -265,9 +265,8 @@ pub(crate) fn more_replicas(
                 ..like.spec.clone()
             },
             standing: Arc::new(Standing {
-                is_first: like.standing.is_first,
                 scaling: Mutex::new(Scaling::Joining),
-                ..Standing::default()
+                ..Standing::new(like.standing.is_first())
             }),
         }))
     });
@@ -287,12 +286,7 @@ fn link_all(
     is_first: bool,
 ) -> Result<Vec<PreparedChild>, StartError> {
     let mut prepared = Vec::with_capacity(made.len());
-    let standing = || {
-        Arc::new(Standing {
-            is_first,
-            ..Standing::default()
-        })
-    };
+    let standing = || Arc::new(Standing::new(is_first));
     for (spec, made) in made {
         match made {
             Made::Supervisor(record, children) => {

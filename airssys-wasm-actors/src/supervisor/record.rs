@@ -82,11 +82,14 @@ pub(crate) struct Record {
     id: ActorId,
     address: ActorAddress,
     parent: Weak<Record>,
-    restart: RestartPolicy,
+    /// As its parent's spec of it says.
+    restart: Mutex<RestartPolicy>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) flags: Mutex<SupervisorFlags>,
     /// What it starts with, to be prepared again if one of them has been forgotten.
     pub(crate) first: Mutex<Vec<ChildSpec>>,
+    /// What it is from its next start on, if its parent has another spec of it by now.
+    next: Mutex<Option<SupervisorSpec>>,
     /// In start order: ids are given in that order.
     pub(crate) children: Mutex<BTreeMap<ActorId, PreparedChild>>,
     served: Mutex<Served>,
@@ -108,10 +111,11 @@ impl Record {
             id: shared.next_id(),
             address: spec.address.clone(),
             parent,
-            restart,
+            restart: Mutex::new(restart),
             shared: Arc::clone(shared),
             flags: Mutex::new(SupervisorFlags::of(spec)),
             first: Mutex::new(spec.children.clone()),
+            next: Mutex::default(),
             children: Mutex::default(),
             served: Mutex::default(),
             servers: Mutex::default(),
@@ -135,7 +139,7 @@ impl Record {
 
     /// Whether its parent starts it again when it gives up.
     pub(crate) fn returns(&self) -> bool {
-        self.restart == RestartPolicy::Permanent && self.parent().is_some()
+        *self.restart.lock() == RestartPolicy::Permanent && self.parent().is_some()
     }
 
     pub(crate) fn child(&self, id: ActorId) -> Option<PreparedChild> {
@@ -158,16 +162,45 @@ impl Record {
         let address = child.shared_address();
         drop(children);
         drop(before);
-        let mut first = self.first.lock();
-        if let Some(spec) = first.iter_mut().find(|spec| spec.address == address) {
-            *spec = ChildSpec {
-                address,
-                // How many there are is not a revision's to say.
-                replicas: spec.replicas,
-                ..successor.spec.clone()
-            };
-        }
+        self.edit_first(|first| {
+            if let Some(spec) = first.iter_mut().find(|spec| spec.address == address) {
+                *spec = ChildSpec {
+                    address: address.clone(),
+                    // How many there are is not a revision's to say.
+                    replicas: spec.replicas,
+                    ..successor.spec.clone()
+                };
+            }
+        });
         Ok(())
+    }
+
+    /// Changes what it starts with; also what it will start with once it is what its parent's spec says by now.
+    pub(crate) fn edit_first(&self, edit: impl Fn(&mut Vec<ChildSpec>)) {
+        edit(&mut self.first.lock());
+        if let Some(next) = &mut *self.next.lock() {
+            edit(&mut next.children);
+        }
+    }
+
+    /// Its parent has another spec of it. Whether it is started again holds now; what it is made of from its next start
+    /// on, unless that is what it was before.
+    pub(crate) fn specced(&self, before: &ChildSpec, now: &ChildSpec) {
+        *self.restart.lock() = now.restart;
+        if !now.is_made_as(before) {
+            *self.next.lock() = now.as_supervisor().cloned();
+        }
+        self.tell(SupervisorMessage::Flags);
+    }
+
+    /// What it is from this start on, if that is another spec.
+    pub(crate) fn take_next(&self) -> Option<SupervisorSpec> {
+        self.next.lock().take()
+    }
+
+    /// It could not be made so: it is tried again with the next start, unless there is a newer spec by then.
+    pub(crate) fn leave_next(&self, spec: SupervisorSpec) {
+        self.next.lock().get_or_insert(spec);
     }
 
     /// The actors among its children that have this address, or share it, in the order of their ids.
@@ -180,7 +213,7 @@ impl Record {
         actors.cloned().collect()
     }
 
-    /// Its children in start order: those it starts with as its spec says, then the others as they were added.
+    /// Its children in start order: those it starts with as its spec says, then the others as they were started.
     pub(crate) fn in_order(&self) -> Vec<PreparedChild> {
         let places: HashMap<_, _> = {
             let first = self.first.lock();
@@ -188,14 +221,16 @@ impl Record {
             addresses.zip(0_usize..).collect()
         };
         let mut children: Vec<_> = self.children.lock().values().cloned().collect();
-        if !places.is_empty() {
-            // Stable: the others are in the order of their ids.
-            children.sort_by_cached_key(|child| {
-                let first = child.standing().is_first;
-                let place = first.then(|| places.get(&child.shared_address()));
-                place.flatten().copied().unwrap_or(usize::MAX)
-            });
-        }
+        // Stable: those that have come since are in the order of their ids.
+        children.sort_by_cached_key(|child| {
+            let standing = child.standing();
+            let first = standing.is_first();
+            let place = first.then(|| places.get(&child.shared_address()));
+            match place.flatten() {
+                Some(place) => (*place, 0),
+                None => (usize::MAX, standing.later()),
+            }
+        });
         children
     }
 

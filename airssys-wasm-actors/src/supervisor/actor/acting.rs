@@ -59,7 +59,7 @@ impl State {
                     child.standing().restarting.store(false, Ordering::Relaxed);
                 }
                 match child {
-                    Some(child) if child.standing().is_first || !self.machine.is_ending() => {
+                    Some(child) if child.standing().is_first() || !self.machine.is_ending() => {
                         child.suspend(&reason);
                     }
                     // Added later: gone with its supervisor.
@@ -291,7 +291,7 @@ impl State {
             let children = self.record.children.lock();
             let added = children
                 .iter()
-                .filter(|(_, child)| !child.standing().is_first);
+                .filter(|(_, child)| !child.standing().is_first());
             added.map(|(id, _)| *id).collect()
         };
         for id in added.into_iter().rev() {
