@@ -38,6 +38,8 @@ use crate::supervisor::{PreparedActor, Start};
 
 /// The hooks: an interface, without its version, and its one function.
 const INIT: (&str, &str) = ("airssys:actor/init", "init");
+/// In place of it.
+const START: (&str, &str) = ("airssys:actor/start", "start");
 const HEALTH: (&str, &str) = ("airssys:actor/health", "check");
 const SHUTDOWN: (&str, &str) = ("airssys:actor/shutdown", "shutdown");
 const DOWN: (&str, &str) = ("airssys:signals/down", "handle-down");
@@ -55,12 +57,15 @@ const SPAWN: &str = "airssys:actor/spawn";
 /// `airssys:actor/shutdown`'s `enum reason { normal, shutdown, upgrade }`.
 const REASON_SHUTDOWN: u32 = 1;
 
+/// `airssys:actor/start`'s `enum started { up, declined }`.
+const STARTED_DECLINED: u32 = 1;
+
 /// What a component actor is made of.
 #[derive(Clone)]
 pub struct ComponentStart {
     /// The component, linked with its grants and limits.
     pub template: InstanceTemplate,
-    /// Handed to `airssys:actor/init#init`, where the component exports it, and read by the instance as its grants allow.
+    /// Handed to `airssys:actor/start#start` or `airssys:actor/init#init`, whichever the component exports, and read by the instance as its grants allow.
     pub config: Arc<Configuration>,
     /// Where its linked imports lead.
     pub links: Vec<Link>,
@@ -76,7 +81,10 @@ pub struct ComponentStart {
 /// The hooks a component exports, found once.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Hooks {
+    /// `start` or `init`.
     init: Option<ExportId>,
+    /// It is `start`, which may decline.
+    may_decline: bool,
     health: Option<ExportId>,
     shutdown: Option<ExportId>,
     down: Option<ExportId>,
@@ -151,8 +159,10 @@ impl Hooks {
             (import.name.namespace(), import.name.package()) == MESSAGING
                 || import.name.unversioned() == SPAWN
         });
+        let start = find(START);
         Self {
-            init: find(INIT),
+            init: start.or_else(|| find(INIT)),
+            may_decline: start.is_some(),
             health: find(HEALTH),
             shutdown: find(SHUTDOWN),
             down: find(DOWN),
@@ -373,6 +383,9 @@ impl LiveComponent {
             .iter()
             .map(|(key, value)| Value::Tuple(vec![key.into(), value.into()]));
         let args = (Value::List(pairs.collect()),).into_args();
+        let may_decline = self.about.hooks.may_decline;
+        let (_, hook) = if may_decline { START } else { INIT };
+        let failed = |what: String| ExitReason::start_failed(&format!("`{hook}` {what}"));
         match self.instance.call(init, args).await {
             CallOutcome::Returned(instance, results) => {
                 self.instance = instance;
@@ -382,16 +395,19 @@ impl LiveComponent {
                             Value::String(text) => String::from(text),
                             other => format!("{other:?}"),
                         };
-                        Err(ExitReason::start_failed(&format!("`init` refused: {text}")))
+                        Err(failed(format!("refused: {text}")))
+                    }
+                    Some(Value::Result(Ok(Some(started))))
+                        if may_decline && *started == Value::Enum(STARTED_DECLINED) =>
+                    {
+                        Err(ExitReason::Declined)
                     }
                     _ => Ok(self),
                 }
             }
-            CallOutcome::Refused(_, why) => Err(ExitReason::start_failed(&format!(
-                "`init` has another signature: {why}"
-            ))),
+            CallOutcome::Refused(_, why) => Err(failed(format!("has another signature: {why}"))),
             CallOutcome::Died(fault) => {
-                let reason = ExitReason::start_failed(&format!("`init` failed: {fault}"));
+                let reason = failed(format!("failed: {fault}"));
                 self.about.leave_fault(fault);
                 Err(reason)
             }

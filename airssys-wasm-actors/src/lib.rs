@@ -32,6 +32,7 @@ mod exit;
 mod groups;
 mod health;
 mod host;
+mod ids;
 mod link;
 mod mailbox;
 mod manifest;

@@ -334,7 +334,8 @@ impl Context {
 /// A native actor that runs.
 pub(crate) struct NativeBehaviour<A> {
     actor: A,
-    context: Context,
+    /// In a box: it is moved into each step and back, and many times on the way from its start to its actor.
+    context: Box<Context>,
 }
 
 impl<A: Actor> NativeBehaviour<A> {
@@ -345,7 +346,7 @@ impl<A: Actor> NativeBehaviour<A> {
     ) -> Result<Self, ExitReason> {
         let mut started = Self {
             actor: factory(),
-            context: Context::new(Arc::clone(slot)),
+            context: Box::new(Context::new(Arc::clone(slot))),
         };
         match started.actor.pre_start(&mut started.context).await {
             Ok(()) if started.context.declined => Err(ExitReason::Declined),
@@ -375,7 +376,7 @@ impl<A: Actor> Behaviour for NativeBehaviour<A> {
     async fn deliver(mut self, envelope: Box<Envelope>) -> Result<Self, ExitReason> {
         self.context.context = envelope.context.clone();
         let home = Arc::clone(&self.context.home);
-        let Context { slot, recent, .. } = &mut self.context;
+        let Context { slot, recent, .. } = &mut *self.context;
         recent.begin(slot, envelope.export, envelope.given());
         let mut message = Message::open(envelope, &home);
         let handling = self.actor.handle_message(&mut message, &mut self.context);

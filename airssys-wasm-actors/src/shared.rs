@@ -21,6 +21,7 @@ use crate::crashes::{CrashLimits, CrashStore};
 use crate::dead_letters::{DeadLetterLimits, DeadLetterStore, Failed};
 use crate::events::{Event, Events};
 use crate::groups::Groups;
+use crate::ids::IdMap;
 use crate::messaging::MessagingLimits;
 use crate::passivation::Sweep;
 use crate::scaling::Alterations;
@@ -71,7 +72,7 @@ pub(crate) struct Bounds {
 struct Registry {
     names: HashMap<ActorAddress, Arc<Slot>>,
     supervisors: HashMap<ActorAddress, Arc<Record>>,
-    ids: HashMap<ActorId, Arc<Slot>>,
+    ids: IdMap<Arc<Slot>>,
     /// Unregistered, and still held by somebody whose call may yet end.
     leaving: Vec<Weak<Slot>>,
 }
@@ -182,6 +183,8 @@ impl Shared {
             }
         }
         drop(seen);
+        registry.names.reserve(slots.len());
+        registry.ids.reserve(slots.len());
         for slot in slots {
             registry
                 .names

@@ -186,8 +186,8 @@ impl Supervisor {
 
     /// It does not start with this child any more.
     pub(crate) fn forget_first(&self, child: &ActorAddress) {
-        let mut first = self.record.first.lock();
-        first.retain(|spec| spec.address != *child);
+        self.record
+            .edit_first(|first| first.retain(|spec| spec.address != *child));
     }
 
     /// The actor of the system that has an address now.
@@ -339,7 +339,9 @@ impl Supervisor {
 
     /// Takes over other flags and specs while it runs, as OTP's code change does. Children are told apart by their
     /// address: those that run keep running and are what the new spec says from their next start on; new ones are not
-    /// started; those that are not mentioned are kept as they are.
+    /// started; those that are not mentioned are kept as they are, until this supervisor is started again. A supervisor among
+    /// them that has another [`SupervisorSpec`] than before is what it says from its own next start on; that start fails
+    /// if a name is taken by then, or a link leads nowhere.
     ///
     /// # Errors
     /// [`StartError`]: then nothing has changed.

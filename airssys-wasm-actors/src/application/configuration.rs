@@ -21,7 +21,8 @@ use crate::deployment::ComponentOutline;
 use crate::manifest::{FindingKind, suggest};
 use crate::supervisor::{ChildSpec, SupervisorSpec};
 
-const INIT: &str = "airssys:actor/init#init";
+/// The functions that are given it.
+const GIVEN: [&str; 2] = ["airssys:actor/init#init", "airssys:actor/start#start"];
 
 /// The interfaces that read it, without their versions.
 const STORES: [&str; 2] = ["airssys:config/store", "wasi:config/store"];
@@ -163,7 +164,8 @@ fn why_unread(
     reads: &[ConfigReach],
     layers: &ConfigLayers,
 ) -> Option<(&'static str, &'static str)> {
-    if layers.values().next().is_none() || surface.export(INIT).is_ok() {
+    let is_given = || GIVEN.iter().any(|hook| surface.export(hook).is_ok());
+    if layers.values().next().is_none() || is_given() {
         return None;
     }
     let mut imports = surface.imports.iter();

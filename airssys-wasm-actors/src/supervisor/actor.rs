@@ -32,6 +32,7 @@ use super::{ChildSpec, StartError, Started, StopError, StopReport};
 use crate::address::{ActorAddress, ActorId};
 use crate::events::Event;
 use crate::exit::ExitReason;
+use crate::ids::IdMap;
 use crate::upgrade::{NotReplaced, become_revision};
 
 pub(crate) type StartReply = oneshot::Sender<Result<Vec<Started>, StartError>>;
@@ -88,6 +89,8 @@ pub(crate) enum SupervisorMessage {
     },
     /// Another revision of the child serves.
     Respecced(ActorId),
+    /// Its parent has another spec of it.
+    Flags,
     /// An incarnation is up.
     Started { child: ActorId, incarnation: u64 },
     /// An incarnation could not be started.
@@ -155,11 +158,11 @@ pub(crate) struct State {
     /// Of the children that were asked to stop or wait for a try.
     alarms: Alarms,
     /// Of the children that are asked how they are.
-    health: HashMap<ActorId, Timer>,
+    health: IdMap<Timer>,
     /// The first child that did not start.
     not_booted: Option<ActorId>,
     /// Names of children that are gone, for reports on operations that go on.
-    gone: HashMap<ActorId, ActorAddress>,
+    gone: IdMap<ActorAddress>,
 }
 
 /// The ractor actor.
@@ -262,15 +265,28 @@ impl State {
             replies: HashMap::new(),
             next_token: 0,
             alarms: Alarms::default(),
-            health: HashMap::new(),
+            health: IdMap::default(),
             not_booted: None,
-            gone: HashMap::new(),
+            gone: IdMap::default(),
         }
     }
 
     fn boot(&mut self) {
         self.finish_scaling();
-        self.complete_first();
+        if let Some(spec) = self.record.take_next() {
+            if let Err(why) = self.become_spec(&spec) {
+                self.record.leave_next(spec);
+                self.tell(Input::End {
+                    reason: ExitReason::start_failed(&why.to_string()),
+                    keep: true,
+                    token: None,
+                });
+                return;
+            }
+        } else if let Err(why) = self.complete_first() {
+            let supervisor = self.record.address();
+            tracing::error!(%supervisor, %why, "children that were forgotten cannot be made again");
+        }
         let children: Vec<_> = self.record.children.lock().values().cloned().collect();
         let mut ids = HashMap::<_, Vec<_>>::new();
         for child in children {
@@ -290,7 +306,7 @@ impl State {
     }
 
     /// Makes those of the first children again that were forgotten.
-    fn complete_first(&mut self) {
+    fn complete_first(&mut self) -> Result<(), StartError> {
         let first = self.record.first.lock().clone();
         let present: std::collections::HashSet<_> = {
             let children = self.record.children.lock();
@@ -302,27 +318,21 @@ impl State {
             .filter(|spec| !present.contains(&spec.address))
             .collect();
         if missing.is_empty() {
-            return;
+            return Ok(());
         }
         let parent = Arc::downgrade(&self.record);
-        match prepare(&self.record.shared, &parent, missing, true) {
-            Ok(prepared) => {
-                let mut children = self.record.children.lock();
-                children.extend(prepared.into_iter().map(|child| (child.id(), child)));
-                // The others may be linked to those that were gone.
-                for child in children.values_mut() {
-                    if let PreparedChild::Actor(actor) = child
-                        && let Ok(again) = respec(actor, actor.spec.clone())
-                    {
-                        *actor = Arc::new(again);
-                    }
-                }
-            }
-            Err(why) => {
-                let supervisor = self.record.address();
-                tracing::error!(%supervisor, %why, "children that were forgotten cannot be made again");
+        let prepared = prepare(&self.record.shared, &parent, missing, true)?;
+        let mut children = self.record.children.lock();
+        children.extend(prepared.into_iter().map(|child| (child.id(), child)));
+        // The others may be linked to those that were gone.
+        for child in children.values_mut() {
+            if let PreparedChild::Actor(actor) = child
+                && let Ok(again) = respec(actor, actor.spec.clone())
+            {
+                *actor = Arc::new(again);
             }
         }
+        Ok(())
     }
 
     fn clean_up(&mut self, reason: ExitReason) {
@@ -393,6 +403,7 @@ impl State {
                     self.watch_health(child, actor.slot.incarnation());
                 }
             }
+            SupervisorMessage::Flags => self.machine.set_flags(flags(&self.record)),
             SupervisorMessage::Started { child, incarnation } => {
                 self.watch_health(child, incarnation);
                 self.tell(Input::Started(child, incarnation));

@@ -8,7 +8,7 @@ use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use airssys_wasm::{Configuration, InstanceTemplate, Surface, WitError};
@@ -172,6 +172,14 @@ impl ChildSpec {
         match &self.start {
             Start::Supervisor(start) => Some(&start.spec),
             _ => None,
+        }
+    }
+
+    /// Whether both are one supervisor, made of the same spec.
+    pub(crate) fn is_made_as(&self, other: &Self) -> bool {
+        match (&self.start, &other.start) {
+            (Start::Supervisor(one), Start::Supervisor(two)) => Arc::ptr_eq(&one.spec, &two.spec),
+            _ => false,
         }
     }
 
@@ -395,12 +403,34 @@ pub(crate) struct PreparedSupervisor {
 #[derive(Default)]
 pub(crate) struct Standing {
     /// It is there whenever its supervisor is.
-    pub(crate) is_first: bool,
+    pub(crate) is_first: AtomicBool,
+    /// Its place in start order when the specs were last changed, from 1; 0 if it has come since. Of one that is not
+    /// among the first any more.
+    pub(crate) place: AtomicUsize,
     /// How often it was the reason for its supervisor to give up.
     pub(crate) blamed: AtomicU32,
     /// It waits for its next try to start.
     pub(crate) restarting: AtomicBool,
     pub(crate) scaling: Mutex<Scaling>,
+}
+
+impl Standing {
+    pub(crate) fn new(is_first: bool) -> Self {
+        Self {
+            is_first: AtomicBool::new(is_first),
+            ..Self::default()
+        }
+    }
+
+    /// Its place among those that are not the first.
+    pub(crate) fn later(&self) -> usize {
+        let place = self.place.load(Ordering::Relaxed);
+        place.checked_sub(1).unwrap_or(usize::MAX)
+    }
+
+    pub(crate) fn is_first(&self) -> bool {
+        self.is_first.load(Ordering::Relaxed)
+    }
 }
 
 /// Whether a child is one because of how many replicas there are to be.

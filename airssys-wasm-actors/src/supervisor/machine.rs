@@ -187,6 +187,11 @@ impl Machine {
         self.children.reorder(first);
     }
 
+    /// The children in start order.
+    pub(super) fn in_order(&self) -> impl Iterator<Item = ActorId> + '_ {
+        self.children.in_order()
+    }
+
     /// Forgets a child that is stopped.
     ///
     /// # Errors
@@ -217,10 +222,12 @@ impl Machine {
         self.current.is_none() && self.queue.is_empty()
     }
 
-    /// Whether a child that is asked to end will be started again.
+    /// Whether a child that is asked to end will be started again. Asked of each child of a group, so it looks at none
+    /// of the others.
     pub(super) fn will_return(&self, id: ActorId) -> bool {
         let operation = self.current.as_ref();
-        let returns = operation.is_some_and(|operation| operation.will_return(id));
+        let restart = self.children.restart(id);
+        let returns = operation.is_some_and(|operation| operation.will_return(restart));
         returns || self.children.has_verdict(id)
     }
 
@@ -472,14 +479,10 @@ impl Machine {
             Strategy::RestForOne => self.children.from(id).collect(),
             _ => self.children.in_order().collect(),
         };
+        // Temporary ones are stopped with the others and forgotten, by what their policy is then.
+        let start = concerned.iter().copied().collect();
         let mut operation = Operation::stop(Kind::Group, concerned);
-        // Temporary ones are stopped with the others and not started again.
-        operation.start = operation
-            .stop
-            .iter()
-            .copied()
-            .filter(|id| self.children.restart(*id) != Some(RestartPolicy::Temporary))
-            .collect();
+        operation.start = start;
         self.children.set(id, Phase::Stopped);
         self.current = Some(operation);
         self.step();

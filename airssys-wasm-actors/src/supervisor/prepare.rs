@@ -70,7 +70,7 @@ pub(crate) fn respec(actor: &PreparedActor, spec: ChildSpec) -> Result<PreparedA
     let find = |address: &ActorAddress| slot.shared().whereis(address);
     let targets = LinkTargets::resolve(slot.address(), &slot.surface(), spec.links(), find)?;
     Ok(PreparedActor {
-        hooks: Hooks::of(&slot.surface()),
+        hooks: hooks(&spec, &slot.surface()),
         targets,
         spec: ChildSpec {
             address: slot.address().clone(),
@@ -99,7 +99,7 @@ pub(crate) fn successor(
     let find = |address: &ActorAddress| slot.shared().whereis(address);
     let targets = LinkTargets::resolve(slot.address(), surface, spec.links(), find)?;
     Ok(PreparedActor {
-        hooks: Hooks::of(surface),
+        hooks: hooks(&spec, surface),
         targets,
         spec: ChildSpec {
             address: slot.address().clone(),
@@ -127,6 +127,14 @@ pub(crate) fn predecessor(now: &PreparedActor, before: &PreparedActor) -> Prepar
         hooks,
         standing: Arc::clone(&before.standing),
         follows: now.follows + 1,
+    }
+}
+
+/// The hooks of what the spec says. Only components have some.
+fn hooks(spec: &ChildSpec, surface: &Surface) -> Hooks {
+    match spec.start {
+        Start::Component(_) => Hooks::of(surface),
+        Start::Native(_) | Start::Supervisor(_) => Hooks::default(),
     }
 }
 
@@ -257,9 +265,8 @@ pub(crate) fn more_replicas(
                 ..like.spec.clone()
             },
             standing: Arc::new(Standing {
-                is_first: like.standing.is_first,
                 scaling: Mutex::new(Scaling::Joining),
-                ..Standing::default()
+                ..Standing::new(like.standing.is_first())
             }),
         }))
     });
@@ -279,12 +286,7 @@ fn link_all(
     is_first: bool,
 ) -> Result<Vec<PreparedChild>, StartError> {
     let mut prepared = Vec::with_capacity(made.len());
-    let standing = || {
-        Arc::new(Standing {
-            is_first,
-            ..Standing::default()
-        })
-    };
+    let standing = || Arc::new(Standing::new(is_first));
     for (spec, made) in made {
         match made {
             Made::Supervisor(record, children) => {
@@ -313,7 +315,7 @@ fn link_all(
                         Sweep::watch(&slot, passivation.after);
                     }
                     prepared.push(PreparedChild::Actor(Arc::new(PreparedActor {
-                        hooks: Hooks::of(&slot.surface()),
+                        hooks: hooks(&spec, &slot.surface()),
                         follows: slot.revision(),
                         slot,
                         targets,

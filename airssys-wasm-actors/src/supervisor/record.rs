@@ -82,14 +82,19 @@ pub(crate) struct Record {
     id: ActorId,
     address: ActorAddress,
     parent: Weak<Record>,
-    restart: RestartPolicy,
+    /// As its parent's spec of it says.
+    restart: Mutex<RestartPolicy>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) flags: Mutex<SupervisorFlags>,
     /// What it starts with, to be prepared again if one of them has been forgotten.
     pub(crate) first: Mutex<Vec<ChildSpec>>,
+    /// What it is from its next start on, if its parent has another spec of it by now.
+    next: Mutex<Option<SupervisorSpec>>,
     /// In start order: ids are given in that order.
     pub(crate) children: Mutex<BTreeMap<ActorId, PreparedChild>>,
     served: Mutex<Served>,
+    /// Which of its children each actor of a supervisor below it serves.
+    servers: Mutex<HashMap<ractor::ActorId, ActorId>>,
     life: watch::Sender<SupervisorLife>,
     ending: AtomicBool,
     restarts: AtomicU32,
@@ -106,12 +111,14 @@ impl Record {
             id: shared.next_id(),
             address: spec.address.clone(),
             parent,
-            restart,
+            restart: Mutex::new(restart),
             shared: Arc::clone(shared),
             flags: Mutex::new(SupervisorFlags::of(spec)),
             first: Mutex::new(spec.children.clone()),
+            next: Mutex::default(),
             children: Mutex::default(),
             served: Mutex::default(),
+            servers: Mutex::default(),
             life: watch::Sender::default(),
             ending: AtomicBool::new(false),
             restarts: AtomicU32::new(0),
@@ -132,7 +139,7 @@ impl Record {
 
     /// Whether its parent starts it again when it gives up.
     pub(crate) fn returns(&self) -> bool {
-        self.restart == RestartPolicy::Permanent && self.parent().is_some()
+        *self.restart.lock() == RestartPolicy::Permanent && self.parent().is_some()
     }
 
     pub(crate) fn child(&self, id: ActorId) -> Option<PreparedChild> {
@@ -155,16 +162,45 @@ impl Record {
         let address = child.shared_address();
         drop(children);
         drop(before);
-        let mut first = self.first.lock();
-        if let Some(spec) = first.iter_mut().find(|spec| spec.address == address) {
-            *spec = ChildSpec {
-                address,
-                // How many there are is not a revision's to say.
-                replicas: spec.replicas,
-                ..successor.spec.clone()
-            };
-        }
+        self.edit_first(|first| {
+            if let Some(spec) = first.iter_mut().find(|spec| spec.address == address) {
+                *spec = ChildSpec {
+                    address: address.clone(),
+                    // How many there are is not a revision's to say.
+                    replicas: spec.replicas,
+                    ..successor.spec.clone()
+                };
+            }
+        });
         Ok(())
+    }
+
+    /// Changes what it starts with; also what it will start with once it is what its parent's spec says by now.
+    pub(crate) fn edit_first(&self, edit: impl Fn(&mut Vec<ChildSpec>)) {
+        edit(&mut self.first.lock());
+        if let Some(next) = &mut *self.next.lock() {
+            edit(&mut next.children);
+        }
+    }
+
+    /// Its parent has another spec of it. Whether it is started again holds now; what it is made of from its next start
+    /// on, unless that is what it was before.
+    pub(crate) fn specced(&self, before: &ChildSpec, now: &ChildSpec) {
+        *self.restart.lock() = now.restart;
+        if !now.is_made_as(before) {
+            *self.next.lock() = now.as_supervisor().cloned();
+        }
+        self.tell(SupervisorMessage::Flags);
+    }
+
+    /// What it is from this start on, if that is another spec.
+    pub(crate) fn take_next(&self) -> Option<SupervisorSpec> {
+        self.next.lock().take()
+    }
+
+    /// It could not be made so: it is tried again with the next start, unless there is a newer spec by then.
+    pub(crate) fn leave_next(&self, spec: SupervisorSpec) {
+        self.next.lock().get_or_insert(spec);
     }
 
     /// The actors among its children that have this address, or share it, in the order of their ids.
@@ -177,7 +213,7 @@ impl Record {
         actors.cloned().collect()
     }
 
-    /// Its children in start order: those it starts with as its spec says, then the others as they were added.
+    /// Its children in start order: those it starts with as its spec says, then the others as they were started.
     pub(crate) fn in_order(&self) -> Vec<PreparedChild> {
         let places: HashMap<_, _> = {
             let first = self.first.lock();
@@ -185,14 +221,16 @@ impl Record {
             addresses.zip(0_usize..).collect()
         };
         let mut children: Vec<_> = self.children.lock().values().cloned().collect();
-        if !places.is_empty() {
-            // Stable: the others are in the order of their ids.
-            children.sort_by_cached_key(|child| {
-                let first = child.standing().is_first;
-                let place = first.then(|| places.get(&child.shared_address()));
-                place.flatten().copied().unwrap_or(usize::MAX)
-            });
-        }
+        // Stable: those that have come since are in the order of their ids.
+        children.sort_by_cached_key(|child| {
+            let standing = child.standing();
+            let first = standing.is_first();
+            let place = first.then(|| places.get(&child.shared_address()));
+            match place.flatten() {
+                Some(place) => (*place, 0),
+                None => (usize::MAX, standing.later()),
+            }
+        });
         children
     }
 
@@ -211,7 +249,10 @@ impl Record {
 
     /// An incarnation is about to be made, and its predecessor's tree is gone.
     pub(crate) fn begin(&self) -> u64 {
-        *self.served.lock() = Served::default();
+        let mut served = self.served.lock();
+        self.set_actor(&mut served, None);
+        *served = Served::default();
+        drop(served);
         self.ending.store(false, Ordering::Release);
         let mut incarnation = 0;
         self.life.send_modify(|life| {
@@ -235,7 +276,7 @@ impl Record {
             // Behind its own boot, which it overtakes.
             let _ = actor.send_message(SupervisorMessage::Stop { keep, reply: None });
         }
-        served.actor = Some(actor.clone());
+        self.set_actor(&mut served, Some(actor));
         true
     }
 
@@ -243,25 +284,44 @@ impl Record {
     pub(crate) fn begin_cleaning(&self) -> Option<SupervisorRef> {
         let mut served = self.served.lock();
         served.cleaning = true;
-        served.actor.take()
+        self.set_actor(&mut served, None)
     }
 
     /// `actor` takes what is left of the incarnation to its end.
     pub(crate) fn clean(&self, actor: &SupervisorRef) {
-        self.served.lock().actor = Some(actor.clone());
+        self.set_actor(&mut self.served.lock(), Some(actor));
+    }
+
+    /// Its parent hears of the actor's death, and is to know whose it was.
+    fn set_actor(
+        &self,
+        served: &mut Served,
+        actor: Option<&SupervisorRef>,
+    ) -> Option<SupervisorRef> {
+        let before = std::mem::replace(&mut served.actor, actor.cloned());
+        if let Some(parent) = self.parent() {
+            let mut servers = parent.servers.lock();
+            if let Some(before) = &before {
+                servers.remove(&before.get_id());
+            }
+            if let Some(actor) = actor {
+                servers.insert(actor.get_id(), self.id);
+            }
+        }
+        before
     }
 
     pub(crate) fn actor(&self) -> Option<SupervisorRef> {
         self.served.lock().actor.clone()
     }
 
-    /// Whether this actor serves it, or did last.
-    pub(crate) fn is_served_by(&self, id: ractor::ActorId) -> bool {
-        let served = self.served.lock();
-        served
-            .actor
-            .as_ref()
-            .is_some_and(|actor| actor.get_id() == id)
+    /// The supervisor below it that this actor serves, if it serves one.
+    pub(crate) fn served_below(&self, actor: ractor::ActorId) -> Option<Arc<Self>> {
+        let id = self.servers.lock().get(&actor).copied()?;
+        match self.children.lock().get(&id) {
+            Some(PreparedChild::Supervisor(one)) => Some(Arc::clone(&one.record)),
+            _ => None,
+        }
     }
 
     /// Asks the incarnation to end in order.
@@ -322,7 +382,7 @@ impl Record {
 
     /// The incarnation is over, and with it everything that lived in its tree.
     pub(crate) fn exited(&self, reason: ExitReason) {
-        self.served.lock().actor = None;
+        self.set_actor(&mut self.served.lock(), None);
         let (mut incarnation, mut booted) = (0, false);
         self.life.send_modify(|life| {
             life.active = false;

@@ -2,6 +2,7 @@
 //!
 //! The table in `docs/supervision.md` says what each number stands for, and which tests there are of it.
 
+mod changes;
 mod races;
 mod recovery;
 mod scale;

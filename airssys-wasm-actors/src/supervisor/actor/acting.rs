@@ -1,6 +1,5 @@
 //! What a supervisor does, as its machine says: begins, asks, kills, answers.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Waker};
@@ -9,6 +8,7 @@ use super::alarms::Alarms;
 use super::{Mode, Reply, State, SupervisorMessage, Timer, clean_up, spawn};
 use crate::address::{ActorAddress, ActorId};
 use crate::exit::{ExitReason, bounded};
+use crate::ids::IdMap;
 use crate::mailbox::Control;
 use crate::reference::{ActorRef, ActorState};
 use crate::supervisor::child::{self, PreparedActor, PreparedChild};
@@ -25,7 +25,7 @@ impl State {
             self.do_one(action);
         }
         if self.machine.is_idle() {
-            self.gone = HashMap::new();
+            self.gone = IdMap::default();
         }
     }
 
@@ -54,9 +54,12 @@ impl State {
             }
             Action::Suspend(id, reason) => {
                 self.alarms.cancel(id);
-                self.mark_restarting(id, false);
-                match self.child(id) {
-                    Some(child) if child.standing().is_first || !self.machine.is_ending() => {
+                let child = self.child(id);
+                if let Some(child) = &child {
+                    child.standing().restarting.store(false, Ordering::Relaxed);
+                }
+                match child {
+                    Some(child) if child.standing().is_first() || !self.machine.is_ending() => {
                         child.suspend(&reason);
                     }
                     // Added later: gone with its supervisor.
@@ -195,15 +198,7 @@ impl State {
 
     /// The actor of a supervisor below has died, and not by an end of its own.
     pub(super) fn supervisor_died(&self, id: ractor::ActorId, reason: ExitReason) {
-        let children = self.record.children.lock();
-        let record = children.values().find_map(|child| match child {
-            PreparedChild::Supervisor(one) if one.record.is_served_by(id) => {
-                Some(Arc::clone(&one.record))
-            }
-            _ => None,
-        });
-        drop(children);
-        if let Some(record) = record
+        if let Some(record) = self.record.served_below(id)
             && record.is_active()
         {
             tracing::warn!(supervisor = %record.address(), %reason, "a supervisor was killed");
@@ -296,7 +291,7 @@ impl State {
             let children = self.record.children.lock();
             let added = children
                 .iter()
-                .filter(|(_, child)| !child.standing().is_first);
+                .filter(|(_, child)| !child.standing().is_first());
             added.map(|(id, _)| *id).collect()
         };
         for id in added.into_iter().rev() {

@@ -4,13 +4,14 @@
 //! one: a task and a timer for each would cost as much as the stop. So what is due is kept in order and one task sleeps
 //! until the first of it. What is cancelled is only taken out: the task may wake for nothing, once.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::{SupervisorMessage, Timer};
 use crate::address::ActorId;
+use crate::ids::IdMap;
 use crate::supervisor::record::SupervisorRef;
 
 /// When, and which of those that are due then.
@@ -20,7 +21,7 @@ type Due = (Instant, u64);
 pub(super) struct Alarms {
     due: BTreeMap<Due, (Option<ActorId>, SupervisorMessage)>,
     /// The one of each child that has one.
-    of: HashMap<ActorId, Due>,
+    of: IdMap<Due>,
     next: u64,
     /// When the task will wake.
     armed: Option<(Instant, Timer)>,

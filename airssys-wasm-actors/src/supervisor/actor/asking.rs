@@ -2,7 +2,7 @@
 //!
 //! Each request is checked against what the supervisor knows, and refused whole or put to the machine.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -236,12 +236,7 @@ impl State {
         *self.record.flags.lock() = SupervisorFlags::of(&spec);
         self.record.first.lock().clone_from(&spec.children);
         self.machine.set_flags(flags(&self.record));
-        for child in changed {
-            let (id, policy) = (child.id(), self.policy(&child));
-            self.machine.set_policy(id, policy);
-            self.machine.set_backoff(id, child.spec().backoff);
-            self.record.children.lock().insert(id, child);
-        }
+        changed.into_iter().for_each(|child| self.adopt(child));
         let mut added = HashMap::<_, Vec<_>>::new();
         for child in new {
             let (id, policy) = (child.id(), self.policy(&child));
@@ -259,7 +254,78 @@ impl State {
             })
             .collect();
         self.machine.reorder(&order);
+        // What is not named is there until this supervisor ends.
+        let named: HashSet<_> = spec.children.iter().map(|child| &child.address).collect();
+        let children = self.record.children.lock();
+        for (place, id) in (1..).zip(self.machine.in_order()) {
+            if let Some(child) = children.get(&id) {
+                let is_first = named.contains(&child.shared_address());
+                child.standing().is_first.store(is_first, Ordering::Relaxed);
+                child.standing().place.store(place, Ordering::Relaxed);
+            }
+        }
         Ok(())
+    }
+
+    /// A child is what its spec says now.
+    fn adopt(&mut self, child: PreparedChild) {
+        let (id, policy) = (child.id(), self.policy(&child));
+        self.machine.set_policy(id, policy);
+        self.machine.set_backoff(id, child.spec().backoff);
+        if let PreparedChild::Supervisor(one) = &child
+            && let Some(before) = self.child(id)
+        {
+            one.record.specced(before.spec(), &one.spec);
+        }
+        self.record.children.lock().insert(id, child);
+    }
+
+    /// Before anything starts: its flags and children are those of this spec, and no others.
+    pub(super) fn become_spec(&mut self, spec: &SupervisorSpec) -> Result<(), StartError> {
+        *self.record.flags.lock() = SupervisorFlags::of(spec);
+        self.record.first.lock().clone_from(&spec.children);
+        self.machine.set_flags(flags(&self.record));
+        let named: HashMap<_, _> = spec
+            .children
+            .iter()
+            .map(|one| (&one.address, one))
+            .collect();
+        let children: Vec<_> = self.record.children.lock().values().cloned().collect();
+        let mut kept = Vec::with_capacity(children.len());
+        for child in children {
+            match named.get(&child.shared_address()) {
+                Some(spec) if self.is_alike(&child, spec) => kept.push((child.id(), *spec)),
+                _ => self.remove(child.id(), &ExitReason::Shutdown),
+            }
+        }
+        self.complete_first()?;
+        for (id, spec) in kept {
+            let child = self.changed(id, spec)?;
+            child.standing().is_first.store(true, Ordering::Relaxed);
+            self.adopt(child);
+        }
+        Ok(())
+    }
+
+    /// Whether a child can become what this spec says: one of the same kind, with the same functions.
+    fn is_alike(&self, child: &PreparedChild, spec: &ChildSpec) -> bool {
+        let PreparedChild::Actor(actor) = child else {
+            return spec.as_supervisor().is_some();
+        };
+        let same_kind =
+            std::mem::discriminant(&spec.start) == std::mem::discriminant(&actor.spec.start);
+        let alone = actor.slot.front().is_none() && actor.slot.replicas().is_none();
+        let replicas = if alone {
+            1
+        } else {
+            let address = actor.slot.front().unwrap_or(&actor.slot).address();
+            Team::of(self.record.actors_at(address)).len()
+        };
+        let surface = actor.slot.surface();
+        let same_surface = spec
+            .surface()
+            .is_ok_and(|other| **other == *surface || other.numbered_after(&surface) == *surface);
+        same_kind && replicas == spec.replicas && same_surface
     }
 
     /// The same child by another spec.
@@ -272,14 +338,7 @@ impl State {
         match self.child(id) {
             Some(PreparedChild::Actor(actor)) => {
                 let again = successor(&actor, spec.clone())?;
-                let address = actor.slot.front().unwrap_or(&actor.slot).address();
-                let replicas = Team::of(self.record.actors_at(address)).len();
-                let same_kind = std::mem::discriminant(&spec.start)
-                    == std::mem::discriminant(&actor.spec.start)
-                    && replicas == spec.replicas;
-                let surface = actor.slot.surface();
-                let same_surface = again.spec.surface().is_ok_and(|again| **again == *surface);
-                if !same_kind || !same_surface {
+                if !self.is_alike(&PreparedChild::Actor(actor), spec) {
                     return Err(other().into());
                 }
                 Ok(PreparedChild::Actor(Arc::new(again)))

@@ -223,11 +223,11 @@ impl State {
 
     /// From now on, also for who makes this supervisor again.
     fn settle(&self, address: &ActorAddress, from: u32, to: u32) {
-        let mut first = self.record.first.lock();
-        if let Some(spec) = first.iter_mut().find(|spec| spec.address == *address) {
-            spec.replicas = to;
-        }
-        drop(first);
+        self.record.edit_first(|first| {
+            if let Some(spec) = first.iter_mut().find(|spec| spec.address == *address) {
+                spec.replicas = to;
+            }
+        });
         let address = address.clone();
         self.record.shared.emit(Event::Scaled { address, from, to });
     }

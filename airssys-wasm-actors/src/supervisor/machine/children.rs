@@ -1,12 +1,13 @@
 //! The children of a supervisor, by id and in start order.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::address::ActorId;
 use crate::exit::ExitReason;
+use crate::ids::IdMap;
 use crate::supervisor::ShutdownPolicy;
 use crate::supervisor::decide::RestartPolicy;
 use crate::supervisor::spec::Backoff;
@@ -96,7 +97,7 @@ impl Child {
 
 #[derive(Debug, Default)]
 pub(super) struct Children {
-    known: HashMap<ActorId, Child>,
+    known: IdMap<Child>,
     /// Start order.
     order: BTreeMap<u64, ActorId>,
     next_place: u64,

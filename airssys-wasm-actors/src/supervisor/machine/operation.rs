@@ -1,12 +1,13 @@
 //! What a supervisor does one at a time: stop some children, then start some.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::children::Phase;
 use super::{Action, Machine, Pending, Token};
 use crate::address::ActorId;
 use crate::exit::ExitReason;
+use crate::ids::IdSet;
 use crate::supervisor::ShutdownPolicy;
 use crate::supervisor::decide::RestartPolicy;
 use crate::supervisor::spec::Strategy;
@@ -37,7 +38,7 @@ pub(super) struct Operation {
     pub(super) kind: Kind,
     /// In start order: the last is stopped first.
     pub(super) stop: Vec<ActorId>,
-    pub(super) stopping: HashSet<ActorId>,
+    pub(super) stopping: IdSet,
     /// The next is first.
     pub(super) start: VecDeque<ActorId>,
     pub(super) starting: Option<ActorId>,
@@ -64,7 +65,7 @@ impl Operation {
         Self {
             kind,
             stop,
-            stopping: HashSet::new(),
+            stopping: IdSet::default(),
             start,
             starting: None,
             started: Vec::new(),
@@ -81,10 +82,11 @@ impl Operation {
         Self::new(kind, stop, VecDeque::new())
     }
 
-    /// Whether a child that it stops is started again.
-    pub(super) fn will_return(&self, id: ActorId) -> bool {
+    /// Whether a child that it stops, and that is started again by this policy, is started again.
+    pub(super) fn will_return(&self, restart: Option<RestartPolicy>) -> bool {
         match self.kind {
-            Kind::Group | Kind::Renew(_) => self.start.contains(&id),
+            Kind::Group => restart.is_some_and(|restart| restart != RestartPolicy::Temporary),
+            Kind::Renew(_) => restart.is_some(),
             Kind::End { keep, .. } => keep,
             _ => false,
         }

@@ -3,7 +3,8 @@
 //! What cannot be said of a tree of ours is taken out of a scenario first ([`fit`]), for every runner alike: hooks,
 //! because a supervisor of ours answers while a child starts and OTP's does not; outcomes of a supervisor's own start
 //! other than those of its children; and a worker that ends with `normal` when it is asked to stop, because then it
-//! ends with the reason it was given; terms beside `shutdown`; faulty specs, which we refuse for the whole tree before anything of it starts; and live changes, which `supervision` has tests of its own for.
+//! ends with the reason it was given; terms beside `shutdown`; and faulty specs, which we refuse for the whole tree before
+//! anything of it starts.
 //!
 //! Time is paused: it moves on when everything has come to rest, which is what settling waits for.
 
@@ -18,10 +19,8 @@ use airssys_wasm_actors::{
     Strategy as OurStrategy, Supervisor, SupervisorSpec, System,
 };
 
-use futures_util::FutureExt;
-
 use super::scenario::{
-    Ask, AutoShutdown, Body, DefId, End, Outcome, Restart, Scenario, Shutdown, ShutdownAnswer,
+    Ask, AutoShutdown, Body, Def, DefId, End, Outcome, Restart, Scenario, Shutdown, ShutdownAnswer,
     Step, Strategy,
 };
 use super::trace::{Answer, ChildState, Event};
@@ -33,9 +32,17 @@ const SETTLED: Duration = Duration::from_secs(1);
 /// Takes out what is not for a tree of ours.
 pub(crate) fn fit(scenario: &mut Scenario) {
     scenario.hooks.clear();
-    scenario
-        .steps
-        .retain(|step| !matches!(step, Step::Change(..)));
+    let mut kinds = Kinds(HashMap::new());
+    kinds.add(&scenario.defs, "r", 0);
+    let defs = &scenario.defs;
+    scenario.steps.retain(|step| match step {
+        Step::Change(path, def) => kinds.add(defs, path, *def),
+        Step::Ask(path, Ask::Start(def)) => {
+            kinds.add(defs, &format!("{path}/{}", defs[*def].id), *def);
+            true
+        }
+        _ => true,
+    });
     for step in &mut scenario.steps {
         if let Step::Exit(_, end) = step
             && *end == End::ShutdownTerm
@@ -63,6 +70,34 @@ pub(crate) fn fit(scenario: &mut Scenario) {
             }
             Body::Worker(_) => {}
         }
+    }
+}
+
+/// Whether nothing of a scenario is to be taken out.
+pub(crate) fn fits(scenario: &Scenario) -> bool {
+    let mut fitted = scenario.clone();
+    fit(&mut fitted);
+    fitted.to_string() == scenario.to_string()
+}
+
+/// Whether each path has workers only, or supervisors only, also where a live change names another child: a child of ours
+/// stays of its kind as long as it has its name.
+struct Kinds(HashMap<String, bool>);
+
+impl Kinds {
+    /// Adds what may be at the path and below it; `false` if that is of another kind than what may be there already.
+    fn add(&mut self, defs: &[Def], path: &str, def: DefId) -> bool {
+        let sup = match &defs[def].body {
+            Body::Supervisor(sup) => Some(sup),
+            Body::Worker(_) => None,
+        };
+        let kind = *self.0.entry(path.to_owned()).or_insert(sup.is_some());
+        let below = sup.into_iter().flat_map(|sup| &sup.children);
+        let mut agree = kind == sup.is_some();
+        for child in below {
+            agree &= self.add(defs, &format!("{path}/{}", defs[*child].id), *child);
+        }
+        agree
     }
 }
 
@@ -294,10 +329,10 @@ impl Ours {
         sup.children.first().copied()
     }
 
-    /// Takes what has been told by now.
-    async fn take(&mut self) {
-        // Ready at once or not at all: time does not move for it.
-        while let Some(Some(event)) = self.events.recv().now_or_never() {
+    /// Takes what has been told by now. Nothing is awaited: a task that has received very much would be told to give way,
+    /// as if there were no more.
+    fn take(&mut self) {
+        while let Some(event) = self.events.try_recv() {
             self.translate(event);
         }
     }
@@ -428,7 +463,7 @@ impl Tree for Ours {
             }
             Err(_) => Answer::Error,
         };
-        self.take().await;
+        self.take();
         booted
     }
 
@@ -496,7 +531,7 @@ impl Tree for Ours {
                 if started.is_ok() {
                     self.adopt(&child, *def);
                 }
-                self.take().await;
+                self.take();
                 self.of_started(&child, started)
             }
             Ask::Spawn(id) => {
@@ -513,7 +548,7 @@ impl Tree for Ours {
                     self.spawned.insert(child.clone(), started.clone());
                     self.adopt(&child, template);
                 }
-                self.take().await;
+                self.take();
                 self.of_started(&child, started)
             }
             Ask::Terminate(id) if supervisor.strategy() == OurStrategy::SimpleOneForOne => {
@@ -539,7 +574,7 @@ impl Tree for Ours {
                 let child = child(id);
                 match supervisor.start_stopped_child(&address(&child)).await {
                     Ok(()) => {
-                        self.take().await;
+                        self.take();
                         let attempt = self.is_up(&child).then(|| self.attempt(&child));
                         Answer::Child(attempt)
                     }
@@ -564,7 +599,7 @@ impl Tree for Ours {
 
     async fn settled(&mut self) -> Vec<Event> {
         tokio::time::sleep(SETTLED).await;
-        self.take().await;
+        self.take();
         std::mem::take(&mut self.pending)
     }
 }

@@ -75,6 +75,49 @@ async fn s22_as_much_happens_for_each_child_of_many_as_of_few() {
     }
 }
 
+/// A group of very many supervisors: each is stopped and started once, in order, and nobody is told that one is gone
+/// for good. That whether one returns is asked without a look at the others is in a test of the machine.
+#[tokio::test(start_paused = true)]
+async fn s22_a_group_of_many_supervisors_is_restarted_one_by_one() {
+    const SUPERVISORS: usize = 5_000;
+    let (system, _) = tree(Strategy::OneForOne).await;
+    let below = (0..SUPERVISORS).map(|n| SupervisorSpec::new(address(&format!("below-{n}"))));
+    let mut spec = SupervisorSpec::new(address("group"))
+        .strategy(Strategy::OneForAll)
+        .intensity(u32::MAX, Duration::from_secs(1));
+    spec.children = below.map(ChildSpec::supervisor).collect();
+    let group = system
+        .supervise(spec.with(kid("kid", &calm())))
+        .await
+        .unwrap();
+    let mut events = system.events();
+    system.whereis(&address("kid")).unwrap().kill();
+    let (mut starts, mut ends) = (0, 0);
+    loop {
+        match events.recv().await.unwrap() {
+            Event::SupervisorStarted {
+                address,
+                incarnation,
+            } => {
+                assert_eq!(address.as_str(), format!("below-{starts}"));
+                assert_eq!((ends, incarnation), (SUPERVISORS, 2));
+                starts += 1;
+            }
+            Event::SupervisorExited { address, .. } => {
+                ends += 1;
+                let last = format!("below-{}", SUPERVISORS - ends);
+                assert_eq!(address.as_str(), last);
+            }
+            Event::Started { .. } => break,
+            // Nobody was told that one of them is gone for good.
+            event => assert!(!matches!(event, Event::SupervisorEnded { .. }), "{event:?}"),
+        }
+    }
+    assert_eq!((starts, ends), (SUPERVISORS, SUPERVISORS));
+    assert_eq!(group.count_children().active, SUPERVISORS + 1);
+    system.shutdown().await;
+}
+
 /// Ten thousand exits, five hundred at a time, of a service's siblings. Whoever asks the service meanwhile is
 /// answered, and also before the last of them is up again.
 #[tokio::test(start_paused = true)]
