@@ -16,6 +16,7 @@ mod told;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -30,7 +31,7 @@ use crate::application::running::Live;
 use crate::application::{Application, RunningApplication};
 use crate::configuration::{ConfigOrder, ConfigOrderRefused};
 use crate::registry::DeploymentState;
-use crate::registry::Registry;
+use crate::registry::{Registry, RegistryError};
 use crate::system::System;
 use driver::Driver;
 use endings::Endings;
@@ -99,6 +100,8 @@ struct Inner {
     turn: Arc<tokio::sync::Mutex<()>>,
     rollouts: Mutex<VecDeque<Rollout>>,
     endings: Endings,
+    /// A deployment of its own may stand in the registry whose last record was not written.
+    unended: AtomicBool,
 }
 
 impl std::fmt::Debug for Deployer {
@@ -128,6 +131,7 @@ impl Deployer {
                 turn: Arc::default(),
                 rollouts: Mutex::default(),
                 endings: Endings::default(),
+                unended: AtomicBool::new(false),
             }),
         }
     }
@@ -326,6 +330,17 @@ impl Deployer {
     #[must_use]
     pub fn rollouts(&self) -> Vec<Rollout> {
         self.inner.rollouts.lock().iter().cloned().collect()
+    }
+
+    /// Ends what its own deployments have left in the registry without an end, if they have; for whoever has the turn.
+    /// Blocks the thread for as long as the disk takes.
+    fn end_lost(&self, registry: &Registry) -> Result<(), RegistryError> {
+        if self.inner.unended.load(Ordering::Acquire) {
+            let name = self.current().name().clone();
+            journal::end_unfinished(registry, &name)?;
+            self.inner.unended.store(false, Ordering::Release);
+        }
+        Ok(())
     }
 
     /// The new application runs from now on.

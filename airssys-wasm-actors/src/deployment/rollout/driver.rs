@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -212,10 +213,11 @@ impl Driver {
                 let registry = self.registry.clone();
                 let (new, options) = (Arc::clone(&self.ground.new), self.options.clone());
                 let (tell, status) = (self.tell.clone(), self.status.clone());
+                let deployer = self.deployer.clone();
                 let (number, journal) = oneshot::channel();
                 self.journal = Some(Journal::later(journal, self.tell.clone()));
                 tokio::spawn(async move {
-                    let input = match journal::begin(registry, new, options).await {
+                    let input = match journal::begin(deployer, registry, new, options).await {
                         Ok(deployed) => {
                             status.send_modify(|status| {
                                 status.number = deployed.as_ref().map(|(.., number)| *number);
@@ -319,6 +321,8 @@ impl Driver {
         self.publish();
         if end.is_unjournaled() {
             self.end_record().await;
+        } else if self.status.borrow().number.is_some() {
+            self.deployer.inner.unended.store(false, Ordering::Release);
         }
         let outcome = RolloutOutcome::of(end, &self.plan);
         self.note(match &outcome {
@@ -346,9 +350,8 @@ impl Driver {
         let Some(registry) = self.registry.clone() else {
             return;
         };
-        let application = self.plan.application.clone();
-        let ended =
-            tokio::task::spawn_blocking(move || journal::end_unfinished(&registry, &application));
+        let deployer = self.deployer.clone();
+        let ended = tokio::task::spawn_blocking(move || deployer.end_lost(&registry));
         if let Ok(Err(why)) = ended.await {
             tracing::warn!(application = %self.plan.application, %why, "a deployment's end is not recorded yet");
         }

@@ -4,12 +4,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use airssys_wasm::printable;
 use tokio::sync::{mpsc, oneshot};
 
-use super::DeployOptions;
+use super::{DeployOptions, Deployer};
 use crate::address::ActorAddress;
 use crate::application::{Application, ResolvedComponent};
 use crate::deployment::machine::Input;
@@ -260,6 +261,7 @@ pub(super) type Deployed = Option<(Registry, ActorAddress, u64)>;
 
 /// Registers what is to be deployed, off the async workers.
 pub(super) async fn begin(
+    deployer: Deployer,
     registry: Option<Registry>,
     application: Arc<Application>,
     options: DeployOptions,
@@ -269,8 +271,9 @@ pub(super) async fn begin(
     };
     let name = application.name().clone();
     let begun = tokio::task::spawn_blocking(move || {
-        // Whoever deploys has the turn: what has not ended there is a record that was lost.
-        end_unfinished(&registry, application.name())?;
+        deployer.end_lost(&registry)?;
+        // Until its end is recorded. Also if it cannot be begun: its first record may be there, and the answer lost.
+        deployer.inner.unended.store(true, Ordering::Release);
         let number = register(&registry, &application, &options);
         number.map(|number| (registry, number))
     });

@@ -204,3 +204,23 @@ async fn what_runs_already_is_not_recorded_and_takes_no_rollback_target() {
     assert_eq!((host.permanent(), target()), (Some(3), Some(2)));
     host.running.stop().await;
 }
+
+#[tokio::test]
+async fn what_goes_on_is_not_ended_by_who_did_not_begin_it() {
+    let host = Host::new(ONE).await;
+    let rollout = host.deploy(&one("v2.wasm", SOAK)).await;
+    soaks(&rollout).await;
+    // Two of them for one application are a mistake; the registry stands between them.
+    let registry = host.deployer.registry().unwrap().clone();
+    let other = Deployer::new(&host.running, host.resolve(ONE), Some((registry, 1)));
+    let refused = other.deploy(host.resolve(V2_AT_ONCE), by("other")).await;
+    match refused.unwrap().finished().await {
+        RolloutOutcome::Failed { reason, .. } => assert!(reason.contains("soaking"), "{reason}"),
+        end => panic!("{end:?}"),
+    }
+    assert_eq!(host.states(2), DeploymentState::Soaking);
+    rollout.promote().await.unwrap();
+    assert_eq!(rollout.finished().await, RolloutOutcome::Permanent);
+    assert_eq!(host.permanent(), Some(2));
+    host.running.stop().await;
+}
