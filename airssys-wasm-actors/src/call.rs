@@ -21,7 +21,7 @@ use crate::deadline::{LazyTimer, ReplyBy};
 use crate::envelope::{CALL_DEPTH_MAX, CallContext, Envelope};
 use crate::error::CallError;
 use crate::mailbox::{BackpressureStrategy, Refusal};
-use crate::reply::{Answer, ReplyCell};
+use crate::reply::{Answer, Ending, InPlace, ReplyCell};
 use crate::resting::{self, Direct, Tried};
 use crate::route::{Routed, Tally};
 use crate::slot::Slot;
@@ -92,7 +92,7 @@ impl CallRequest<'_> {
 /// What became of a call at its first poll.
 pub(crate) enum Begun {
     /// It has ended, and is counted.
-    Ended(Answer),
+    Ended(InPlace),
     /// It is to be polled on, at once.
     Waiting(PendingCall),
 }
@@ -104,12 +104,13 @@ pub(crate) async fn call(
     timer: &mut LazyTimer,
 ) -> Answer {
     match poll_fn(|cx| Poll::Ready(begin(&request, &mut args, cx))).await {
-        Begun::Ended(answer) => answer,
+        Begun::Ended(ended) => ended.map(|()| args).map_err(|why| *why),
         Begun::Waiting(mut pending) => poll_fn(|cx| pending.poll(timer, cx)).await,
     }
 }
 
-/// Makes a call, by the short road where the callee rests. Takes the arguments, unless it refuses.
+/// Makes a call, by the short road where the callee rests. Takes the arguments, unless it refuses; if the call has ended
+/// well, the results are in their place.
 pub(crate) fn begin(request: &CallRequest<'_>, args: &mut Args, cx: &mut Context<'_>) -> Begun {
     let routed = request.target.route(request.export, args);
     let target = routed.target(request.target);
@@ -117,19 +118,14 @@ pub(crate) fn begin(request: &CallRequest<'_>, args: &mut Args, cx: &mut Context
     let handler = target.handler() == Some(request.export);
     if !target.may_rest() || handler || (request.caller.is_none() && !target.shared().is_at_home())
     {
-        return Begun::Waiting(PendingCall::start_by(request, std::mem::take(args), routed));
+        return by_mailbox(request, args, routed);
     }
-    let refused = |why| {
-        target.counters().call();
-        target.counters().ended(false);
-        Begun::Ended(Err(why))
-    };
     let Some(reply_by) = request.parent.reply_by.nested(request.within) else {
-        return refused(request.late());
+        return refused_at_once(target, request.late());
     };
     let context = request.context(reply_by);
     if let Err(why) = admit(&context, request.caller, target) {
-        return refused(why);
+        return refused_at_once(target, why);
     }
     let direct = Direct {
         target,
@@ -138,32 +134,63 @@ pub(crate) fn begin(request: &CallRequest<'_>, args: &mut Args, cx: &mut Context
         context,
         cell: request.cell,
     };
-    match resting::run_now(&direct, args, cx) {
-        Tried::No => Begun::Waiting(PendingCall::start_by(request, std::mem::take(args), routed)),
-        Tried::Ended(answer) => {
-            if let Some(caller) = request.caller {
-                caller.edge().clear();
-            }
-            if answer.is_err() {
-                target.counters().call();
-                target.counters().ended(false);
-            }
-            routed.ended(request.target, &answer);
-            Begun::Ended(answer)
-        }
-        Tried::HandedOver { cell, reply_by } => {
-            target.counters().call();
-            Begun::Waiting(PendingCall {
-                target: Arc::clone(target),
-                caller: None,
-                cell,
-                reply_by,
-                within: request.within,
-                state: State::Sent,
-                tally: routed.wait(request.target),
-            })
-        }
+    let ended = match resting::run_now(&direct, args, cx) {
+        Tried::Ended(ended) => ended,
+        Tried::No => return by_mailbox(request, args, routed),
+        Tried::HandedOver { cell, reply_by } => return waiting(request, routed, cell, reply_by),
+    };
+    if let Some(caller) = request.caller {
+        caller.edge().clear();
     }
+    if ended.is_err() {
+        target.counters().call();
+        target.counters().ended(false);
+    }
+    if !matches!(routed, Routed::Own) {
+        routed.ended(request.target, in_place(&ended, args));
+    }
+    Begun::Ended(ended)
+}
+
+/// What a call has ended with whose results are in place of its arguments.
+fn in_place<'a>(ended: &'a InPlace, args: &'a Args) -> Ending<'a> {
+    match ended {
+        Ok(()) => Ok(args),
+        Err(why) => Err(why),
+    }
+}
+
+#[inline(never)]
+fn by_mailbox(request: &CallRequest<'_>, args: &mut Args, routed: Routed) -> Begun {
+    Begun::Waiting(PendingCall::start_by(request, std::mem::take(args), routed))
+}
+
+#[cold]
+fn refused_at_once(target: &Slot, why: CallError) -> Begun {
+    target.counters().call();
+    target.counters().ended(false);
+    Begun::Ended(Err(Box::new(why)))
+}
+
+/// The call has begun, and is the callee's own.
+#[cold]
+fn waiting(
+    request: &CallRequest<'_>,
+    routed: Routed,
+    cell: Arc<ReplyCell>,
+    reply_by: Instant,
+) -> Begun {
+    let target = routed.target(request.target);
+    target.counters().call();
+    Begun::Waiting(PendingCall {
+        target: Arc::clone(target),
+        caller: None,
+        cell,
+        reply_by,
+        within: request.within,
+        state: State::Sent,
+        tally: routed.wait(request.target),
+    })
 }
 
 /// Whether a call may be made at all. Notes whom the caller waits for.
@@ -379,7 +406,7 @@ impl PendingCall {
             self.target.counters().ended(answer.is_ok());
         }
         if let Some(tally) = self.tally.take() {
-            tally.ended(&answer);
+            tally.ended(answer.as_ref());
         }
         self.cell.edge().clear();
         match answer {

@@ -22,7 +22,7 @@ use crate::deadline::{LazyTimer, after};
 use crate::envelope::CallContext;
 use crate::error::CallError;
 use crate::messaging::Plane;
-use crate::reply::{Answer, ReplyCell};
+use crate::reply::{Answer, Ending, ReplyCell};
 use crate::route::{Breaker, LinkCircuit, Pass};
 use crate::slot::Slot;
 
@@ -344,14 +344,14 @@ impl LinkedOutbound {
             within,
         } = &mut self.next;
         let Some(target) = import.and_then(|import| self.targets.get(import)) else {
-            return Begun::Ended(Err(CallError::NoSuchActor {
+            return Begun::Ended(Err(Box::new(CallError::NoSuchActor {
                 address: self.slot.address().clone(),
-            }));
+            })));
         };
         if let Some(circuit) = &target.circuit {
             match circuit.admit(&self.slot) {
                 Ok(pass) => self.pass = pass,
-                Err(why) => return Begun::Ended(Err(why)),
+                Err(why) => return Begun::Ended(Err(Box::new(why))),
             }
         }
         self.context.reply_by = self.slot.resting().reply_by(self.context.reply_by);
@@ -367,7 +367,8 @@ impl LinkedOutbound {
     }
 
     /// A call, or an attempt, has ended: the link's breaker is told.
-    fn tell_circuit(&mut self, answer: &Answer) {
+    #[inline(never)]
+    fn tell_circuit(&mut self, answer: Ending<'_>) {
         let pass = std::mem::take(&mut self.pass);
         let target = self.next.import.and_then(|import| self.targets.get(import));
         if let Some(circuit) = target.and_then(|target| target.circuit.as_ref()) {
@@ -416,44 +417,85 @@ impl Outbound for LinkedOutbound {
     }
 
     fn start(&mut self, import: ImportId, args: Args) {
-        let retry = self
-            .targets
-            .get(import)
-            .and_then(|target| Some((target.retry?, target.within)));
-        self.again = retry.map(|(retry, within)| {
-            let (args, until) = (args.clone(), after(Instant::now(), within));
-            Box::new(Again {
-                import,
-                args,
-                retry,
-                left: retry.times,
-                within,
-                until,
-            })
-        });
-        self.next = Next {
-            import: Some(import),
-            args,
-            within: None,
-        };
+        if self.again.is_some() {
+            self.again = None;
+        }
+        if let Some(target) = self.targets.get(import)
+            && let Some(retry) = target.retry
+        {
+            let within = target.within;
+            self.keep_for_retry(import, &args, retry, within);
+        }
+        self.next.import = Some(import);
+        self.next.within = None;
+        self.next.args = args;
         self.state = State::New;
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Args, LinkFailure>> {
+        if !matches!(self.state, State::New) {
+            return self.poll_on(None, cx);
+        }
+        match self.send(cx) {
+            Begun::Ended(Ok(())) => {
+                self.state = State::Quiet;
+                let results = std::mem::take(&mut self.next.args);
+                if !matches!(self.pass, Pass::None) {
+                    self.tell_circuit(Ok(&results));
+                }
+                Poll::Ready(Ok(results))
+            }
+            Begun::Ended(Err(why)) => self.poll_on(Some(Err(*why)), cx),
+            Begun::Waiting(call) => self.wait(call, cx),
+        }
+    }
+}
+
+impl LinkedOutbound {
+    #[cold]
+    fn keep_for_retry(&mut self, import: ImportId, args: &Args, retry: Retry, within: Duration) {
+        self.again = Some(Box::new(Again {
+            import,
+            args: args.clone(),
+            retry,
+            left: retry.times,
+            within,
+            until: after(Instant::now(), within),
+        }));
+    }
+
+    #[inline(never)]
+    fn wait(&mut self, call: PendingCall, cx: &mut Context<'_>) -> Poll<Result<Args, LinkFailure>> {
+        self.state = State::Waiting(call);
+        self.poll_on(None, cx)
+    }
+
+    /// Polls a call that did not end at once, or one whose first attempt has `ended` and is perhaps not the last.
+    #[inline(never)]
+    fn poll_on(
+        &mut self,
+        mut ended: Option<Answer>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Args, LinkFailure>> {
         loop {
-            let answer = match &mut self.state {
-                State::New => match self.send(cx) {
-                    Begun::Ended(answer) => answer,
-                    Begun::Waiting(call) => {
-                        self.state = State::Waiting(call);
-                        continue;
+            let answer = match (ended.take(), &mut self.state) {
+                (Some(answer), _) => answer,
+                (None, State::New) => {
+                    match self.send(cx) {
+                        Begun::Ended(in_place) => {
+                            let args = &mut self.next.args;
+                            let results = in_place.map(|()| std::mem::take(args));
+                            ended = Some(results.map_err(|why| *why));
+                        }
+                        Begun::Waiting(call) => self.state = State::Waiting(call),
                     }
-                },
-                State::Waiting(call) => match call.poll(&mut self.timer, cx) {
+                    continue;
+                }
+                (None, State::Waiting(call)) => match call.poll(&mut self.timer, cx) {
                     Poll::Ready(answer) => answer,
                     Poll::Pending => return Poll::Pending,
                 },
-                State::Backoff(due) => {
+                (None, State::Backoff(due)) => {
                     if !self.timer.poll_reached(*due, cx) {
                         return Poll::Pending;
                     }
@@ -463,11 +505,11 @@ impl Outbound for LinkedOutbound {
                     }
                     Err(self.no_answer())
                 }
-                State::Quiet => Err(self.no_answer()),
+                (None, State::Quiet) => Err(self.no_answer()),
             };
             self.state = State::Quiet;
             if !matches!(self.pass, Pass::None) {
-                self.tell_circuit(&answer);
+                self.tell_circuit(answer.as_ref());
             }
             if let Err(why) = &answer
                 && let Some(due) = self.next_attempt(why)

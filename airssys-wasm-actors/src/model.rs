@@ -257,7 +257,10 @@ impl Scene {
             cell: None,
         };
         match run_from(&self.slot.modelled, &call, args, cx) {
-            Tried::Ended(answer) => return Err(answer),
+            Tried::Ended(ended) => {
+                let results = ended.map(|()| std::mem::take(args));
+                return Err(results.map_err(|why| *why));
+            }
             Tried::HandedOver { cell, .. } => return Ok(cell),
             Tried::No => {}
         }

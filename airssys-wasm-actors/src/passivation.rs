@@ -10,6 +10,7 @@
 //! No message pays for it: the sweep, one task for a system, compares counts that are kept anyway.
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -156,26 +157,41 @@ impl AtRest for ComponentBehaviour {
                 }))
             }
             // It does not lie where callers look (`rests`); a message could not be put back from here.
-            Self::Passive(passive) => Either::Right(Box::pin(async move {
-                let address = passive.child.slot.address().clone();
-                match passive.wake().await {
-                    Ok(live) => {
-                        live.call(export, args, context, given, |answer, after| {
-                            (answer, after.map(Self::Live))
-                        })
-                        .await
-                    }
-                    Err(reason) => {
-                        let died = CallError::CalleeDied {
-                            address,
-                            reason: reason.clone(),
-                        };
-                        (Err(died), Err(reason))
-                    }
-                }
-            })),
+            Self::Passive(passive) => {
+                Either::Right(woken_call(passive, export, args, context, given))
+            }
         }
     }
+}
+
+type Called = (Answer, Result<ComponentBehaviour, ExitReason>);
+
+/// The call of one that is brought back for it.
+#[cold]
+fn woken_call(
+    passive: Box<PassiveComponent>,
+    export: ExportId,
+    args: Args,
+    context: CallContext,
+    given: Given,
+) -> Pin<Box<dyn Future<Output = Called> + Send>> {
+    Box::pin(async move {
+        let address = passive.child.slot.address().clone();
+        match passive.wake().await {
+            Ok(live) => {
+                let end =
+                    |answer, after: Result<_, _>| (answer, after.map(ComponentBehaviour::Live));
+                live.call(export, args, context, given, end).await
+            }
+            Err(reason) => {
+                let died = CallError::CalleeDied {
+                    address,
+                    reason: reason.clone(),
+                };
+                (Err(died), Err(reason))
+            }
+        }
+    })
 }
 
 impl Behaviour for ComponentBehaviour {

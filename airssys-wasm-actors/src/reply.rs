@@ -19,6 +19,12 @@ use crate::wait_for::Edge;
 /// The end of a call.
 pub(crate) type Answer = Result<Args, CallError>;
 
+/// The end of a call in its caller's own task: the results are where its arguments were, and nothing is moved.
+pub(crate) type InPlace = Result<(), Box<CallError>>;
+
+/// The end of a call, looked at.
+pub(crate) type Ending<'a> = Result<&'a Args, &'a CallError>;
+
 /// The caller's end. At most one call is open at a time.
 #[derive(Default)]
 pub(crate) struct ReplyCell {

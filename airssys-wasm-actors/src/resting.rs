@@ -16,6 +16,7 @@
 //!
 //! Native actors do not rest here: their handlers are foreign code that may block.
 
+use std::any::Any;
 use std::cell::Cell;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -34,7 +35,7 @@ use crate::envelope::{CallContext, Envelope};
 use crate::error::CallError;
 use crate::exit::ExitReason;
 use crate::mailbox::{Lane, Members};
-use crate::reply::{Answer, ReplyCell};
+use crate::reply::{Answer, InPlace, ReplyCell};
 use crate::slot::Slot;
 use crate::sync::{AtomicBool, Mutex, Ordering};
 
@@ -256,7 +257,7 @@ pub(crate) enum Tried {
     /// Not here and now: by the mailbox. The arguments are where they were.
     No,
     /// It has ended. A reply is counted, an error is not.
-    Ended(Answer),
+    Ended(InPlace),
     /// It has to wait, and is the callee's own from now on; the answer comes to the cell.
     HandedOver {
         cell: Arc<ReplyCell>,
@@ -345,55 +346,87 @@ fn run_by<B: AtRest>(
     if !alone && let Some(caller) = call.caller {
         caller.edge().point_at(runner.id());
     }
-    let args = std::mem::take(args);
     let given = Given {
         sender: call.caller.map(|slot| slot.id()),
         cast: false,
         units,
     };
     let context = call.context.clone();
-    let mut running: Running<B> = Box::pin(behaviour.call(call.export, args, context, given));
-    let end = |back| {
-        place.put_back(back, runner.lane());
-        runner.lane().wake();
-    };
+    let taken = std::mem::take(args);
+    let mut running: Running<B> = Box::pin(behaviour.call(call.export, taken, context, given));
+    let at = At { runner, place };
     match catch_unwind(AssertUnwindSafe(|| running.as_mut().poll(cx))) {
-        Ok(Poll::Ready((answer, Ok(behaviour)))) => {
-            if answer.is_ok() {
-                target.counters().direct(alone);
-            }
+        Ok(Poll::Ready((Ok(results), Ok(behaviour)))) => {
+            *args = results;
+            target.counters().direct(alone);
             place.put_back(State::Parked(behaviour), runner.lane());
             runner.settle_for();
-            Tried::Ended(answer)
+            Tried::Ended(Ok(()))
         }
-        Ok(Poll::Ready((answer, Err(reason)))) => {
-            end(State::Ended(reason));
-            Tried::Ended(answer)
-        }
-        Ok(Poll::Pending) => {
-            let reply_by = call.context.reply_by.moment();
-            let cell = call.cell.cloned().unwrap_or_default();
-            let units = target.mailbox().charge(units);
-            let port = cell.open();
-            let sender = call.caller.map(|slot| slot.id());
-            let envelope =
-                Envelope::handed_over(Arc::clone(target), sender, call.export, port, units);
-            place.waited_for_until(reply_by);
-            end(State::Running(Box::pin(HandedOver {
-                running,
-                envelope: Some(envelope),
-            })));
-            Tried::HandedOver { cell, reply_by }
-        }
-        Err(panic) => {
-            let reason = ExitReason::panicked(&*panic);
-            // What is left of the call is foreign code too.
-            if catch_unwind(AssertUnwindSafe(|| drop(running))).is_err() {
-                tracing::error!(address = %runner.address(), "a call panicked while it was dropped");
+        Ok(Poll::Ready((answer, left))) => at.ended_otherwise(answer, left, args),
+        Ok(Poll::Pending) => at.handed_over(call, units, running),
+        Err(panic) => at.panicked(call, running, &*panic),
+    }
+}
+
+/// Where a call was run that did not simply return: what follows is rare, and not in the way of what is not.
+struct At<'a, B> {
+    runner: &'a Slot,
+    place: &'a Resting<B>,
+}
+
+impl<B: AtRest> At<'_, B> {
+    fn end(&self, back: State<B>) {
+        self.place.put_back(back, self.runner.lane());
+        self.runner.lane().wake();
+    }
+
+    /// The call failed, or the behaviour ended with it.
+    #[cold]
+    fn ended_otherwise(
+        &self,
+        answer: Answer,
+        left: Result<B, ExitReason>,
+        args: &mut Args,
+    ) -> Tried {
+        match left {
+            Ok(behaviour) => {
+                let back = State::Parked(behaviour);
+                self.place.put_back(back, self.runner.lane());
+                self.runner.settle_for();
             }
-            end(State::Ended(reason.clone()));
-            let address = target.address().clone();
-            Tried::Ended(Err(CallError::CalleeDied { address, reason }))
+            Err(reason) => self.end(State::Ended(reason)),
         }
+        Tried::Ended(answer.map(|results| *args = results).map_err(Box::new))
+    }
+
+    /// The call has to wait.
+    #[cold]
+    fn handed_over(&self, call: &Direct<'_>, units: u32, running: Running<B>) -> Tried {
+        let target = call.target;
+        let reply_by = call.context.reply_by.moment();
+        let cell = call.cell.cloned().unwrap_or_default();
+        let units = target.mailbox().charge(units);
+        let port = cell.open();
+        let sender = call.caller.map(|slot| slot.id());
+        let envelope = Envelope::handed_over(Arc::clone(target), sender, call.export, port, units);
+        self.place.waited_for_until(reply_by);
+        self.end(State::Running(Box::pin(HandedOver {
+            running,
+            envelope: Some(envelope),
+        })));
+        Tried::HandedOver { cell, reply_by }
+    }
+
+    #[cold]
+    fn panicked(&self, call: &Direct<'_>, running: Running<B>, panic: &(dyn Any + Send)) -> Tried {
+        let reason = ExitReason::panicked(panic);
+        // What is left of the call is foreign code too.
+        if catch_unwind(AssertUnwindSafe(|| drop(running))).is_err() {
+            tracing::error!(address = %self.runner.address(), "a call panicked while it was dropped");
+        }
+        self.end(State::Ended(reason.clone()));
+        let address = call.target.address().clone();
+        Tried::Ended(Err(Box::new(CallError::CalleeDied { address, reason })))
     }
 }

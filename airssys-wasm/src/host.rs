@@ -27,7 +27,7 @@ use crate::instance::Usage;
 use crate::limiter::SummingLimiter;
 use crate::limits::Limits;
 use crate::messaging::{self, Messaging, MessagingError};
-use crate::outbound::{Outbound, QuietOutbound};
+use crate::outbound::{LinkFailure, Outbound, QuietOutbound};
 use crate::resource::ResourceOwner;
 use crate::surface::{ImportId, Surface};
 use crate::wit::ResourceName;
@@ -164,11 +164,14 @@ impl HostState {
     pub(crate) fn allow(&mut self, access: Access<'_>) -> wasmtime::Result<()> {
         match self.gate.check(access) {
             Decision::Allow => Ok(()),
-            Decision::Deny { add } => {
-                let what = format!("{} ({})", access.kind(), self.gate.component());
-                Err(EndedByHost::Denied { what, add }.into())
-            }
+            Decision::Deny { add } => Err(self.denied(access, add)),
         }
+    }
+
+    #[cold]
+    fn denied(&self, access: Access<'_>, add: String) -> wasmtime::Error {
+        let what = format!("{} ({})", access.kind(), self.gate.component());
+        EndedByHost::Denied { what, add }.into()
     }
 
     /// Asks the gate where a denial has an answer of its own.
@@ -244,21 +247,23 @@ impl ImportHost for HostState {
         if messaging::is_ours(id) {
             return messaging::poll(self, id, cx).map(Ok);
         }
-        self.outbound.poll(cx).map(|answer| {
-            answer.or_else(|failure| {
-                let carry = self
-                    .terms
-                    .carries
-                    .get(id.index())
-                    .copied()
-                    .unwrap_or_default();
-                carry.tell(failure, || match self.terms.surface.import_function(id) {
-                    Some((interface, function)) => {
-                        format!("{}#{}", interface.as_str(), function.name)
-                    }
-                    None => id.to_string(),
-                })
-            })
+        match self.outbound.poll(cx) {
+            Poll::Ready(Ok(results)) => Poll::Ready(Ok(results)),
+            Poll::Ready(Err(failure)) => Poll::Ready(self.failed(id, failure)),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl HostState {
+    /// What the guest is told of a linked call that failed, or how it ends.
+    #[cold]
+    fn failed(&self, id: ImportId, failure: LinkFailure) -> wasmtime::Result<Args> {
+        let terms = &self.terms;
+        let carry = terms.carries.get(id.index()).copied().unwrap_or_default();
+        carry.tell(failure, || match terms.surface.import_function(id) {
+            Some((interface, function)) => format!("{}#{}", interface.as_str(), function.name),
+            None => id.to_string(),
         })
     }
 }

@@ -260,12 +260,17 @@ impl Shared {
     pub(crate) fn target(&self, export: ExportId) -> Result<&CallTarget, CallRefused> {
         match self.targets.get(export.index()) {
             Some(Ok(target)) => Ok(target),
-            Some(Err(refused)) => Err(refused.clone()),
-            None => Err(CallRefused::NoSuchFunction(
-                u32::try_from(export.index()).unwrap_or(u32::MAX),
-            )),
+            other => Err(no_target(export, other.and_then(|it| it.as_ref().err()))),
         }
     }
+}
+
+#[cold]
+fn no_target(export: ExportId, refused: Option<&CallRefused>) -> CallRefused {
+    let number = u32::try_from(export.index()).unwrap_or(u32::MAX);
+    refused
+        .cloned()
+        .unwrap_or(CallRefused::NoSuchFunction(number))
 }
 
 /// What an instance of the component may come to use, as far as is known before it runs.

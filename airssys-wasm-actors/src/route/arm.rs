@@ -13,7 +13,7 @@ use airssys_wasm::{CallRefused, Value};
 use crate::counters::Counters;
 use crate::error::CallError;
 use crate::mailbox::Refusal;
-use crate::reply::Answer;
+use crate::reply::Ending;
 use crate::route::latency::{Latencies, Recorder};
 
 /// What was counted of one arm since its split was made, or in an interval.
@@ -110,7 +110,7 @@ impl Arm {
     }
 
     /// A call that it was asked has ended.
-    pub(super) fn ended(&self, answer: &Answer, began: Option<Began>, err_is_error: bool) {
+    pub(super) fn ended(&self, answer: Ending<'_>, began: Option<Began>, err_is_error: bool) {
         let failed = match answer {
             Ok(results) => {
                 if let Some(began) = began {
@@ -281,7 +281,7 @@ mod tests {
         let every = Sampling::every(1);
         for answer in [Err(dead), Err(cycle), Ok(Args::new())] {
             let began = arm.request(every);
-            arm.ended(&answer, began, false);
+            arm.ended(answer.as_ref(), began, false);
         }
         let mut counters = Counters::default();
         let before = arm.read(counters);
@@ -290,15 +290,15 @@ mod tests {
         assert_eq!(before.error_rate(), Some(1.0 / 3.0));
 
         // What a guest answers is an answer, unless asked for.
-        let err = || Ok((Value::Result(Err(None)),).into_args());
-        arm.ended(&err(), arm.request(every), false);
+        let err = || Ok::<_, CallError>((Value::Result(Err(None)),).into_args());
+        arm.ended(err().as_ref(), arm.request(every), false);
         assert_eq!(arm.read(counters).since(&before).errors, 0);
-        arm.ended(&err(), arm.request(every), true);
+        arm.ended(err().as_ref(), arm.request(every), true);
         let late = CallError::Deadline {
             address,
             within: Duration::ZERO,
         };
-        arm.ended(&Err(late), arm.request(every), false);
+        arm.ended(Err(&late), arm.request(every), false);
         counters.restarts = 1;
         let interval = arm.read(counters).since(&before);
         assert_eq!((interval.requests, interval.errors), (3, 2));

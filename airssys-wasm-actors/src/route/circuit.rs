@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use crate::address::ActorAddress;
 use crate::error::CallError;
 use crate::events::Event;
-use crate::reply::Answer;
+use crate::reply::Ending;
 use crate::route::breaker::{Breaker, Change, End, Machine};
 use crate::slot::Slot;
 
@@ -103,7 +103,7 @@ impl LinkCircuit {
     }
 
     /// A call that was let through has ended.
-    pub(crate) fn ended(&self, pass: Pass, answer: &Answer, caller: &Slot) {
+    pub(crate) fn ended(&self, pass: Pass, answer: Ending<'_>, caller: &Slot) {
         let epoch = match pass {
             Pass::None => return,
             Pass::Closed(epoch) => {
@@ -148,7 +148,7 @@ impl LinkCircuit {
 }
 
 /// What the end of a call says of its callee. One that has answered is there, whatever it has answered.
-fn end_of(answer: &Answer) -> End {
+fn end_of(answer: Ending<'_>) -> End {
     match answer {
         Ok(_)
         | Err(

@@ -13,7 +13,7 @@ use arc_swap::Guard;
 use crate::address::ActorId;
 use crate::envelope::{CallContext, Envelope};
 use crate::mailbox::Refusal;
-use crate::reply::Answer;
+use crate::reply::Ending;
 use crate::route::arm::{Arm, Began};
 use crate::route::shadow::Pair;
 use crate::route::{Live, Split, Switch};
@@ -41,7 +41,7 @@ impl Routed {
     }
 
     /// The request has ended in its caller's own task.
-    pub(crate) fn ended(self, own: &Arc<Slot>, answer: &Answer) {
+    pub(crate) fn ended(self, own: &Arc<Slot>, answer: Ending<'_>) {
         match self {
             Self::Own | Self::Other(_) => {}
             Self::Stable(note) => {
@@ -77,8 +77,13 @@ impl Routed {
 /// Every request carries one, also where no traffic is split: what few need is elsewhere.
 pub(crate) struct Note {
     err_is_error: bool,
+    more: Option<Box<More>>,
+}
+
+#[derive(Default)]
+struct More {
     /// If it is timed.
-    began: Option<Box<Began>>,
+    began: Option<Began>,
     /// Where its answer goes besides, if it has a shadow.
     pair: Option<Pair>,
 }
@@ -87,22 +92,38 @@ impl Note {
     pub(super) fn new(err_is_error: bool) -> Self {
         Self {
             err_is_error,
-            began: None,
-            pair: None,
+            more: None,
         }
     }
 
     pub(super) fn began(&mut self, began: Option<Began>) {
-        self.began = began.map(Box::new);
+        if began.is_some() {
+            self.more().began = began;
+        }
     }
 
     pub(super) fn pair(&mut self, pair: Option<Pair>) {
-        self.pair = pair;
+        if pair.is_some() {
+            self.more().pair = pair;
+        }
     }
 
-    fn ended(self, arm: &Arm, answer: &Answer) {
-        arm.ended(answer, self.began.map(|began| *began), self.err_is_error);
-        if let Some(pair) = self.pair {
+    #[cold]
+    fn more(&mut self) -> &mut More {
+        self.more.get_or_insert_default()
+    }
+
+    fn ended(self, arm: &Arm, answer: Ending<'_>) {
+        if self.more.is_some() || self.err_is_error || answer.is_err() {
+            self.tell(arm, answer);
+        }
+    }
+
+    #[cold]
+    fn tell(self, arm: &Arm, answer: Ending<'_>) {
+        let More { began, pair } = self.more.map(|more| *more).unwrap_or_default();
+        arm.ended(answer, began, self.err_is_error);
+        if let Some(pair) = pair {
             pair.answered(answer);
         }
     }
@@ -158,13 +179,15 @@ impl Tally {
         if let Hold::Candidate { live, .. } = &self.hold {
             live.split.diverted();
             // It has waited at the candidate's.
-            self.note.began = None;
+            if let Some(more) = &mut self.note.more {
+                more.began = None;
+            }
             self.hold = Hold::Stable(Arc::clone(&live.split.switch));
         }
     }
 
     /// The call has ended.
-    pub(crate) fn ended(self, answer: &Answer) {
+    pub(crate) fn ended(self, answer: Ending<'_>) {
         match &self.hold {
             Hold::Stable(switch) => self.note.ended(&switch.stable, answer),
             Hold::Candidate { live, .. } => self.note.ended(&live.split.candidate_arm, answer),

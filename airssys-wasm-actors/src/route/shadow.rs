@@ -20,7 +20,7 @@ use crate::call::{CallRequest, PendingCall};
 use crate::deadline::LazyTimer;
 use crate::envelope::CallContext;
 use crate::exit::bounded;
-use crate::reply::Answer;
+use crate::reply::{Answer, Ending};
 use crate::route::{Routed, Split};
 
 /// Of each of the two answers, as it is written into a difference: enough to see what it is about.
@@ -78,9 +78,9 @@ type Theirs = Option<Args>;
 pub(super) struct Pair(oneshot::Sender<Theirs>);
 
 impl Pair {
-    pub(super) fn answered(self, answer: &Answer) {
+    pub(super) fn answered(self, answer: Ending<'_>) {
         // Nobody is there once the runtime is gone.
-        let _ = self.0.send(answer.as_ref().ok().cloned());
+        let _ = self.0.send(answer.ok().cloned());
     }
 }
 
@@ -199,7 +199,7 @@ pub(super) fn copy(split: &Arc<Split>, export: ExportId, args: &Args) -> Option<
         let candidate = poll_fn(|cx| call.poll(&mut timer, cx)).await;
         split
             .candidate_arm
-            .ended(&candidate, began, split.err_is_error);
+            .ended(candidate.as_ref(), began, split.err_is_error);
         match (stable.await, &candidate) {
             (Ok(stable), _) => {
                 let function = || split.function(export);

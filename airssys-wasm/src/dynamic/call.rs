@@ -28,6 +28,11 @@ pub(crate) struct CallTarget {
     handles: bool,
 }
 
+#[cold]
+fn of_another_component() -> wasmtime::Error {
+    format_err!("the instance is of another component than the call")
+}
+
 impl CallTarget {
     /// Finds the export and checks its type. `surface` must be that of `component`.
     ///
@@ -122,7 +127,7 @@ impl CallTarget {
     ) -> wasmtime::Result<Args> {
         let function = instance
             .get_func(&mut *store, self.index)
-            .ok_or_else(|| format_err!("the instance is of another component than the call"))?;
+            .ok_or_else(of_another_component)?;
         // SAFETY: `new_unchecked` asks that the function has the type stated. `resolve` checked these very types
         // against the export at `index` of its component, and `get_func` has just made sure that `instance` is of that
         // component: an index carries its component's identity, which no other component of the process shares.

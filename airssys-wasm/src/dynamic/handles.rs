@@ -63,6 +63,7 @@ pub(crate) fn define_proxy<T: HandleHost>(
 ///
 /// # Errors
 /// A handle is stale, or there is no room; the guest has seen nothing.
+#[inline(never)]
 pub(super) fn enter<T: HandleHost>(
     mut store: impl AsContextMut<Data = T>,
     ty: &FunctionType,
@@ -138,6 +139,7 @@ pub(super) fn enter<T: HandleHost>(
 ///
 /// # Errors
 /// More resources are given away than the limit allows; the Store must be dropped.
+#[inline(never)]
 pub(super) fn leave<T: HandleHost>(
     mut store: impl AsContextMut<Data = T>,
     ty: &FunctionType,
@@ -170,6 +172,7 @@ pub(super) fn leave<T: HandleHost>(
 ///
 /// # Errors
 /// The guest broke the canonical ABI; the Store must be dropped.
+#[inline(never)]
 pub(super) fn adopt<T: HandleHost>(
     mut store: impl AsContextMut<Data = T>,
     ty: &FunctionType,
@@ -195,6 +198,7 @@ pub(super) fn adopt<T: HandleHost>(
 /// # Errors
 /// The result holds a handle that was given to somebody else before, or the guest has no room for another; the Store
 /// must be dropped.
+#[inline(never)]
 pub(super) fn prepare<T: HandleHost>(
     mut store: impl AsContextMut<Data = T>,
     ty: &FunctionType,

@@ -88,8 +88,18 @@ fn to_flat<T>(
     value: &Value,
     dst: &mut IterMut<'_, ValRaw>,
 ) -> Result<()> {
-    let types = cx.types;
-    let slot = match (ty, value) {
+    if let Some(slot) = scalar(ty, value) {
+        *next(dst)? = slot;
+        return Ok(());
+    }
+    compound_to_flat(cx, ty, value, dst)
+}
+
+/// What one slot holds, of a value that is one. Apart, and one for all callers: the code of a call competes for the
+/// processor's instruction cache.
+#[inline(never)]
+fn scalar(ty: InterfaceType, value: &Value) -> Option<ValRaw> {
+    Some(match (ty, value) {
         (InterfaceType::Bool, Value::Bool(value)) => ValRaw::u32(u32::from(*value)),
         (InterfaceType::S8, Value::S8(value)) => ValRaw::i32(i32::from(*value)),
         (InterfaceType::U8, Value::U8(value)) => ValRaw::u32(u32::from(*value)),
@@ -102,6 +112,20 @@ fn to_flat<T>(
         (InterfaceType::Float32, Value::F32(value)) => ValRaw::f32(value.to_bits()),
         (InterfaceType::Float64, Value::F64(value)) => ValRaw::f64(value.to_bits()),
         (InterfaceType::Char, Value::Char(value)) => ValRaw::u32(u32::from(*value)),
+        _ => return None,
+    })
+}
+
+/// The same of a value that is more than one slot, or not in it.
+#[inline(never)]
+fn compound_to_flat<T>(
+    cx: &mut LowerContext<'_, T>,
+    ty: InterfaceType,
+    value: &Value,
+    dst: &mut IterMut<'_, ValRaw>,
+) -> Result<()> {
+    let types = cx.types;
+    let slot = match (ty, value) {
         (InterfaceType::String, Value::String(text)) => {
             let mut pair = MaybeUninit::new([ValRaw::u64(0); 2]);
             text.linear_lower_to_flat(cx, ty, &mut pair)?;

@@ -89,6 +89,7 @@ pub(crate) fn is_ours(id: ImportId) -> bool {
 }
 
 /// Reads the arguments, asks the gate, and starts the request.
+#[inline(never)]
 pub(crate) fn start(host: &mut HostState, id: ImportId, args: Args) -> wasmtime::Result<()> {
     let number = id.index().saturating_sub(FIRST);
     let Some((function, _)) = FUNCTIONS.get(number) else {
@@ -108,6 +109,7 @@ pub(crate) fn start(host: &mut HostState, id: ImportId, args: Args) -> wasmtime:
 }
 
 /// The answer to the request started last.
+#[inline(never)]
 pub(crate) fn poll(host: &mut HostState, id: ImportId, cx: &mut Context<'_>) -> Poll<Args> {
     let results = if id.index().saturating_sub(FIRST) < FIRST_OF_SPAWN {
         results
