@@ -439,6 +439,10 @@ impl Outbound for LinkedOutbound {
         match self.send(cx) {
             Begun::Ended(Ok(())) => {
                 self.state = State::Quiet;
+                // With the arguments it kept.
+                if self.again.is_some() {
+                    self.again = None;
+                }
                 let results = std::mem::take(&mut self.next.args);
                 if !matches!(self.pass, Pass::None) {
                     self.tell_circuit(Ok(&results));
