@@ -5,7 +5,8 @@
 //! polls for the answer under the caller's reply-by. Whatever happens the call is counted exactly
 //! once, and dropping it leaves the callee undisturbed. The host, native actors and links all call
 //! through here. A call that ends on the short road makes no envelope, reads no clock and clones
-//! nothing.
+//! nothing. What is rare on that road is in functions of its own, here and in `link` and `resting`: the code
+//! of a call competes for the processor's instruction cache (docs/benchmarks.md, *Where an ask goes*).
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -160,6 +161,7 @@ fn in_place<'a>(ended: &'a InPlace, args: &'a Args) -> Ending<'a> {
     }
 }
 
+/// The call becomes a message.
 #[inline(never)]
 fn by_mailbox(request: &CallRequest<'_>, args: &mut Args, routed: Routed) -> Begun {
     Begun::Waiting(PendingCall::start_by(request, std::mem::take(args), routed))
