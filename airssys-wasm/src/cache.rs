@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use wasmtime::component::Component;
 
-use crate::component::Digest;
+use crate::component::{Digest, REEXPORT_REVISION};
 
 mod entry;
 mod key;
@@ -72,6 +72,7 @@ impl Cache {
         let key = Key::load_or_create(directory)?;
         let mut hasher = Blake3Hasher(blake3::Hasher::new());
         engine.precompile_compatibility_hash().hash(&mut hasher);
+        REEXPORT_REVISION.hash(&mut hasher);
         let configuration = *hasher.0.finalize().as_bytes();
         Ok(Self {
             directory: directory.to_owned(),

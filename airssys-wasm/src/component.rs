@@ -20,14 +20,18 @@ use crate::engine::Engine;
 use crate::limits::ArtifactLimits;
 use crate::surface::Surface;
 
+use reexport::Reexport;
+
 mod digest;
 mod lines;
+mod reexport;
 mod refuse;
 mod version;
 mod walk;
 
 pub use digest::{Digest, DigestError};
 pub(crate) use lines::SourceLines;
+pub(crate) use reexport::REVISION as REEXPORT_REVISION;
 pub use refuse::{Finding, LoadError, LoadErrorKind};
 
 /// Where a component comes from.
@@ -74,6 +78,7 @@ struct Shared {
     engine: Engine,
     surface: Arc<Surface>,
     lines: Arc<SourceLines>,
+    reexports: bool,
     version: Option<Version>,
     digest: Digest,
     size_bytes: u64,
@@ -100,12 +105,14 @@ impl Component {
         let bytes = read(from, limits).map_err(refused)?;
         refuse::refuse_what_is_no_component(&bytes).map_err(refused)?;
         let digest = Digest::of(&bytes);
-        let (raw, cached) = match lookup(engine, digest) {
-            Some(raw) => (raw, true),
-            None => (
-                compile(engine, &bytes, digest, limits).map_err(refused)?,
-                false,
-            ),
+        let reexport = Reexport::of(&bytes);
+        let (raw, reexports, cached) = match lookup(engine, digest) {
+            Some(raw) => (raw, reexport.is_some(), true),
+            None => {
+                let (raw, reexports) =
+                    compile(engine, &bytes, reexport, digest, limits).map_err(refused)?;
+                (raw, reexports, false)
+            }
         };
         let surface = Arc::new(Surface::of(&raw));
         let lines = Arc::new(SourceLines::of(&bytes));
@@ -122,6 +129,7 @@ impl Component {
             engine: engine.clone(),
             surface,
             lines,
+            reexports,
             version,
             digest,
             size_bytes,
@@ -173,6 +181,11 @@ impl Component {
         &self.shared.lines
     }
 
+    /// Returns how many core instances it has beyond its own: they are the host's, and do not count against its limits.
+    pub(crate) fn core_instances_added(&self) -> u32 {
+        u32::from(self.shared.reexports)
+    }
+
     pub(crate) fn raw(&self) -> &wasmtime::component::Component {
         &self.shared.raw
     }
@@ -222,19 +235,31 @@ fn lookup(engine: &Engine, digest: Digest) -> Option<wasmtime::component::Compon
     }
 }
 
+/// Compiles a component, and tells whether with what it exports again.
 fn compile(
     engine: &Engine,
     bytes: &[u8],
+    reexport: Option<Reexport<'_>>,
     digest: Digest,
     limits: &ArtifactLimits,
-) -> Result<wasmtime::component::Component, LoadErrorKind> {
+) -> Result<(wasmtime::component::Component, bool), LoadErrorKind> {
     walk::check(bytes, limits)?;
-    let raw = wasmtime::component::Component::from_binary(engine.raw(), bytes)
-        .map_err(|error| refuse::refused_by_wasmtime(&error))?;
-    if let Some(cache) = engine.cache()
+    let compiled = |bytes: &[u8]| wasmtime::component::Component::from_binary(engine.raw(), bytes);
+    let wanted = reexport.is_some();
+    let reexported = reexport
+        .and_then(|reexport| reexport.applied_to(bytes))
+        .and_then(|bytes| compiled(&bytes).ok());
+    let done = reexported.is_some();
+    let raw = match reexported {
+        Some(raw) => raw,
+        // What is wrong is said of its own bytes.
+        None => compiled(bytes).map_err(|error| refuse::refused_by_wasmtime(&error))?,
+    };
+    if done == wanted
+        && let Some(cache) = engine.cache()
         && let Err(error) = cache.put(digest, &raw)
     {
         tracing::warn!(%digest, %error, "the compiled component was not kept; it is compiled again next time");
     }
-    Ok(raw)
+    Ok((raw, done))
 }

@@ -57,6 +57,8 @@ pub(crate) struct Terms {
     pub(crate) owns_resources: bool,
     /// Where its code comes from.
     pub(crate) lines: Arc<SourceLines>,
+    /// Core instances that are the host's.
+    pub(crate) core_instances_added: u32,
 }
 
 impl Terms {
@@ -104,7 +106,11 @@ impl HostState {
         Self {
             gate,
             table,
-            limiter: SummingLimiter::new(&terms.limits, Arc::clone(&control)),
+            limiter: SummingLimiter::new(
+                &terms.limits,
+                terms.core_instances_added,
+                Arc::clone(&control),
+            ),
             terms,
             config,
             control,

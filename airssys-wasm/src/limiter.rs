@@ -37,7 +37,8 @@ pub(crate) struct SummingLimiter {
 }
 
 impl SummingLimiter {
-    pub(crate) fn new(limits: &Limits, seen_by: Arc<Control>) -> Self {
+    /// Makes the limiter of a Store which the host adds some core instances of its own to.
+    pub(crate) fn new(limits: &Limits, core_instances_added: u32, seen_by: Arc<Control>) -> Self {
         Self {
             memory_bytes: 0,
             memory_bytes_max: limits.memory_bytes_max,
@@ -45,7 +46,9 @@ impl SummingLimiter {
             table_elements_max: limits.table_elements_max.into(),
             memories_max: limits.memories_max,
             tables_max: limits.tables_max,
-            core_instances_max: limits.core_instances_max,
+            core_instances_max: limits
+                .core_instances_max
+                .saturating_add(core_instances_added),
             refused: None,
             seen_by,
         }
@@ -164,7 +167,7 @@ mod tests {
             table_elements_max: 10,
             ..Limits::default()
         };
-        SummingLimiter::new(&limits, Arc::default())
+        SummingLimiter::new(&limits, 0, Arc::default())
     }
 
     #[test]

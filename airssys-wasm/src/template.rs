@@ -132,6 +132,7 @@ impl InstanceTemplate {
             carries: linked.carries,
             proxied: linked.proxied,
             lines: Arc::clone(component.lines()),
+            core_instances_added: component.core_instances_added(),
         };
         let cost = cost(component, &terms.limits);
         let shared = Shared {

@@ -93,13 +93,14 @@ fn pooling(profile: Profile, instances: u32) -> PoolingAllocationConfig {
     };
     let memories = largest(|limits| limits.memories_max);
     let tables = largest(|limits| limits.tables_max);
-    let core_instances = largest(|limits| limits.core_instances_max);
+    // One is the host's (`component/reexport.rs`).
+    let core_instances = largest(|limits| limits.core_instances_max).saturating_add(1);
     let elements = largest(|limits| limits.table_elements_max);
     let mut pool = PoolingAllocationConfig::new();
     // `pagemap_scan` stays off, though a restart would take a fifth less: it takes a page that is swapped out, or being
     // moved, for one nobody has written, and the next guest in the slot reads it.
     pool.total_component_instances(instances)
-        // Core instances cost nothing until they are made; a component has two to four.
+        // Core instances cost nothing until they are made; a component has three to five.
         .total_core_instances(instances.saturating_mul(core_instances.min(8)))
         // Nearly every component has one memory, and each is 4 GiB of a 128 TiB address space.
         .total_memories(instances.saturating_add(instances / 4).max(memories))

@@ -206,6 +206,28 @@ fn more_instances_than_allowed_are_counted_out() {
 }
 
 #[test]
+fn an_instance_that_the_host_adds_does_not_count() {
+    // What is lifted is exported again by one more core instance.
+    let three = "(component (core module $m (func (export \"go\") (result i32) i32.const 7))
+        (core instance (instantiate $m)) (core instance (instantiate $m)) (core instance $i (instantiate $m))
+        (func (export \"go\") (result u32) (canon lift (core func $i \"go\"))))";
+    run(async {
+        let with_room_for = |core_instances_max| {
+            let limits = Limits {
+                core_instances_max,
+                ..small()
+            };
+            template(&engine(), three, TemplateSpec { limits, ..spec() })
+        };
+        let enough = with_room_for(3);
+        let (_, reply) = returned(call(&enough, start(&enough).await, "go", ()).await);
+        assert_eq!(reply.values(), [airssys_wasm::Value::U32(7)]);
+        let fault = birth_fault(&with_room_for(2)).await;
+        assert_eq!(fault.class, FaultClass::InstanceLimit, "{fault}");
+    });
+}
+
+#[test]
 fn what_is_known_before_is_refused_when_linked() {
     let limits = Limits {
         memories_max: 2,
