@@ -26,6 +26,11 @@ pub struct Spawning {
     depth_left: u32,
 }
 
+/// The address of the supervisor of what a component of a manifest spawns; `None` where it would be too long for one.
+pub(crate) fn family_of(component: &ActorAddress) -> Option<ActorAddress> {
+    format!("{component}.spawned").parse().ok()
+}
+
 struct Family {
     supervisor: ActorAddress,
     /// By the names that guests give.

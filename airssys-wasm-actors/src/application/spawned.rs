@@ -12,7 +12,7 @@ use super::options::escaped;
 use super::resolving::Resolving;
 use crate::address::ActorAddress;
 use crate::manifest::{FindingKind, in_order, suggest};
-use crate::spawning::Spawning;
+use crate::spawning::{Spawning, family_of};
 
 /// Their names, in the order of the file. Finds what is said of them and would never be read.
 pub(super) fn names<'a>(resolving: &mut Resolving<'a>) -> Vec<&'a str> {
@@ -73,9 +73,9 @@ pub(super) fn resolve(
         let Some(asked) = loaded.and_then(|loaded| loaded.grants.spawn()) else {
             continue;
         };
-        let family = format!("{}.spawned", component.name);
         // A name that is no address, or too long for one, has a finding.
-        let Some(family) = application.and_then(|address| address.join(&family).ok()) else {
+        let address = application.and_then(|address| address.join(&component.name).ok());
+        let Some(family) = address.as_ref().and_then(family_of) else {
             continue;
         };
         let spawning = Spawning::new(family, templates.clone(), asked.children, asked.depth);

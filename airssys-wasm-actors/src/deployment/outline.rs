@@ -79,6 +79,11 @@ pub struct ComponentOutline {
     pub stateful: bool,
     /// A new instance of it is as good as the one before.
     pub stateless: bool,
+    /// Other revisions that a part of its instances may be of, of an application that runs: those of deployments that failed
+    /// and could not put this one back.
+    pub mixed: Vec<ComponentOutline>,
+    /// What its supervisor may know otherwise, for the same reason, by the manifest's keys.
+    pub unsettled: Vec<&'static str>,
 }
 
 /// A link as a plan sees it.
@@ -130,6 +135,9 @@ pub struct SupervisorOutline {
     pub tuning: Option<Tuning>,
     /// Its children, in start order.
     pub children: Vec<ActorAddress>,
+    /// What it may do otherwise, of an application that runs, by the manifest's keys: a deployment that failed could not put
+    /// it back.
+    pub unsettled: Vec<&'static str>,
 }
 
 /// A source as a plan sees it.
@@ -252,7 +260,14 @@ impl ComponentOutline {
             rollout: RolloutPolicy::default(),
             stateful: false,
             stateless: false,
+            mixed: Vec::new(),
+            unsettled: Vec::new(),
         }
+    }
+
+    /// Every revision that instances of it may be of: this one first.
+    pub(crate) fn revisions(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(&self.mixed)
     }
 
     /// What decides how it can be replaced.
@@ -308,6 +323,7 @@ impl SupervisorOutline {
         if let (Some(one), Some(another)) = (&self.tuning, &other.tuning) {
             differing.extend(one.differing(another));
         }
+        add_unsettled(&mut differing, &self.unsettled);
         differing
     }
 }
@@ -322,6 +338,15 @@ impl SourceOutline {
             }
         }
         differing
+    }
+}
+
+/// Keys that are set again, whether they differ or not.
+pub(crate) fn add_unsettled(keys: &mut Vec<&'static str>, unsettled: &[&'static str]) {
+    for key in unsettled {
+        if !keys.contains(key) {
+            keys.push(key);
+        }
     }
 }
 
@@ -352,6 +377,7 @@ fn add_supervisors(
             .clone()
             .map(|child| child.address.clone())
             .collect(),
+        unsettled: Vec::new(),
     });
     for child in children {
         if let Some(below) = child.as_supervisor() {

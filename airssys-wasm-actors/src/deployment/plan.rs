@@ -182,6 +182,9 @@ pub struct Replacement {
     pub old: PlannedRevision,
     /// What it is to be.
     pub new: PlannedRevision,
+    /// What a part of its instances may be instead: a deployment that failed could not put the old revision back.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mixed: Vec<PlannedRevision>,
     /// Whether its version goes back: allowed, and mostly not what is meant.
     pub version_goes_back: bool,
     /// Why new instances are needed.
@@ -229,6 +232,8 @@ pub enum Because {
     Passivation,
     /// What it spawns has changed.
     Spawns,
+    /// A part of its instances may be of another revision: a deployment that failed could not put the old one back.
+    Mixed,
 }
 
 impl Because {
@@ -244,6 +249,7 @@ impl Because {
             Self::Monitors => "monitors",
             Self::Passivation => "passivation",
             Self::Spawns => "spawns",
+            Self::Mixed => "mixed",
         }
     }
 }

@@ -10,6 +10,7 @@ mod children;
 mod driver;
 mod endings;
 mod journal;
+mod mixed;
 mod parts;
 mod reading;
 mod told;
@@ -24,7 +25,7 @@ use tokio::sync::{OwnedMutexGuard, mpsc, oneshot, watch};
 
 pub use journal::{RegisterError, artifacts_of, register_first};
 
-use super::machine::{Command, CommandRefused, RolloutEnd};
+use super::machine::{Command, CommandRefused, RolloutEnd, StepId};
 use super::outline::ApplicationOutline;
 use super::plan::{Plan, PlanOptions, PlanRefused, plan};
 use crate::application::running::Live;
@@ -36,6 +37,7 @@ use crate::system::System;
 use driver::Driver;
 use endings::Endings;
 use journal::NOTE_BYTES_MAX;
+use mixed::Mixed;
 use parts::{Ground, StepParts};
 
 /// Rollouts that are remembered.
@@ -95,13 +97,30 @@ struct Inner {
     system: System,
     live: Arc<Live>,
     registry: Option<Registry>,
-    /// What runs, and the number of its deployment.
-    current: Mutex<(Arc<Application>, Option<u64>)>,
+    current: Mutex<Current>,
     turn: Arc<tokio::sync::Mutex<()>>,
     rollouts: Mutex<VecDeque<Rollout>>,
     endings: Endings,
     /// A deployment of its own may stand in the registry whose last record was not written.
     unended: AtomicBool,
+}
+
+/// What runs.
+#[derive(Clone)]
+struct Current {
+    application: Arc<Application>,
+    /// The number of its deployment.
+    number: Option<u64>,
+    /// What of it may be otherwise.
+    mixed: Mixed,
+}
+
+impl Current {
+    fn outline(&self) -> ApplicationOutline {
+        let mut outline = self.application.outline();
+        self.mixed.put_into(&mut outline);
+        outline
+    }
 }
 
 impl std::fmt::Debug for Deployer {
@@ -127,7 +146,11 @@ impl Deployer {
                 system: running.system().clone(),
                 live: Arc::clone(running.live()),
                 registry,
-                current: Mutex::new((Arc::new(application), number)),
+                current: Mutex::new(Current {
+                    application: Arc::new(application),
+                    number,
+                    mixed: Mixed::default(),
+                }),
                 turn: Arc::default(),
                 rollouts: Mutex::default(),
                 endings: Endings::default(),
@@ -136,16 +159,17 @@ impl Deployer {
         }
     }
 
-    /// The application that runs, as it was deployed last.
+    /// The application that runs, as it was deployed last. What a failed deployment could not put back may be otherwise,
+    /// which [`Deployer::plan`] says.
     #[must_use]
     pub fn current(&self) -> Arc<Application> {
-        Arc::clone(&self.inner.current.lock().0)
+        Arc::clone(&self.inner.current.lock().application)
     }
 
     /// The number of the deployment that runs, if there is a registry.
     #[must_use]
     pub fn current_number(&self) -> Option<u64> {
-        self.inner.current.lock().1
+        self.inner.current.lock().number
     }
 
     /// Where its deployments are recorded.
@@ -159,18 +183,22 @@ impl Deployer {
     /// # Errors
     /// [`DeployError`] with everything that stands in the way.
     pub fn plan(&self, new: &Application, options: &PlanOptions) -> Result<Plan, DeployError> {
-        let current = self.current();
+        let current = self.runs();
         let plan = plan(&self.outline(&current), &new.outline(), options)?;
-        let ground = self.ground(&current, &Arc::new(new.clone()));
+        let ground = self.ground(&current.application, &Arc::new(new.clone()));
         self.steps(&plan, &ground)?;
         Ok(plan)
     }
 
-    /// The application that runs, and how many replicas there are by now.
-    fn outline(&self, current: &Application) -> ApplicationOutline {
+    fn runs(&self) -> Current {
+        self.inner.current.lock().clone()
+    }
+
+    /// What runs, and how many replicas there are by now.
+    fn outline(&self, current: &Current) -> ApplicationOutline {
         let mut outline = current.outline();
         for component in &mut outline.components {
-            let address = current.name().join(&component.name);
+            let address = outline.name.join(&component.name);
             component.running = address.ok().and_then(|it| self.inner.system.replicas(&it));
         }
         outline
@@ -275,11 +303,11 @@ impl Deployer {
         order: ConfigOrder,
         options: DeployOptions,
     ) -> Result<Option<Rollout>, DeployError> {
-        let current = self.current();
-        let before = Arc::clone(&current);
+        let before = self.runs();
+        let current = Arc::clone(&before.application);
         let configured = tokio::task::spawn_blocking(move || current.configured(&order)).await;
         let new = configured.map_err(|_| DeployError::GoingDown)??;
-        let same = new.settings() == before.settings();
+        let same = new.settings() == before.application.settings();
         if same && plan(&before.outline(), &new.outline(), &options.plan)?.is_empty() {
             return Ok(None);
         }
@@ -298,8 +326,9 @@ impl Deployer {
                 return Err(DeployError::TooLong { what, bytes });
             }
         }
-        let (current, new) = (self.current(), Arc::new(new));
-        let before = self.outline(&current);
+        let (runs, new) = (self.runs(), Arc::new(new));
+        let before = self.outline(&runs);
+        let current = runs.application;
         let plan = Arc::new(plan(&before, &new.outline(), &options.plan)?);
         let ground = self.ground(&current, &new);
         let steps = self.steps(&plan, &ground)?;
@@ -343,9 +372,19 @@ impl Deployer {
         Ok(())
     }
 
-    /// The new application runs from now on.
+    /// The new application runs from now on, and nothing of any other.
     fn became(&self, new: &Arc<Application>, number: Option<u64>) {
-        *self.inner.current.lock() = (Arc::clone(new), number);
+        *self.inner.current.lock() = Current {
+            application: Arc::clone(new),
+            number,
+            mixed: Mixed::default(),
+        };
+    }
+
+    /// What these steps of a plan that led to `new` have changed stays.
+    fn left(&self, plan: &Plan, steps: &[StepId], new: &Application) {
+        let new = new.outline();
+        self.inner.current.lock().mixed.add(plan, steps, &new);
     }
 }
 

@@ -1,28 +1,13 @@
 //! Starts and restarts that are refused because there is no room.
 
-use airssys_wasm::{
-    CacheLocation, CapacityConfig, Engine, EngineConfig, InstanceIdentity, IntoArgs, NoOutbound,
-};
+use airssys_wasm::{InstanceIdentity, IntoArgs, NoOutbound};
 use airssys_wasm_actors::{ChildSpec, Event, StartError};
 
-use crate::guests::{WORKER, address, started, system, template};
-
-fn engine(instances_max: u64) -> Engine {
-    Engine::new(EngineConfig {
-        cache: CacheLocation::Off,
-        pool_instances_max: 16,
-        capacity: CapacityConfig {
-            instances_max: Some(instances_max),
-            ..CapacityConfig::default()
-        },
-        ..EngineConfig::default()
-    })
-    .unwrap()
-}
+use crate::guests::{WORKER, address, engine_of, started, system, template};
 
 #[tokio::test]
 async fn a_spawn_without_room_is_refused_and_what_lives_goes_on() {
-    let engine = engine(8);
+    let engine = engine_of(8);
     let system = system(&engine).await;
     let template = template(&engine, WORKER, &[]);
     let spec = |n: usize| ChildSpec::component(address(&format!("w/{n}")), template.clone());
@@ -63,7 +48,7 @@ async fn a_spawn_without_room_is_refused_and_what_lives_goes_on() {
 /// A restart that finds no room is a failed start: it counts, and is tried again.
 #[tokio::test]
 async fn a_restart_without_room_is_a_failed_start() {
-    let engine = engine(1);
+    let engine = engine_of(1);
     let system = system(&engine).await;
     let template = template(&engine, WORKER, &[]);
     let mut events = system.events();

@@ -5,6 +5,7 @@ mod cycles;
 mod families;
 mod gates;
 mod kills;
+mod mixed;
 mod scaling;
 mod unended;
 
@@ -56,6 +57,16 @@ impl Host {
     }
 
     async fn in_directory(directory: Directory, tables: &str, options: RegistryOptions) -> Self {
+        let system = system_with(&engine(), true).await;
+        Self::in_system(directory, system, tables, options).await
+    }
+
+    async fn in_system(
+        directory: Directory,
+        system: System,
+        tables: &str,
+        options: RegistryOptions,
+    ) -> Self {
         let bad_init = Revision { init: 1, ..V2 };
         for (file, wat) in [
             ("v1.wasm", V1.stateless()),
@@ -69,7 +80,6 @@ impl Host {
             std::fs::write(directory.0.join(file), wat::parse_str(wat).unwrap()).unwrap();
         }
         std::fs::write(directory.0.join("spawner.wasm"), SPAWNER).unwrap();
-        let system = system_with(&engine(), true).await;
         let application = resolve(&directory, &system, tables);
         let running = application.clone().start(&system).await.unwrap();
         let registry = Registry::open(&directory.0.join("state"), options).unwrap();

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use airssys_wasm::{
-    CacheLocation, ComponentRef, Engine, EngineConfig, ErrorCarry, InstanceTemplate, Limits,
-    LinkedImport, TemplateSpec,
+    CacheLocation, CapacityConfig, ComponentRef, Engine, EngineConfig, ErrorCarry,
+    InstanceTemplate, Limits, LinkedImport, TemplateSpec,
 };
 use airssys_wasm_actors::{
     ActorAddress, Event, Events, ExitReason, RestartIntensity, System, SystemConfig,
@@ -109,6 +109,20 @@ pub(crate) fn engine() -> Engine {
     Engine::new(EngineConfig {
         cache: CacheLocation::Off,
         pool_instances_max: 100,
+        ..EngineConfig::default()
+    })
+    .unwrap()
+}
+
+/// An engine with room for so many instances.
+pub(crate) fn engine_of(instances_max: u64) -> Engine {
+    Engine::new(EngineConfig {
+        cache: CacheLocation::Off,
+        pool_instances_max: 16,
+        capacity: CapacityConfig {
+            instances_max: Some(instances_max),
+            ..CapacityConfig::default()
+        },
         ..EngineConfig::default()
     })
     .unwrap()

@@ -277,7 +277,10 @@ impl<'a> Follow<'a> {
             .detail("stuck", end.stuck.clone());
         Err(match end.stuck.as_slice() {
             [] => failure.hint("the old revisions serve"),
-            stuck => failure.hint(format!("not switched back: {}", stuck.join("; "))),
+            stuck => failure.hint(format!(
+                "not switched back: {}; deploy the manifest that is to serve, the one before or this one: what is stuck is replaced",
+                stuck.join("; ")
+            )),
         })
     }
 }

@@ -14,7 +14,7 @@ use super::{
     Replacement, Scale,
 };
 use crate::configuration::ConfigWay;
-use crate::deployment::outline::{ApplicationOutline, ComponentOutline};
+use crate::deployment::outline::{ApplicationOutline, ComponentOutline, add_unsettled};
 use crate::deployment::strategy::{Nature, StateHandling};
 use crate::mailbox::MailboxConfig;
 use crate::manifest::duration_text;
@@ -72,14 +72,16 @@ pub(super) fn action(
             None => strategy.clone(),
         },
     };
-    for error in strategy.unfit(either(old.nature(), new.nature())) {
+    let natures = old.revisions().map(ComponentOutline::nature);
+    for error in strategy.unfit(natures.fold(new.nature(), either)) {
         refused.push(PlanRefusal::Strategy {
             component: new.name.clone(),
             what: error.what,
             help: error.help,
         });
     }
-    if let Some(function) = missing(old, new).filter(|_| strategy.is_gradual()) {
+    let missing = old.revisions().find_map(|old| missing(old, new));
+    if let Some(function) = missing.filter(|_| strategy.is_gradual()) {
         let kind = strategy.kind();
         refused.push(PlanRefusal::Strategy {
             component: new.name.clone(),
@@ -112,6 +114,7 @@ pub(super) fn action(
     let (before, after) = (PlannedRevision::of(old), PlannedRevision::of(new));
     Some(Action::Replace(Box::new(Replacement {
         version_goes_back: after.is_before(&before),
+        mixed: mixed(old, &before),
         old: before,
         new: after,
         grants: grants(&old.capabilities, &new.capabilities),
@@ -120,7 +123,7 @@ pub(super) fn action(
         because,
         strategy,
         state,
-        has_state: keeps(old),
+        has_state: old.revisions().any(keeps),
         handles_within: new.rollout.handles_within,
         replicas,
         retuned,
@@ -137,7 +140,19 @@ fn retuned(old: &ComponentOutline, new: &ComponentOutline) -> Vec<&'static str> 
     ];
     let differing = differing.into_iter().filter(|(_, differs)| *differs);
     retuned.extend(differing.map(|(key, _)| key));
+    add_unsettled(&mut retuned, &old.unsettled);
     retuned
+}
+
+/// What instances may be of that are not of the old revision, as far as that shows in what it is.
+fn mixed(old: &ComponentOutline, before: &PlannedRevision) -> Vec<PlannedRevision> {
+    let mut mixed: Vec<PlannedRevision> = Vec::new();
+    for one in old.mixed.iter().map(PlannedRevision::of) {
+        if one != *before && !mixed.contains(&one) {
+            mixed.push(one);
+        }
+    }
+    mixed
 }
 
 /// How many there are, and should be.
@@ -160,7 +175,8 @@ fn several(old: &ComponentOutline, new: &ComponentOutline) -> Option<PlanRefusal
     let from = old.running.unwrap_or(old.replicas);
     let bounds = new.autoscale.filter(|bounds| bounds.max > 1)?;
     let is_alone = from == 1 && old.autoscale.is_none();
-    (is_alone && old.nature().owns_resources).then(|| PlanRefusal::Replicas {
+    let owns = |one: &ComponentOutline| one.nature().owns_resources;
+    (is_alone && old.revisions().any(owns)).then(|| PlanRefusal::Replicas {
         component: new.name.clone(),
         from,
         to: bounds.max,
@@ -200,7 +216,8 @@ fn rescaled(
     // What is alone ends when it becomes several, and so does each that is one too many.
     let ends = from == 1 || to < from;
     let discards = options.state.or(new.rollout.state) == Some(StateHandling::Discard);
-    if from == 1 && old.nature().owns_resources {
+    let owns = |one: &ComponentOutline| one.nature().owns_resources;
+    if from == 1 && old.revisions().any(owns) {
         return refused(
             OWNS,
             "stop the application and start it with that many replicas",
@@ -256,6 +273,7 @@ fn because(old: &ComponentOutline, new: &ComponentOutline, spawns: bool) -> Vec<
             old.passivation != new.passivation || old.stateless != new.stateless,
         ),
         (Because::Spawns, spawns),
+        (Because::Mixed, !old.mixed.is_empty()),
     ];
     let because = because.into_iter().filter(|(_, differs)| *differs);
     because.map(|(because, _)| because).collect()
@@ -290,14 +308,18 @@ fn state(
     options: &PlanOptions,
 ) -> Result<StateHandling, &'static str> {
     let said = options.state.or(new.rollout.state);
-    let (before, after) = (old.nature().has_state, new.nature().has_state);
-    let keeps = old.stateful || (before && !old.stateless);
+    let has_state = |one: &ComponentOutline| one.nature().has_state;
+    let (before, after) = (old.revisions().all(has_state), has_state(new));
+    let keeps = old.revisions().any(keeps);
     match said {
         Some(StateHandling::Discard) => Ok(StateHandling::Discard),
         None if !keeps => Ok(StateHandling::Discard),
         _ if before && after => Ok(StateHandling::HandOver),
         _ if !keeps => Ok(StateHandling::Discard),
         _ if before => Err("the new revision does not export `airssys:actor/state`"),
+        _ if old.revisions().any(has_state) => Err(
+            "not every revision of it that runs exports `airssys:actor/state`, since a deployment could not be undone",
+        ),
         _ => Err("the revision that runs does not export `airssys:actor/state`"),
     }
 }

@@ -133,7 +133,8 @@ fn constraints(changes: &[&Change<'_>]) -> Constraints {
         if !caller.is_switched() {
             continue;
         }
-        let old = caller.old.into_iter().flat_map(|old| &old.links);
+        let old = caller.old.into_iter().flat_map(ComponentOutline::revisions);
+        let old = old.flat_map(|old| &old.links);
         let links = old.chain(&caller.new.links);
         let callees: BTreeSet<usize> = links
             .filter_map(|link| places.get(link.to.as_str()).copied())
@@ -170,17 +171,20 @@ fn pair(
 ) {
     let (from, to) = (&caller.new.name, &callee.new.name);
     // The callee is the first: what calls it then is the old caller.
-    if let Some(old) = caller.old
-        && let Some((import, why)) = unfit(old, callee.new)
-    {
+    let mut old = caller.old.into_iter().flat_map(ComponentOutline::revisions);
+    if let Some((import, why)) = old.find_map(|old| unfit(old, callee.new)) {
         let why = format!("`{from}` as it is does not fit the new `{to}` by `{import}`: {why}");
         constraints.insert((at, place), why);
     }
     // The caller is the first: whom it calls then is the old callee.
     let unfit = match callee.old {
-        Some(old) => unfit(caller.new, old).map(|(import, why)| {
-            format!("the new `{from}` does not fit `{to}` as it is by `{import}`: {why}")
-        }),
+        Some(old) => {
+            let mut old = old.revisions();
+            let unfit = old.find_map(|old| unfit(caller.new, old));
+            unfit.map(|(import, why)| {
+                format!("the new `{from}` does not fit `{to}` as it is by `{import}`: {why}")
+            })
+        }
         None => links_to(caller.new, to)
             .next()
             .map(|_| format!("the new `{from}` calls `{to}`, which is not there before")),

@@ -109,6 +109,7 @@ fn replace(name: &str, replacement: &Replacement, f: &mut Formatter<'_>) -> fmt:
     let Replacement {
         old,
         new,
+        mixed,
         version_goes_back,
         because,
         grants,
@@ -131,6 +132,9 @@ fn replace(name: &str, replacement: &Replacement, f: &mut Formatter<'_>) -> fmt:
     }
     let because: Vec<_> = because.iter().map(|one| one.as_str()).collect();
     row(f, "because", &words(&because))?;
+    let mixed = mixed.iter();
+    let mixed: Vec<_> = mixed.map(|one| format!("a part may be of {one}")).collect();
+    row(f, "mixed", &mixed)?;
     let grants = [
         signed("+", &grants.added),
         signed("-", &grants.removed),

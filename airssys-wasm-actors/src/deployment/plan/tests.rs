@@ -3,6 +3,7 @@
 mod autoscale;
 mod generated;
 mod made;
+mod mixed;
 
 use airssys_wasm::Limits;
 

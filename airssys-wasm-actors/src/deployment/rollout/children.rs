@@ -5,6 +5,7 @@
 use super::parts::{Done, Ground};
 use crate::address::ActorAddress;
 use crate::application::Application;
+use crate::spawning::family_of;
 use crate::supervisor::{ChildSpec, Supervisor, SupervisorSpec};
 
 /// Looks through the tree of an application's supervisors.
@@ -71,6 +72,10 @@ impl StartOne {
         } = &self.place;
         let supervisor = supervisor(ground, address)?;
         let mut children = supervisor.first_children();
+        // A deployment that could not be undone has left it.
+        if children.iter().any(|one| one.address == self.spec.address) {
+            return Ok(());
+        }
         let place = order.iter().position(|one| *one == self.spec.address);
         let later = order.get(place.map_or(order.len(), |at| at + 1)..);
         let later = later.unwrap_or_default();
@@ -110,6 +115,23 @@ impl StopOne {
         let (_, place) = child(old, address)?;
         Ok(Self {
             address: address.clone(),
+            supervisor: place.supervisor,
+        })
+    }
+
+    /// The supervisor of what a component spawned that could, by neither application: a deployment that could not be undone
+    /// has left it.
+    pub(super) fn left(component: &ActorAddress, ground: &Ground) -> Option<Self> {
+        let address = family_of(component)?;
+        ground.system.find_supervisor(&address)?;
+        let known = [&ground.old, &ground.new];
+        // Somebody may have called a supervisor so.
+        if known.iter().any(|one| child(one, &address).is_ok()) {
+            return None;
+        }
+        let (_, place) = child(&ground.old, component).ok()?;
+        Some(Self {
+            address,
             supervisor: place.supervisor,
         })
     }

@@ -314,9 +314,16 @@ impl Driver {
         let (done, all_done) = oneshot::channel();
         self.do_later(Work::Finish(done));
         let _ = all_done.await;
-        if matches!(end, RolloutEnd::Permanent) && self.records {
-            let number = self.status.borrow().number;
-            self.deployer.became(&self.ground.new, number);
+        match &end {
+            RolloutEnd::Permanent if self.records => {
+                let number = self.status.borrow().number;
+                self.deployer.became(&self.ground.new, number);
+            }
+            RolloutEnd::Failed { stuck, .. } if !stuck.is_empty() => {
+                let stuck: Vec<_> = stuck.iter().map(|(step, _)| *step).collect();
+                self.deployer.left(&self.plan, &stuck, &self.ground.new);
+            }
+            _ => {}
         }
         self.publish();
         if end.is_unjournaled() {

@@ -1,6 +1,6 @@
 //! A manifest of which only values of a configuration have changed: deployed by telling, undone by telling.
 
-use airssys_wasm::Policy;
+use airssys_wasm::{InstanceIdentity, NoOutbound, Policy};
 use airssys_wasm_actors::deployment::{
     DeployOptions, Deployer, PlanOptions, RolloutOutcome, register_first,
 };
@@ -12,7 +12,7 @@ use airssys_wasm_actors::{
 use super::layers::{options, written};
 use super::{ask, read};
 use crate::application::Directory;
-use crate::guests::{engine, system};
+use crate::guests::{WORKER, engine, engine_of, system, template};
 
 /// `one` and `two`, both of which hear of changes.
 fn tables(one: &str, two: &str) -> String {
@@ -109,6 +109,63 @@ async fn a_deployment_of_other_values_tells_and_what_fails_is_told_back() {
     assert_eq!(deploy(&deployer, first).await, RolloutOutcome::Permanent);
     assert_eq!(seen(&running, "one").await.0, "slow");
     assert_eq!(seen(&running, "two").await.0, "slow");
+    system.shutdown().await;
+}
+
+/// One that neither takes its old values back nor can be made again runs the new ones, and the next deployment makes it
+/// new, whatever that is of.
+#[tokio::test]
+async fn who_could_not_be_told_back_is_replaced_by_the_next_deployment() {
+    let directory = Directory::new("");
+    let engine = engine_of(5);
+    let system = system(&engine).await;
+    // The old values are what `one` refuses when it is told of them.
+    let old = tables("mode = \"slow\", verdict = \"not that\"", "mode = \"slow\"");
+    let first = resolved(&directory, &engine, &old);
+    let running = first.clone().start(&system).await.unwrap();
+    let deployer = Deployer::new(&running, first.clone(), None);
+    let identity = InstanceIdentity {
+        address: "other".into(),
+        generation: 1,
+    };
+    // The place that another `one` would need.
+    let other = template(&engine, WORKER, &[]);
+    let other = other.instantiate(identity, Box::new(NoOutbound)).await;
+    let other = other.unwrap();
+    let refusing = tables("mode = \"fast\"", "mode = \"fast\", verdict = \"no\"");
+    let new = resolved(&directory, &engine, &refusing);
+    match deploy(&deployer, new).await {
+        RolloutOutcome::Failed { stuck, .. } => assert_eq!(stuck.len(), 1, "{stuck:?}"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(seen(&running, "one").await.0, "fast");
+    assert_eq!(seen(&running, "two").await.0, "slow");
+
+    // Setting what is set already is a deployment now, too.
+    let same = order("one", &[("mode", "slow")], &[], false);
+    let configured = deployer.configure(same, DeployOptions::default()).await;
+    let failed = configured.unwrap().unwrap();
+    let text = failed.plan().to_string();
+    assert!(
+        text.contains("replace `one`") && text.contains("because: mixed"),
+        "{text}"
+    );
+    assert!(!text.contains("`two`"), "{text}");
+    // There is still no room for it.
+    let end = failed.finished().await;
+    assert!(!matches!(end, RolloutOutcome::Permanent), "{end:?}");
+    drop(other);
+    assert_eq!(
+        deploy(&deployer, first.clone()).await,
+        RolloutOutcome::Permanent
+    );
+    for (name, replicas) in [("one", 1), ("two", 2)] {
+        assert_eq!(seen(&running, name).await.0, "slow");
+        let address = format!("app/{name}").parse().unwrap();
+        assert_eq!(system.replicas(&address), Some(replicas));
+    }
+    let plan = deployer.plan(&first, &PlanOptions::default()).unwrap();
+    assert!(plan.is_empty(), "{plan}");
     system.shutdown().await;
 }
 

@@ -1,10 +1,11 @@
 //! Components that may spawn from one deployment to the next: where what they spawn is, and how it ends.
 
 use airssys_wasm_actors::deployment::RolloutOutcome;
-use airssys_wasm_actors::{ActorRef, DeploymentState};
+use airssys_wasm_actors::{ActorRef, DeploymentState, RegistryOptions};
 
 use super::Host;
-use crate::guests::{address, started};
+use crate::application::Directory;
+use crate::guests::{address, engine_of, started, system_with};
 use crate::spawning::{ask, spawn};
 
 const PARENT: &str = "[components.parent]\nfile = \"spawner.wasm\"\n";
@@ -128,4 +129,31 @@ async fn a_component_comes_and_goes_with_its_family() {
         }
     }
     host.running.stop().await;
+}
+
+/// What a deployment that could not be undone has left of a family is found by the next one, whichever that is of.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_family_that_was_left_goes_with_the_old_manifest_and_stays_with_the_new_one() {
+    let recreate = "rollout = { strategy = \"recreate\" }\n";
+    let two = |file: &str| format!("[components.two]\nfile = \"{file}.wasm\"\n{recreate}");
+    let of = |may, file: &str| format!("{}{}", tables(may, recreate), two(file));
+    for may in [false, true] {
+        let system = system_with(&engine_of(2), true).await;
+        let directory = Directory::new("");
+        let options = RegistryOptions::default();
+        let host = Host::in_system(directory, system, &of(false, "v1"), options).await;
+        let end = host.deploy(&of(true, "no-init")).await.finished().await;
+        match end {
+            RolloutOutcome::Failed { stuck, .. } => assert_eq!(stuck.len(), 1),
+            other => panic!("{other:?}"),
+        }
+        assert!(host.has_family("parent"));
+        host.becomes(&of(may, "v1")).await;
+        assert_eq!(host.has_family("parent"), may);
+        let parent = host.actor("parent");
+        if !may {
+            is_denied(&parent).await;
+        }
+        host.running.stop().await;
+    }
 }

@@ -130,7 +130,10 @@ pub(super) fn not_scaled(plan: &str) -> Refusal {
         "not-scaled",
         format!("more would change than a number of replicas:\n{plan}"),
     )
-    .hint("the files of components have changed since they were deployed: deploy the manifest instead, or start the host with `--state`")
+    .hint(
+        "deploy the manifest instead: the files of components have changed since they were deployed (not with `--state`), or a \
+         deployment that failed could not put everything back",
+    )
 }
 
 pub(super) fn of_command(refused: CommandRefused) -> Refusal {

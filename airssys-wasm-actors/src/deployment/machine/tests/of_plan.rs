@@ -26,6 +26,7 @@ fn replace(name: &str, strategy: RolloutStrategy) -> Part {
     let replacement = Replacement {
         old: revision("old"),
         new: revision("new"),
+        mixed: Vec::new(),
         version_goes_back: false,
         because: Vec::new(),
         grants: GrantsChange::default(),

@@ -69,6 +69,8 @@ pub(super) fn interface(name: &str, bytes: u8, functions: &str) -> ComponentOutl
         rollout: RolloutPolicy::default(),
         stateful: false,
         stateless: false,
+        mixed: Vec::new(),
+        unsettled: Vec::new(),
     }
 }
 
@@ -160,6 +162,7 @@ pub(super) fn placed(mut application: ApplicationOutline) -> ApplicationOutline 
         quarantine_after: None,
         tuning: None,
         children: children.collect(),
+        unsettled: Vec::new(),
     }];
     application
 }

@@ -91,6 +91,7 @@ impl Replace {
         let (family, family_gone) = match (old.spawns(), spec.spawns()) {
             (None, Some(new)) => (Some(StartOne::of(&ground.new, new.supervisor())?), None),
             (Some(old), None) => (None, Some(StopOne::of(&ground.old, old.supervisor())?)),
+            (None, None) => (None, StopOne::left(&spec.address, ground)),
             // The supervisor is the same, whatever may be spawned.
             _ => (None, None),
         };
