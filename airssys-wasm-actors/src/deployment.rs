@@ -26,8 +26,9 @@ pub use plan::{
     PlanOptions, PlanRefusal, PlanRefused, PlannedRevision, Replacement, Scale, Step, plan,
 };
 pub use rollout::{
-    DeployError, DeployOptions, Deployer, RegisterError, Rollout, RolloutNote, RolloutOutcome,
-    RolloutStatus, StepState, StepStatus, Turn, artifacts_of, register_first,
+    CancelRefused, DeployError, DeployOptions, Deployer, OrderNote, RegisterError, Rollout,
+    RolloutNote, RolloutOutcome, RolloutStatus, StepState, StepStatus, Turn, Waiting, WaitingOrder,
+    artifacts_of, register_first,
 };
 pub use share::{Share, ShareError};
 pub use strategy::{

@@ -25,7 +25,7 @@ pub(crate) use control::{
     Tree,
 };
 pub(crate) use deploying::{
-    Deploy, History, Newest, Plan, Registry, RegistryCommand, RegistryGc, RegistryList,
+    Cancel, Deploy, History, Newest, Plan, Registry, RegistryCommand, RegistryGc, RegistryList,
     RegistryShow, Rollback, RolloutArgs, Scale,
 };
 
@@ -124,6 +124,8 @@ pub(crate) enum Command {
     Resume(Newest),
     /// Rolls back what is under way; if nothing is, deploys what was permanent before
     Rollback(Rollback),
+    /// Takes an order that waits its turn (`--queue`) out of the line; nothing else changes
+    Cancel(Cancel),
     /// Has another number of replicas of a component serve, while it runs: a deployment of what runs, with that number
     #[command(
         after_help = "Nothing that was accepted is lost or fails: a new replica takes messages once all are up, and one that goes \
@@ -195,6 +197,7 @@ impl Command {
                 Some(&newest.target)
             }
             Self::Rollback(rollback) => Some(&rollback.target),
+            Self::Cancel(cancel) => Some(&cancel.target),
             Self::Scale(scale) => Some(&scale.target),
             Self::Config(config) => Some(config.command.target()),
             Self::Registry(registry) => Some(registry.command.target()),

@@ -96,6 +96,7 @@ pub(crate) fn run(argv: Vec<OsString>) -> Result<ExitCode, Failure> {
         Command::Pause(newest) => deploy::pause(&globals, &newest),
         Command::Resume(newest) => deploy::resume(&globals, &newest),
         Command::Rollback(rollback) => deploy::rollback(&globals, &rollback),
+        Command::Cancel(cancel) => deploy::cancel(&globals, &cancel),
         Command::Scale(scale) => deploy::scale(&globals, &scale),
         Command::Config(config) => config::run(&globals, &config),
         Command::Registry(registry) => registry::run(&globals, &registry),

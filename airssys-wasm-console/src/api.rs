@@ -26,9 +26,9 @@ pub use dead_letters::{
     RefusedLetter, ReplayAnswer, ReplayRequest, Selection,
 };
 pub use deployments::{
-    CurrentDeployment, DeployAnswer, DeployPhase, DeployRequest, DeploymentList, DeploymentView,
-    EndView, HistoryQuery, JournalView, NoteView, RollbackRequest, RolloutView, RolloutWords,
-    ScaleRequest, StepView,
+    CancelRequest, CurrentDeployment, DeployAnswer, DeployPhase, DeployRequest, DeploymentList,
+    DeploymentView, EndView, HistoryQuery, JournalView, NoteView, RollbackRequest, RolloutView,
+    RolloutWords, ScaleRequest, StepView, WaitingView,
 };
 pub(crate) use registry::STATES;
 pub use registry::{
@@ -92,6 +92,8 @@ pub mod path {
     pub const RESUME: &str = "/v1/deployments/current/resume";
     /// `POST` [`RollbackRequest`](super::RollbackRequest): [`DeployAnswer`](super::DeployAnswer).
     pub const ROLLBACK: &str = "/v1/deployments/current/rollback";
+    /// `POST` [`CancelRequest`](super::CancelRequest): [`WaitingView`](super::WaitingView).
+    pub const CANCEL: &str = "/v1/deployments/waiting/cancel";
     /// `POST` [`ScaleRequest`](super::ScaleRequest): [`DeployAnswer`](super::DeployAnswer).
     pub const SCALE: &str = "/v1/deployments/scale";
     /// `GET` with [`ConfigQuery`](super::ConfigQuery): [`ConfigList`](super::ConfigList). `POST`

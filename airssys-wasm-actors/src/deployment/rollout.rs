@@ -14,6 +14,7 @@ mod mixed;
 mod parts;
 mod reading;
 mod told;
+mod turns;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -21,9 +22,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use serde::Serialize;
-use tokio::sync::{OwnedMutexGuard, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 pub use journal::{RegisterError, artifacts_of, register_first};
+pub use turns::{CancelRefused, OrderNote, Turn, Waiting, WaitingOrder};
 
 use super::machine::{Command, CommandRefused, RolloutEnd, StepId};
 use super::outline::ApplicationOutline;
@@ -39,6 +41,7 @@ use endings::Endings;
 use journal::NOTE_BYTES_MAX;
 use mixed::Mixed;
 use parts::{Ground, StepParts};
+use turns::{Turns, too_long};
 
 /// Rollouts that are remembered.
 const ROLLOUTS_KEPT: usize = 64;
@@ -74,7 +77,7 @@ pub enum DeployError {
     /// Who deploys, or why, is told at too great a length.
     #[error("`{what}` has {bytes} bytes; use {NOTE_BYTES_MAX} at most")]
     TooLong {
-        /// `by` or `why`.
+        /// `by` or `why`; `what` of an order that is to wait.
         what: &'static str,
         /// How long it is.
         bytes: usize,
@@ -85,6 +88,26 @@ pub enum DeployError {
     /// Another deployment is under way.
     #[error("another deployment is under way: wait for it, roll it back, or queue this one")]
     UnderWay,
+    /// Somebody has cancelled it while it waited for its turn.
+    #[error("cancelled while it waited{}", by_whom(by, why))]
+    Cancelled {
+        /// Who.
+        by: String,
+        /// Why.
+        why: String,
+    },
+}
+
+/// By whom and why, as far as it was said.
+fn by_whom(by: &str, why: &str) -> String {
+    let mut text = String::new();
+    if !by.is_empty() {
+        text.push_str(&format!(", by `{by}`"));
+    }
+    if !why.is_empty() {
+        text.push_str(&format!(": {why}"));
+    }
+    text
 }
 
 /// Deploys to one running application. Clones are the same.
@@ -98,7 +121,7 @@ struct Inner {
     live: Arc<Live>,
     registry: Option<Registry>,
     current: Mutex<Current>,
-    turn: Arc<tokio::sync::Mutex<()>>,
+    turns: Turns,
     rollouts: Mutex<VecDeque<Rollout>>,
     endings: Endings,
     /// A deployment of its own may stand in the registry whose last record was not written.
@@ -151,7 +174,7 @@ impl Deployer {
                     number,
                     mixed: Mixed::default(),
                 }),
-                turn: Arc::default(),
+                turns: Turns::default(),
                 rollouts: Mutex::default(),
                 endings: Endings::default(),
                 unended: AtomicBool::new(false),
@@ -249,22 +272,62 @@ impl Deployer {
         new: Application,
         options: DeployOptions,
     ) -> Result<Rollout, DeployError> {
-        let turn = self.turn(options.queue).await?;
+        let what = match options.source.as_str() {
+            "" => "deploy".to_owned(),
+            source => format!("deploy {source}"),
+        };
+        let turn = self.turn_of(&options, what).await?;
         self.deploy_at(turn, new, options)
     }
 
-    /// Takes the turn to deploy, or waits for it in the order of those who ask: for who has to know what runs by then. While
-    /// it is kept nobody else deploys, and [`Deployer::current`] stays what it is.
+    /// Takes the turn to deploy: for who has to know what runs by then. While it is kept nobody else deploys, and
+    /// [`Deployer::current`] stays what it is.
     ///
     /// # Errors
-    /// [`DeployError::UnderWay`] if somebody else has it, and it is not to be waited for.
-    pub async fn turn(&self, queue: bool) -> Result<Turn, DeployError> {
-        let turn = Arc::clone(&self.inner.turn);
-        match turn.clone().try_lock_owned() {
-            Ok(turn) => Ok(Turn(turn)),
-            Err(_) if queue => Ok(Turn(turn.lock_owned().await)),
-            Err(_) => Err(DeployError::UnderWay),
+    /// [`DeployError::UnderWay`] if somebody else has it.
+    pub fn turn(&self) -> Result<Turn, DeployError> {
+        self.inner.turns.try_take().ok_or(DeployError::UnderWay)
+    }
+
+    /// Takes the turn to deploy, or a place in the line of those who wait for it. The order is listed and can be cancelled
+    /// until its turn comes.
+    ///
+    /// # Errors
+    /// [`DeployError::TooLong`] if the note has more than 4 KiB anywhere.
+    pub fn queue(&self, note: OrderNote) -> Result<Waiting, DeployError> {
+        let OrderNote { what, by, why } = &note;
+        if let Some((what, bytes)) = too_long(&[("what", what), ("by", by), ("why", why)]) {
+            return Err(DeployError::TooLong { what, bytes });
         }
+        Ok(self.inner.turns.queue(note))
+    }
+
+    /// The orders that wait for their turn, the next one first.
+    #[must_use]
+    pub fn waiting(&self) -> Vec<WaitingOrder> {
+        self.inner.turns.waiting()
+    }
+
+    /// Cancels an order that waits: whoever waits for its turn is told by whom and why, and the others keep their order.
+    /// Nothing had begun, so nothing is recorded.
+    ///
+    /// # Errors
+    /// [`CancelRefused`], with nothing changed.
+    pub fn cancel(&self, id: u64, by: &str, why: &str) -> Result<WaitingOrder, CancelRefused> {
+        let order = self.inner.turns.cancel(id, by, why)?;
+        let application = self.current().name().clone();
+        let what = order.note.what.as_str();
+        tracing::info!(%application, id, what, by, why, "an order that waited is cancelled");
+        Ok(order)
+    }
+
+    /// The turn, waited for if that is wanted.
+    async fn turn_of(&self, options: &DeployOptions, what: String) -> Result<Turn, DeployError> {
+        if !options.queue {
+            return self.turn();
+        }
+        let (by, why) = (options.by.clone(), options.why.clone());
+        self.queue(OrderNote { what, by, why })?.turn().await
     }
 
     /// As [`Deployer::deploy`], in a turn that was taken before.
@@ -277,7 +340,7 @@ impl Deployer {
         new: Application,
         options: DeployOptions,
     ) -> Result<Rollout, DeployError> {
-        self.begin(new, options, turn.0)
+        self.begin(new, options, turn)
     }
 
     /// Begins to deploy the application that runs at its turn, with another configuration. `None` if that is no other one.
@@ -289,7 +352,7 @@ impl Deployer {
         order: ConfigOrder,
         options: DeployOptions,
     ) -> Result<Option<Rollout>, DeployError> {
-        let turn = self.turn(options.queue).await?;
+        let turn = self.turn_of(&options, order.to_string()).await?;
         self.configure_at(turn, order, options).await
     }
 
@@ -311,20 +374,18 @@ impl Deployer {
         if same && plan(&before.outline(), &new.outline(), &options.plan)?.is_empty() {
             return Ok(None);
         }
-        self.begin(new, options, turn.0).map(Some)
+        self.begin(new, options, turn).map(Some)
     }
 
     fn begin(
         &self,
         new: Application,
         options: DeployOptions,
-        turn: OwnedMutexGuard<()>,
+        turn: Turn,
     ) -> Result<Rollout, DeployError> {
-        for (what, text) in [("by", &options.by), ("why", &options.why)] {
-            let bytes = text.len();
-            if bytes > NOTE_BYTES_MAX {
-                return Err(DeployError::TooLong { what, bytes });
-            }
+        let notes = [("by", &*options.by), ("why", &*options.why)];
+        if let Some((what, bytes)) = too_long(&notes) {
+            return Err(DeployError::TooLong { what, bytes });
         }
         let (runs, new) = (self.runs(), Arc::new(new));
         let before = self.outline(&runs);
@@ -387,10 +448,6 @@ impl Deployer {
         self.inner.current.lock().mixed.add(plan, steps, &new);
     }
 }
-
-/// The right to deploy next, given back when it is dropped: see [`Deployer::turn`].
-#[derive(Debug)]
-pub struct Turn(OwnedMutexGuard<()>);
 
 /// One deployment on its way. Clones are the same; dropping them stops nothing.
 #[derive(Clone)]

@@ -8,6 +8,7 @@ mod kills;
 mod mixed;
 mod scaling;
 mod unended;
+mod waiting;
 
 use std::io;
 use std::sync::Arc;

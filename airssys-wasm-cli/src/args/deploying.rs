@@ -131,6 +131,19 @@ pub(crate) struct Newest {
     pub(crate) target: Target,
 }
 
+/// `cancel`.
+#[derive(Debug, Args)]
+pub(crate) struct Cancel {
+    /// The number of the order, as `status` lists it
+    #[arg(value_name = "ORDER")]
+    pub(crate) order: u64,
+    /// Why, for whoever waits
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) why: Option<String>,
+    #[command(flatten)]
+    pub(crate) target: Target,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct History {
     /// Most deployments

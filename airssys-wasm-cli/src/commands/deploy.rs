@@ -1,4 +1,4 @@
-//! `airssys deploy`, `plan`, `promote`, `pause`, `resume`, `rollback` and `scale`: what a running application is made of.
+//! `airssys deploy`, `plan`, `promote`, `pause`, `resume`, `rollback`, `cancel` and `scale`: what a running application is made of.
 //!
 //! Owns the wait for the end of a deployment, and what its end means for the exit code. The host does it all: ending the
 //! wait ends nothing.
@@ -10,14 +10,16 @@ use std::time::Duration;
 
 use airssys_wasm_actors::ApplicationSpec;
 use airssys_wasm_console::api::{
-    CurrentDeployment, DeployAnswer, DeployPhase, DeployRequest, EndView, NoteView,
+    CancelRequest, CurrentDeployment, DeployAnswer, DeployPhase, DeployRequest, EndView, NoteView,
     RollbackRequest, RolloutWords, ScaleRequest,
 };
 use airssys_wasm_console::{ControlClient, ControlError};
 
 use super::control::{self, ask, ask_to_deploy};
 use super::status;
-use crate::args::{Deploy, Format, Globals, Newest, Plan, Rollback, RolloutArgs, Scale, Target};
+use crate::args::{
+    Cancel, Deploy, Format, Globals, Newest, Plan, Rollback, RolloutArgs, Scale, Target,
+};
 use crate::failure::{Failure, FailureKind};
 use crate::output;
 use crate::text::printable;
@@ -136,6 +138,19 @@ pub(super) fn pause(globals: &Globals, newest: &Newest) -> Result<ExitCode, Fail
 pub(super) fn resume(globals: &Globals, newest: &Newest) -> Result<ExitCode, Failure> {
     let current = ask(&newest.target, async |client| client.resume().await)?;
     shown(globals, &current)
+}
+
+pub(super) fn cancel(globals: &Globals, cancel: &Cancel) -> Result<ExitCode, Failure> {
+    let request = CancelRequest {
+        order: cancel.order,
+        by: user(),
+        why: cancel.why.clone().unwrap_or_default(),
+    };
+    let cancelled = ask(&cancel.target, async |client| client.cancel(&request).await)?;
+    control::print(globals, &cancelled, |order| {
+        format!("cancelled: {}\n", status::order(order))
+    })?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn shown(globals: &Globals, current: &CurrentDeployment) -> Result<ExitCode, Failure> {
@@ -311,7 +326,13 @@ impl Said {
         }
         if answer.phase == DeployPhase::Waiting && !self.waits {
             self.waits = true;
-            text.push_str("waiting for the deployment that is under way\n");
+            text.push_str("waiting for the deployment that is under way");
+            if let Some(order) = answer.waiting {
+                text.push_str(&format!(
+                    ", as order {order}: `airssys cancel {order}` takes it out of the line"
+                ));
+            }
+            text.push('\n');
         }
         let notes = answer.rollout.as_ref().map(|rollout| &rollout.log);
         let notes = notes.map(Vec::as_slice).unwrap_or_default();

@@ -3,10 +3,13 @@
 use std::process::ExitCode;
 
 use airssys_wasm_actors::suggest;
-use airssys_wasm_console::api::{self, AutoscaleView, CurrentDeployment, RolloutView, StatusQuery};
+use airssys_wasm_console::api::{
+    self, AutoscaleView, CurrentDeployment, RolloutView, StatusQuery, WaitingView,
+};
 use airssys_wasm_console::{ControlClient, ControlError};
 
 use super::control;
+use super::history::since;
 use crate::args::{Globals, Status};
 use crate::failure::{Failure, FailureKind};
 use crate::output;
@@ -188,17 +191,41 @@ pub(super) fn replicas(autoscale: &AutoscaleView) -> String {
     format!("{replicas} ({min}–{max}{paused})")
 }
 
-/// What is deployed, and how far the newest rollout is; nothing where nothing was ever deployed.
+/// What is deployed, how far the newest rollout is, and what waits; nothing where nothing was ever deployed.
 fn deployed(current: &CurrentDeployment) -> String {
     let mut text = match current.number {
         Some(number) => format!("deployment {number}\n"),
         None if current.rollout.is_some() => "deployments are not recorded\n".to_owned(),
-        None => return String::new(),
+        None if current.waiting.is_empty() => return String::new(),
+        None => String::new(),
     };
     if let Some(rollout) = &current.rollout {
         text.push_str(&progress(rollout));
     }
+    for waiting in &current.waiting {
+        text.push_str(&format!("waiting: {}\n", order(waiting)));
+    }
     text.push('\n');
+    text
+}
+
+/// An order that waits, or has until now: `order 3, scale classify to 4, by ann, for 2 m: the evening`.
+pub(super) fn order(waiting: &WaitingView) -> String {
+    let WaitingView {
+        order,
+        what,
+        by,
+        why,
+        ..
+    } = waiting;
+    let mut text = format!("order {order}, {}", printable(what));
+    if !by.is_empty() {
+        text.push_str(&format!(", by {}", printable(by)));
+    }
+    text.push_str(&format!(", for {}", since(waiting.since_unix_ms)));
+    if !why.is_empty() {
+        text.push_str(&format!(": {}", printable(why)));
+    }
     text
 }
 

@@ -207,6 +207,87 @@ fn of_two_deployments_at_once_one_is_refused_or_waits() {
     assert!(status.contains("too slow"), "{status}");
 }
 
+#[test]
+fn an_order_that_waits_is_listed_and_cancelled() {
+    let (one, two, three) = (first(), second(), third());
+    let runtime = runtime_directory();
+    let up = start(&one, &runtime, &[], "running");
+    up.ask(&["cancel", "1"])
+        .fails(7, &["there is no order 1", "`airssys status` lists"]);
+    assert_eq!(deploy(&up, &two, SOAKING).code, 0);
+    until(&up, |deployment| {
+        deployment["rollout"]["state"] == "soaking"
+    });
+    let waiting = |why: &str| {
+        let mut child = airssys()
+            .args(["deploy", three.path(), "--queue", "--why", why])
+            .env("XDG_RUNTIME_DIR", &runtime)
+            .env("USER", "ann")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        while !line.contains("waiting for the deployment") {
+            line.clear();
+            assert_ne!(out.read_line(&mut line).unwrap(), 0);
+        }
+        (child, line, out)
+    };
+    let (mut left, line, _out) = waiting("who leaves");
+    assert!(line.contains("as order 1: `airssys cancel 1`"), "{line}");
+    let (told, line, _told) = waiting("the evening");
+    assert!(line.contains("as order 2"), "{line}");
+    // Whoever waits may leave: the order stays, and is cancelled by whoever knows better.
+    left.kill().unwrap();
+    left.wait().unwrap();
+    let status = up.ask(&["status"]).stdout;
+    for (order, why) in [(1, "who leaves"), (2, "the evening")] {
+        let listed = format!("waiting: order {order}, deploy {}", three.path());
+        assert!(status.contains(&listed), "{status}");
+        assert!(status.contains(&format!(": {why}\n")), "{status}");
+    }
+    let listed = up.ask(&["status", "--json"]).json()["deployment"]["waiting"].clone();
+    assert_eq!(
+        (&listed[1]["order"], &listed[1]["by"], &listed[1]["why"]),
+        (
+            &Value::from(2),
+            &Value::from("ann"),
+            &Value::from("the evening")
+        )
+    );
+    let cancelled = up.ask(&["cancel", "2", "--why", "not today"]);
+    assert_eq!(cancelled.code, 0, "{cancelled:?}");
+    assert!(
+        cancelled.stdout.contains("cancelled: order 2, deploy "),
+        "{cancelled:?}"
+    );
+    let told = told.wait_with_output().unwrap();
+    let stderr = String::from_utf8(told.stderr).unwrap();
+    assert_eq!(told.status.code(), Some(9), "{stderr}");
+    assert!(
+        stderr.contains("cancelled while it waited, by `"),
+        "{stderr}"
+    );
+    assert!(stderr.contains("`: not today"), "{stderr}");
+    let json = up.ask(&["cancel", "1", "--json"]).json();
+    assert_eq!(
+        (&json["order"], &json["why"]),
+        (&Value::from(1), &Value::from("who leaves"))
+    );
+    up.ask(&["cancel", "1"]).fails(
+        7,
+        &["order 1 does not wait any more", "was cancelled before"],
+    );
+    assert_eq!(up.ask(&["promote"]).code, 0);
+    let over = until(&up, |deployment| {
+        deployment["rollout"]["end"] != Value::Null
+    });
+    assert_eq!(over["waiting"], Value::Array(Vec::new()));
+    up.ask(&["cancel", "many"]).fails(2, &["many"]);
+}
+
 fn replicas(up: &Up) -> Vec<String> {
     let status = up.ask(&["status", "--json"]).json();
     let actors = status["actors"].as_array().unwrap().iter();

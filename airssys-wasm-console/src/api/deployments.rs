@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use airssys_wasm_actors::deployment::{RolloutOutcome, RolloutStatus};
+use airssys_wasm_actors::deployment::{RolloutOutcome, RolloutStatus, WaitingOrder};
 use airssys_wasm_actors::{Deployment, JournalEntry};
 use serde::{Deserialize, Serialize};
 
@@ -114,6 +114,20 @@ pub struct ScaleRequest {
     pub plan_only: bool,
 }
 
+/// Which order that waits is not to have its turn.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CancelRequest {
+    /// Its number, as `waiting` lists it.
+    pub order: u64,
+    /// Who cancels it.
+    #[serde(default)]
+    pub by: String,
+    /// Why.
+    #[serde(default)]
+    pub why: String,
+}
+
 /// How far a request to deploy is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -157,6 +171,37 @@ pub struct DeployAnswer {
     pub refusal: Option<ErrorReport>,
     /// Where the rollout stands, once it has begun.
     pub rollout: Option<RolloutView>,
+    /// The number of its order while it waits for its turn: what cancels it. Since 1.5.
+    #[serde(default)]
+    pub waiting: Option<u64>,
+}
+
+/// An order that waits for its turn.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct WaitingView {
+    /// Its number: what cancels it.
+    pub order: u64,
+    /// What is to be done, in a few words: `scale classify to 4`.
+    pub what: String,
+    /// Who wants it.
+    pub by: String,
+    /// Why.
+    pub why: String,
+    /// Since when, in milliseconds since 1970 UTC.
+    pub since_unix_ms: u64,
+}
+
+impl From<WaitingOrder> for WaitingView {
+    fn from(order: WaitingOrder) -> Self {
+        Self {
+            order: order.id,
+            what: order.note.what,
+            by: order.note.by,
+            why: order.note.why,
+            since_unix_ms: order.since_unix_ms,
+        }
+    }
 }
 
 /// Where a rollout stands.
@@ -276,6 +321,9 @@ pub struct CurrentDeployment {
     pub registry: bool,
     /// The rollout that was begun last since the host began.
     pub rollout: Option<RolloutView>,
+    /// The orders that wait for their turn, the next one first. Since 1.5.
+    #[serde(default)]
+    pub waiting: Vec<WaitingView>,
 }
 
 /// Which deployments are listed.

@@ -2,9 +2,9 @@
 
 use super::{ControlClient, ControlError, encoded};
 use crate::api::{
-    ConfigList, ConfigQuery, ConfigRequest, CurrentDeployment, DeployAnswer, DeployRequest,
-    DeploymentList, GcAnswer, HistoryQuery, RevisionDetail, RevisionList, RevisionQuery,
-    RollbackRequest, ScaleRequest, path,
+    CancelRequest, ConfigList, ConfigQuery, ConfigRequest, CurrentDeployment, DeployAnswer,
+    DeployRequest, DeploymentList, GcAnswer, HistoryQuery, RevisionDetail, RevisionList,
+    RevisionQuery, RollbackRequest, ScaleRequest, WaitingView, path,
 };
 
 impl ControlClient {
@@ -87,6 +87,14 @@ impl ControlClient {
     /// [`ControlError`].
     pub async fn roll_back(&self, request: &RollbackRequest) -> Result<DeployAnswer, ControlError> {
         self.post(path::ROLLBACK, request).await
+    }
+
+    /// Cancels an order that waits for its turn.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn cancel(&self, request: &CancelRequest) -> Result<WaitingView, ControlError> {
+        self.post(path::CANCEL, request).await
     }
 
     /// Deploys what runs with another number of replicas of one component.

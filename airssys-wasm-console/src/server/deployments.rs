@@ -13,8 +13,8 @@ use super::orders::{Orders, commanded};
 use super::registry::blocking;
 use super::routes::Host;
 use crate::api::{
-    CurrentDeployment, DeployAnswer, DeployRequest, DeploymentList, DeploymentView, HistoryQuery,
-    Phase, RollbackRequest, ScaleRequest,
+    CancelRequest, CurrentDeployment, DeployAnswer, DeployRequest, DeploymentList, DeploymentView,
+    HistoryQuery, Phase, RollbackRequest, ScaleRequest, WaitingView,
 };
 use airssys_wasm_actors::deployment::Rollout;
 use airssys_wasm_actors::{ActorAddress, Deployment, Registry, RegistryError, suggest};
@@ -73,6 +73,13 @@ pub(super) async fn rollback(
 ) -> Result<Json<DeployAnswer>, Refusal> {
     let order = open(&state)?.roll_back(request).await?;
     order.checked().await.map(Json)
+}
+
+pub(super) async fn cancel(
+    State(state): Host,
+    JsonBody(request): JsonBody<CancelRequest>,
+) -> Result<Json<WaitingView>, Refusal> {
+    open(&state)?.cancel(&request).map(Json)
 }
 
 pub(super) async fn scale(

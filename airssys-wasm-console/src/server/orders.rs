@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use airssys_wasm_actors::deployment::{
-    Action, CommandRefused, DeployError, DeployOptions, Deployer, Gate, Plan, PlanOptions, Rollout,
-    RolloutStrategy, StateHandling, StrategyWords, artifacts_of,
+    Action, CommandRefused, DeployError, DeployOptions, Deployer, Gate, OrderNote, Plan,
+    PlanOptions, Rollout, RolloutStrategy, StateHandling, StrategyWords, Turn, artifacts_of,
 };
 use airssys_wasm_actors::{
     Application, ApplicationSpec, ConfigOrder, ConfigSettings, ManifestErrors, REPLICAS_MAX,
@@ -26,8 +26,8 @@ use tokio::sync::{Semaphore, watch};
 use super::ACTION_WITHIN;
 use super::answer::Refusal;
 use crate::api::{
-    ConfigRequest, CurrentDeployment, DeployAnswer, DeployPhase, DeployRequest, RollbackRequest,
-    RolloutWords, ScaleRequest,
+    CancelRequest, ConfigRequest, CurrentDeployment, DeployAnswer, DeployPhase, DeployRequest,
+    RollbackRequest, RolloutWords, ScaleRequest, WaitingView,
 };
 
 /// Most orders that are remembered, and that can be under way or waiting.
@@ -93,6 +93,8 @@ struct Progress {
     plan: Option<Arc<Plan>>,
     refusal: Option<Refusal>,
     rollout: Option<Rollout>,
+    /// The number it waits under.
+    waiting: Option<u64>,
 }
 
 /// Where what is deployed comes from.
@@ -110,6 +112,8 @@ enum From {
 #[derive(Clone)]
 struct Job {
     from: From,
+    /// What is said of it while it waits.
+    note: OrderNote,
     options: DeployOptions,
     plan_only: bool,
 }
@@ -134,12 +138,14 @@ impl Order {
                 plan: None,
                 refusal: None,
                 rollout,
+                waiting: None,
             }),
         }
     }
 
     fn refuse(&self, refusal: Refusal) {
         self.progress.send_modify(|progress| {
+            progress.waiting = None;
             progress.phase = DeployPhase::Refused;
             progress.refusal = Some(refusal);
         });
@@ -163,6 +169,7 @@ impl Order {
                 .as_ref()
                 .map(|refusal| refusal.report().clone()),
             rollout: progress.rollout.map(|rollout| rollout.status().into()),
+            waiting: progress.waiting,
         }
     }
 
@@ -213,7 +220,17 @@ impl Orders {
             number: deployer.current_number(),
             registry: deployer.registry().is_some(),
             rollout: deployer.rollout().map(|rollout| rollout.status().into()),
+            waiting: deployer.waiting().into_iter().map(Into::into).collect(),
         }
+    }
+
+    /// Takes an order that waits out of the line.
+    pub(super) fn cancel(&self, request: &CancelRequest) -> Result<WaitingView, Refusal> {
+        let CancelRequest { order, by, why } = request;
+        let cancelled = self.deployer().cancel(*order, by, why);
+        cancelled
+            .map(Into::into)
+            .map_err(|refused| refusals::of_cancel(&refused))
     }
 
     /// The order of a number.
@@ -246,6 +263,8 @@ impl Orders {
             let what = format!("`{}` is no absolute path", request.manifest.escape_debug());
             return Err(Refusal::bad(what).hint("the host may be in another directory"));
         }
+        let what = format!("deploy {}", request.manifest);
+        let note = note(what, &request.by, &request.why);
         let options = DeployOptions {
             plan: plan_options(&request.rollout)?,
             by: request.by,
@@ -255,6 +274,7 @@ impl Orders {
         };
         self.begin(Job {
             from: From::Manifest(manifest),
+            note,
             options,
             plan_only: request.plan_only,
         })
@@ -299,6 +319,11 @@ impl Orders {
                 soak: Duration::ZERO,
                 gate: Gate::default(),
             });
+        let what = match request.to {
+            Some(to) => format!("rollback to {to}"),
+            None => "rollback".to_owned(),
+        };
+        let note = note(what, &request.by, &request.why);
         let options = DeployOptions {
             plan,
             by: request.by,
@@ -308,6 +333,7 @@ impl Orders {
         };
         self.begin(Job {
             from: From::Registry(request.to),
+            note,
             options,
             plan_only: false,
         })
@@ -335,12 +361,12 @@ impl Orders {
             state: discard_state.then_some(StateHandling::Discard),
             ..PlanOptions::default()
         };
-        let why = match why.as_str() {
-            "" => format!("scale {name} to {replicas}"),
-            why => format!("scale {name} to {replicas}: {why}"),
-        };
+        let what = format!("scale {name} to {replicas}");
+        let note = note(what, &by, &why);
+        let why = recorded(&note);
         self.begin(Job {
             from: From::Replicas(name.to_owned(), replicas),
+            note,
             options: DeployOptions {
                 plan,
                 by,
@@ -370,10 +396,8 @@ impl Orders {
             unset,
             reload,
         };
-        let why = match why.as_str() {
-            "" => order.to_string(),
-            why => format!("{order}: {why}"),
-        };
+        let note = note(order.to_string(), &by, &why);
+        let why = recorded(&note);
         let options = DeployOptions {
             by,
             why,
@@ -383,6 +407,7 @@ impl Orders {
         };
         self.begin(Job {
             from: From::Running(order),
+            note,
             options,
             plan_only,
         })
@@ -401,6 +426,22 @@ impl Orders {
     }
 }
 
+fn note(what: String, by: &str, why: &str) -> OrderNote {
+    OrderNote {
+        what,
+        by: by.to_owned(),
+        why: why.to_owned(),
+    }
+}
+
+/// Why, for the history, of what has no manifest that says what it is.
+fn recorded(note: &OrderNote) -> String {
+    match note.why.as_str() {
+        "" => note.what.clone(),
+        why => format!("{}: {why}", note.what),
+    }
+}
+
 /// Does what an order says; a refusal where nothing was changed.
 async fn carry_out(
     order: &Order,
@@ -408,7 +449,7 @@ async fn carry_out(
     compiling: &Semaphore,
     job: Job,
 ) -> Result<(), Refusal> {
-    let plan_only = job.plan_only;
+    let (plan_only, note) = (job.plan_only, job.note.clone());
     let prepared = async || {
         // It is never closed.
         let _one_at_a_time = compiling.acquire().await;
@@ -428,13 +469,8 @@ async fn carry_out(
         return Ok(());
     }
     let deployer = &deploying.deployer;
-    let turn = match deployer.turn(false).await {
-        Err(DeployError::UnderWay) if queue => {
-            order
-                .progress
-                .send_modify(|progress| progress.phase = DeployPhase::Waiting);
-            deployer.turn(true).await
-        }
+    let turn = match deployer.turn() {
+        Err(DeployError::UnderWay) if queue => waited(order, deployer, note).await,
         turn => turn,
     };
     let turn = turn.map_err(|error| refusals::of_deploy(&error))?;
@@ -463,6 +499,20 @@ async fn carry_out(
         progress.rollout = Some(rollout);
     });
     Ok(())
+}
+
+/// The turn of an order, which is listed until it comes.
+async fn waited(order: &Order, deployer: &Deployer, note: OrderNote) -> Result<Turn, DeployError> {
+    let waiting = deployer.queue(note)?;
+    order.progress.send_modify(|progress| {
+        progress.phase = DeployPhase::Waiting;
+        progress.waiting = Some(waiting.id());
+    });
+    let turn = waiting.turn().await;
+    order
+        .progress
+        .send_modify(|progress| progress.waiting = None);
+    turn
 }
 
 /// Reads, compiles and plans. Blocks.

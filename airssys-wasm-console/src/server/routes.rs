@@ -53,6 +53,7 @@ pub(super) fn router(state: Arc<HostState>) -> Router {
         .route(path::PAUSE, post(deployments::pause))
         .route(path::RESUME, post(deployments::resume))
         .route(path::ROLLBACK, post(deployments::rollback))
+        .route(path::CANCEL, post(deployments::cancel))
         .route(path::SCALE, post(deployments::scale))
         .route(
             path::CONFIG,

@@ -1,5 +1,7 @@
 //! Deployments and the registry, asked for through the typed client of a host that runs an application.
 
+mod waiting;
+
 use airssys_wasm::{CacheLocation, Engine, EngineConfig, Policy};
 use airssys_wasm_actors::deployment::{
     DeployOptions, Deployer, Rollout, RolloutOutcome, register_first,
@@ -566,7 +568,13 @@ async fn each_mistake_in_an_order_has_its_own_answer() {
     let host = Host::start(true).await;
     let socket = host.directory.at("app.sock");
     let long = format!(r#"{{"manifest":"{}"}}"#, "x".repeat(BODY_BYTES_MAX));
-    let taken = [path::DEPLOYMENTS, path::ROLLBACK, path::SCALE, path::CONFIG];
+    let taken = [
+        path::DEPLOYMENTS,
+        path::ROLLBACK,
+        path::SCALE,
+        path::CONFIG,
+        path::CANCEL,
+    ];
     for route in taken {
         for (body, status, kind, says) in [
             ("", 400, "bad-request", "EOF"),
@@ -591,6 +599,7 @@ async fn each_mistake_in_an_order_has_its_own_answer() {
             "colour",
         ),
         (path::ROLLBACK, r#"{"to":-1}"#, "to"),
+        (path::CANCEL, r#"{"order":-1}"#, "order"),
         (path::ROLLBACK, r#"{"to":18446744073709551616}"#, "to"),
         (
             path::SCALE,
@@ -611,6 +620,7 @@ async fn each_mistake_in_an_order_has_its_own_answer() {
         (path::PAUSE, "PUT"),
         (path::RESUME, "DELETE"),
         (path::ROLLBACK, "GET"),
+        (path::CANCEL, "GET"),
         (path::SCALE, "PATCH"),
         (path::CURRENT, "POST"),
         (path::GC, "GET"),

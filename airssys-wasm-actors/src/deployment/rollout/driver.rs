@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
-use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, oneshot, watch};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::bounds;
@@ -19,7 +19,7 @@ use super::journal::{self, Journal, unix_ms};
 use super::parts::{Ground, StepParts};
 use super::{
     DeployOptions, Deployer, Rollout, RolloutNote, RolloutOutcome, RolloutStatus, StepState,
-    StepStatus,
+    StepStatus, Turn,
 };
 use crate::autoscaling::Held;
 use crate::deployment::machine::{
@@ -58,7 +58,7 @@ pub(super) struct Driver {
     /// When the machine is to be told the time.
     tick: Option<Duration>,
     /// Until the end, nobody else deploys.
-    turn: OwnedMutexGuard<()>,
+    turn: Turn,
 }
 
 /// What takes time.
@@ -82,7 +82,7 @@ impl Driver {
         ground: Ground,
         steps: Vec<StepParts>,
         options: DeployOptions,
-        turn: OwnedMutexGuard<()>,
+        turn: Turn,
         records: bool,
     ) -> (Rollout, Self) {
         let statuses = plan.steps.iter().map(|step| StepStatus {

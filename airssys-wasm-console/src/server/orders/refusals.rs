@@ -1,6 +1,6 @@
 //! Why nothing is deployed, in the one form of refusals.
 
-use airssys_wasm_actors::deployment::{CommandRefused, DeployError, StrategyError};
+use airssys_wasm_actors::deployment::{CancelRefused, CommandRefused, DeployError, StrategyError};
 use airssys_wasm_actors::{EditError, ManifestErrors, RegistryError};
 use axum::http::StatusCode;
 
@@ -111,6 +111,8 @@ pub(super) fn of_deploy(error: &DeployError) -> Refusal {
         DeployError::UnderWay => conflict("under-way", "another deployment is under way").hint(
             "wait for it, roll it back with `airssys rollback`, or wait your turn with `--queue`",
         ),
+        DeployError::Cancelled { .. } => conflict("cancelled", error.to_string())
+            .hint("nothing was changed; ask for it again, if it is still wanted"),
         error => conflict("not-deployed", error.to_string()),
     }
 }
@@ -134,6 +136,23 @@ pub(super) fn not_scaled(plan: &str) -> Refusal {
         "deploy the manifest instead: the files of components have changed since they were deployed (not with `--state`), or a \
          deployment that failed could not put everything back",
     )
+}
+
+pub(super) fn of_cancel(refused: &CancelRefused) -> Refusal {
+    let message = refused.to_string();
+    match refused {
+        CancelRefused::UnderWay(_) => {
+            conflict("not-waiting", message).hint("use `airssys rollback` or `airssys pause`")
+        }
+        CancelRefused::NoSuchOrder(_) => {
+            Refusal::new(StatusCode::NOT_FOUND, "no-such-order", message)
+                .hint("`airssys status` lists those that wait")
+        }
+        CancelRefused::TooLong { .. } => Refusal::bad(message),
+        _ => conflict("not-waiting", message).hint(
+            "`airssys status` lists those that wait, and `airssys history` what was deployed",
+        ),
+    }
 }
 
 pub(super) fn of_command(refused: CommandRefused) -> Refusal {

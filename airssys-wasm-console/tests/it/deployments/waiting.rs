@@ -1,0 +1,166 @@
+//! Orders that wait for their turn, by the control API: listed, cancelled, and there whether or not their clients are.
+
+use airssys_wasm_console::api::{CancelRequest, WaitingView};
+
+use super::*;
+
+impl Host {
+    /// A deployment goes on until it is promoted.
+    async fn busy(&self) {
+        let soaking = self.soaking("two.toml", TWO);
+        self.client.deploy(&soaking).await.unwrap();
+        self.soaks().await;
+    }
+
+    async fn line(&self) -> Vec<WaitingView> {
+        self.client.deployment().await.unwrap().waiting
+    }
+}
+
+fn scale(replicas: u32, why: &str) -> ScaleRequest {
+    ScaleRequest {
+        component: "one".to_owned(),
+        replicas,
+        discard_state: true,
+        by: "ann".to_owned(),
+        why: why.to_owned(),
+        queue: true,
+        ..ScaleRequest::default()
+    }
+}
+
+fn cancel(order: u64, why: &str) -> CancelRequest {
+    CancelRequest {
+        order,
+        by: "ben".to_owned(),
+        why: why.to_owned(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_is_listed_and_cancelled_and_the_others_have_their_turn() {
+    let host = Host::start(true).await;
+    let client = &host.client;
+    host.busy().await;
+    assert_eq!(host.line().await, []);
+    let first = client.scale(&scale(2, "the evening")).await.unwrap();
+    let manifest = DeployRequest {
+        queue: true,
+        ..host.request("one.toml", ONE)
+    };
+    let second = client.deploy(&manifest).await.unwrap();
+    let third = client.scale(&scale(3, "")).await.unwrap();
+    for (number, answer) in (1..).zip([&first, &second, &third]) {
+        assert_eq!(
+            (answer.phase, answer.waiting),
+            (DeployPhase::Waiting, Some(number))
+        );
+    }
+    let line = host.line().await;
+    let said: Vec<_> = line
+        .iter()
+        .map(|one| (one.order, &*one.what, &*one.by, &*one.why))
+        .collect();
+    let what = format!("deploy {}", manifest.manifest);
+    assert_eq!(
+        said,
+        [
+            (1, "scale one to 2", "ann", "the evening"),
+            (2, &*what, "somebody", "it is better"),
+            (3, "scale one to 3", "ann", ""),
+        ]
+    );
+    assert!(line.iter().all(|one| one.since_unix_ms > 0));
+    // The status has them, too.
+    let status = client.status(&StatusQuery::default()).await.unwrap();
+    assert_eq!(status.deployment.unwrap().waiting, line);
+
+    let cancelled = client.cancel(&cancel(2, "not today")).await.unwrap();
+    assert_eq!(cancelled, line[1]);
+    let told = loop {
+        let answer = client.deploy_request(second.request).await.unwrap();
+        if answer.phase.is_final() {
+            break answer;
+        }
+    };
+    assert_eq!((told.phase, told.waiting), (DeployPhase::Refused, None));
+    let refusal = told.refusal.unwrap();
+    assert_eq!(
+        (&*refusal.kind, &*refusal.message),
+        (
+            "cancelled",
+            "cancelled while it waited, by `ben`: not today"
+        )
+    );
+    assert_eq!(host.line().await, [line[0].clone(), line[2].clone()]);
+    refused(
+        client.cancel(&cancel(2, "")).await,
+        "not-waiting",
+        "order 2 does not wait any more",
+        Some("airssys status"),
+    );
+    refused(
+        client.cancel(&cancel(9, "")).await,
+        "no-such-order",
+        "there is no order 9",
+        Some("airssys status"),
+    );
+    let long = "w".repeat(5_000);
+    let why = client.cancel(&cancel(1, &long)).await;
+    refused(why, "bad-request", "`why` has 5000 bytes", None);
+
+    // Their clients have long gone: an order goes on all the same.
+    client.promote().await.unwrap();
+    let one = "app/one".parse().unwrap();
+    while host.running.system().replicas(&one) != Some(3) {
+        tokio::task::yield_now().await;
+    }
+    host.answers(3).await;
+    assert_eq!(host.newest().finished().await, RolloutOutcome::Permanent);
+    // What was cancelled is in no history.
+    let list = client.deployments(&HistoryQuery::default()).await.unwrap();
+    let why: Vec<_> = list.deployments.iter().map(|one| &*one.why).collect();
+    assert_eq!(
+        why,
+        [
+            "scale one to 3",
+            "scale one to 2: the evening",
+            "it is better",
+            ""
+        ]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_has_its_turn_is_rolled_back_and_not_cancelled() {
+    let host = Host::start(false).await;
+    let client = &host.client;
+    host.busy().await;
+    let next = DeployRequest {
+        queue: true,
+        ..host.soaking("one.toml", ONE)
+    };
+    let waiting = client.deploy(&next).await.unwrap();
+    assert_eq!(waiting.waiting, Some(1));
+    client.promote().await.unwrap();
+    loop {
+        let answer = client.deploy_request(waiting.request).await.unwrap();
+        if answer.phase == DeployPhase::RollingOut {
+            assert_eq!(answer.waiting, None);
+            break;
+        }
+    }
+    refused(
+        client.cancel(&cancel(1, "")).await,
+        "not-waiting",
+        "order 1 does not wait any more: it is under way",
+        Some("airssys rollback"),
+    );
+    host.soaks().await;
+    client.roll_back(&RollbackRequest::default()).await.unwrap();
+    let end = host.newest().finished().await;
+    assert!(matches!(end, RolloutOutcome::RolledBack { .. }), "{end:?}");
+    host.answers(3).await;
+    host.server.enter(Phase::Stopping);
+    refused(client.cancel(&cancel(1, "")).await, "stopping", "", None);
+}
