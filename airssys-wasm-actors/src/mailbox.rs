@@ -185,6 +185,9 @@ impl Mailbox {
         reason = "an envelope moves through the queue as its box"
     )]
     pub(crate) fn push_all(&self, envelopes: Vec<Box<Envelope>>) -> Result<(), Vec<Box<Envelope>>> {
+        if envelopes.is_empty() {
+            return Ok(());
+        }
         let mut each = Vec::with_capacity(envelopes.len());
         for envelope in &envelopes {
             match self.units(&envelope.args) {
@@ -420,6 +423,11 @@ impl Mailbox {
         // Not by the permits: a signal holds none.
         self.queue.get().is_some_and(|queue| !queue.rx.is_empty())
             || self.spared.any.load(Ordering::Acquire)
+    }
+
+    /// Whether a message with these arguments would be refused for its size.
+    pub(crate) fn is_too_large(&self, args: &Args) -> bool {
+        self.units(args).is_err()
     }
 
     /// What a message with these arguments is charged if its caller's own task runs it; `None` if it would

@@ -27,6 +27,8 @@ pub(crate) use plane::Plane;
 pub struct MessagingLimits {
     /// Most timers of one actor that are still to come. Default 256.
     pub timers_per_actor_max: u32,
+    /// Most bytes of what they are to send, over all timers of one actor. Default 8 MiB.
+    pub timer_bytes_per_actor_max: u64,
     /// Shortest interval of a timer. Default 1 ms, tokio's own resolution.
     pub interval_min: Duration,
     /// Most subscriptions of one actor. Default 256.
@@ -40,6 +42,7 @@ impl Default for MessagingLimits {
     fn default() -> Self {
         Self {
             timers_per_actor_max: 256,
+            timer_bytes_per_actor_max: 8 << 20,
             interval_min: Duration::from_millis(1),
             subscriptions_per_actor_max: 256,
             pending_replies_max: 256,

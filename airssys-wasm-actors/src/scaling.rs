@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::address::{ActorAddress, ActorId};
+use crate::deadline::after;
 use crate::mailbox::Control;
 use crate::shared::Shared;
 use crate::slot::Slot;
@@ -333,7 +334,7 @@ async fn scale(
         StartError::SupervisorEnded(_) => ScaleError::SupervisorEnded(address()),
         why => not_started(why),
     })?;
-    let until = Instant::now() + wait_max;
+    let until = after(Instant::now(), wait_max);
     let leaving = rescaled.leaving.iter();
     join_all(leaving.map(|one| let_go(record, one, until))).await;
     if let Some(why) = rescaled.declined {

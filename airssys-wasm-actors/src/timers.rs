@@ -43,6 +43,24 @@ pub enum TimerError {
         /// The limit, `timers_per_actor_max`.
         max: u32,
     },
+    /// What the actor's timers are to send has as many bytes as it may.
+    #[error(
+        "what actor `{address}` has timers for may have {max} bytes in all, and this would be more"
+    )]
+    Bytes {
+        /// Whose timers they are.
+        address: ActorAddress,
+        /// The limit, `timer_bytes_per_actor_max`.
+        max: u64,
+    },
+    /// The target's mailbox takes no message of that size.
+    #[error("actor `{address}` takes no message of {bytes} bytes")]
+    TooLarge {
+        /// The target.
+        address: ActorAddress,
+        /// How large it would be.
+        bytes: u64,
+    },
     /// The interval is shorter than allowed.
     #[error("an interval of {given:?} is too short; the shortest is {min:?}")]
     TooShort {
@@ -72,6 +90,15 @@ pub(crate) struct Due {
 struct Timer {
     owner: Owner,
     due: Due,
+    /// What it keeps.
+    bytes: u64,
+}
+
+/// The timers of one actor, and what all of them keep.
+#[derive(Default)]
+struct Owned {
+    ids: HashSet<u64>,
+    bytes: u64,
 }
 
 /// All timers of a system.
@@ -88,14 +115,16 @@ struct State {
     /// By time, and then in the order they were set.
     queue: BTreeMap<(Instant, u64), Timer>,
     times: HashMap<u64, Instant>,
-    owned: HashMap<ActorId, HashSet<u64>>,
+    owned: HashMap<ActorId, Owned>,
     /// Whether the task is there.
     served: bool,
 }
 
 impl State {
     fn insert(&mut self, id: u64, at: Instant, timer: Timer) {
-        self.owned.entry(timer.owner.actor).or_default().insert(id);
+        let owned = self.owned.entry(timer.owner.actor).or_default();
+        owned.ids.insert(id);
+        owned.bytes += timer.bytes;
         self.times.insert(id, at);
         self.queue.insert((at, id), timer);
     }
@@ -104,8 +133,9 @@ impl State {
         let at = self.times.remove(&id)?;
         let timer = self.queue.remove(&(at, id))?;
         if let Some(owned) = self.owned.get_mut(&timer.owner.actor) {
-            owned.remove(&id);
-            if owned.is_empty() {
+            owned.ids.remove(&id);
+            owned.bytes -= timer.bytes;
+            if owned.ids.is_empty() {
                 self.owned.remove(&timer.owner.actor);
             }
         }
@@ -134,8 +164,12 @@ impl State {
                 every: due.every,
             };
             if due.target.exit_reason().is_none() {
-                let owner = timer.owner;
-                self.insert(id, next, Timer { owner, due: again });
+                let again = Timer {
+                    due: again,
+                    owner: timer.owner,
+                    bytes: timer.bytes,
+                };
+                self.insert(id, next, again);
             }
         }
         Ok(due)
@@ -165,13 +199,27 @@ impl TimerQueue {
                 min: limits.interval_min,
             });
         }
+        let bytes = u64::try_from(due.args.payload_bytes()).unwrap_or(u64::MAX);
+        if due.target.mailbox().is_too_large(&due.args) {
+            return Err(TimerError::TooLarge {
+                address: due.target.address().clone(),
+                bytes,
+            });
+        }
         let at = after(Instant::now(), delay);
         let mut state = self.state.lock();
-        let count = state.owned.get(&owner.actor).map_or(0, HashSet::len);
+        let owned = state.owned.get(&owner.actor);
+        let (count, kept) = owned.map_or((0, 0), |owned| (owned.ids.len(), owned.bytes));
         if u32::try_from(count).unwrap_or(u32::MAX) >= limits.timers_per_actor_max {
             return Err(TimerError::Quota {
                 address: own.address().clone(),
                 max: limits.timers_per_actor_max,
+            });
+        }
+        if kept.saturating_add(bytes) > limits.timer_bytes_per_actor_max {
+            return Err(TimerError::Bytes {
+                address: own.address().clone(),
+                max: limits.timer_bytes_per_actor_max,
             });
         }
         // Looked at under the lock: a retirement after this finds the timer.
@@ -184,7 +232,7 @@ impl TimerQueue {
         }
         state.next += 1;
         let id = state.next;
-        state.insert(id, at, Timer { owner, due });
+        state.insert(id, at, Timer { owner, due, bytes });
         let first = state.queue.first_key_value().map(|(key, _)| *key) == Some((at, id));
         let serve = !std::mem::replace(&mut state.served, true);
         drop(state);
@@ -219,7 +267,7 @@ impl TimerQueue {
     pub(crate) fn hand_over(&self, from: Owner, to: Owner) {
         let mut state = self.state.lock();
         let owned = state.owned.get(&from.actor);
-        let ids: Vec<_> = owned.into_iter().flatten().copied().collect();
+        let ids: Vec<_> = owned.map_or_else(Vec::new, |owned| owned.ids.iter().copied().collect());
         for id in ids {
             let at = state.times.get(&id).copied();
             if let Some(timer) = at.and_then(|at| state.queue.get_mut(&(at, id)))
@@ -236,7 +284,7 @@ impl TimerQueue {
         let Some(owned) = state.owned.get(&owner.actor) else {
             return;
         };
-        let ids: Vec<_> = owned.iter().copied().collect();
+        let ids: Vec<_> = owned.ids.iter().copied().collect();
         let mut removed = Vec::new();
         for id in ids {
             let at = state.times.get(&id).copied();

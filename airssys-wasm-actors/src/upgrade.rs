@@ -25,6 +25,7 @@ use upgraded::Switched;
 pub use upgraded::{NotSwitchedBack, Upgraded};
 
 use crate::address::ActorAddress;
+use crate::deadline::after;
 use crate::passivation::ComponentBehaviour;
 use crate::reference::function_path;
 use crate::scaling::Alteration;
@@ -462,7 +463,7 @@ impl Upgrade {
         };
         self.covers_all()?;
         let bytes_max = self.bytes_max();
-        let until = Instant::now() + self.options.wait_max;
+        let until = after(Instant::now(), self.options.wait_max);
         let by_hook = self.by_hook;
         let pairs = std::mem::take(&mut self.pairs);
         let at_once = match self.options.order {

@@ -240,8 +240,10 @@ impl Lane {
     /// Puts back a message that was taken but not begun: the next incarnation has it first.
     /// Whatever is there already is returned.
     pub(crate) fn put_back(&self, envelope: Box<Envelope>) -> Option<Box<Envelope>> {
-        let before = self.retry.lock().replace(envelope);
+        let mut retry = self.retry.lock();
+        let before = retry.replace(envelope);
         self.retry_pending.store(true, Ordering::Release);
+        drop(retry);
         before
     }
 
@@ -250,8 +252,11 @@ impl Lane {
         if !self.retry_pending.load(Ordering::Acquire) {
             return None;
         }
-        let taken = self.retry.lock().take();
+        // Under the lock: what is put back right after it is not overlooked.
+        let mut retry = self.retry.lock();
+        let taken = retry.take();
         self.retry_pending.store(false, Ordering::Release);
+        drop(retry);
         taken
     }
 }

@@ -63,7 +63,7 @@ impl Plane {
             holdings: Holdings::new(slot),
             ledger,
             handler,
-            within_max: wall_per_call * 9 / 10,
+            within_max: wall_per_call - wall_per_call / 10,
             nursery: None,
             up: false,
             aside: false,

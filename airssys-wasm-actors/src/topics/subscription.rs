@@ -53,6 +53,8 @@ struct Held {
 struct Ring {
     held: VecDeque<Held>,
     units: u64,
+    /// Empty envelopes on their way: as many as are held at least, and no more than were ever held at once.
+    envelopes: usize,
 }
 
 /// One subscription.
@@ -189,11 +191,12 @@ impl Subscription {
     }
 
     fn offer_ring(self: &Arc<Self>, publication: &Publication, args: Args, units: u32) -> Offered {
-        if !self.budget.could_hold(units) {
+        // What the mailbox would refuse does not come in past it.
+        if !self.budget.could_hold(units) || self.target.mailbox().is_too_large(&args) {
             return Offered::Refused;
         }
         let mut evicted = Vec::new();
-        {
+        let enough = {
             let mut ring = self.ring.lock();
             let units_max = u64::from(units_of(self.options.bytes_max));
             let depth_max = usize::try_from(self.options.depth_max).unwrap_or(usize::MAX);
@@ -211,15 +214,17 @@ impl Subscription {
                 sender: publication.sender,
                 trace: publication.trace,
             });
-        }
-        let spare = evicted.len();
+            // The envelope of what was dropped is in the mailbox already.
+            let enough = ring.envelopes >= ring.held.len();
+            ring.envelopes += usize::from(!enough);
+            enough
+        };
         for oldest in evicted {
             // It had been accepted and counted.
             self.dead(oldest.sender, oldest.args, self.evicted("drop-oldest"));
         }
         self.target.counters().cast();
-        if spare > 0 {
-            // The envelope of what was dropped is in the mailbox already; of several, all but one find nothing.
+        if enough {
             return Offered::Sent;
         }
         let mut envelope = self.envelope(publication, Args::new());
@@ -255,6 +260,7 @@ impl Subscription {
             return None;
         }
         let mut ring = self.ring.lock();
+        ring.envelopes = ring.envelopes.saturating_sub(1);
         let oldest = ring.held.pop_front();
         if let Some(oldest) = &oldest {
             ring.units -= u64::from(oldest.units);
@@ -262,9 +268,12 @@ impl Subscription {
         Some(oldest.map(|held| (held.args, held.sender, held.trace)))
     }
 
-    /// A publication is finished.
+    /// A publication is finished, or an empty envelope was not accepted.
     pub(crate) fn release(&self, units: u32) {
-        if !self.drops_oldest() {
+        if self.drops_oldest() {
+            let mut ring = self.ring.lock();
+            ring.envelopes = ring.envelopes.saturating_sub(1);
+        } else {
             self.budget.release(units);
         }
     }

@@ -11,6 +11,7 @@ use super::replacement::{Fresh, NotReplaced, StateTaken, become_known};
 use super::slots::Place;
 use super::{UpgradeOptions, UpgradeState};
 use crate::address::ActorAddress;
+use crate::deadline::after;
 use crate::passivation::ComponentBehaviour;
 use crate::scaling::Alteration;
 use crate::supervisor::{PreparedActor, Record, predecessor};
@@ -78,7 +79,7 @@ impl Upgraded {
     /// # Errors
     /// [`NotSwitchedBack`]: the others have been.
     pub async fn roll_back(self) -> Result<Vec<StateTaken>, NotSwitchedBack> {
-        let until = Instant::now() + self.options.wait_max;
+        let until = after(Instant::now(), self.options.wait_max);
         let bytes_max = match self.options.state {
             UpgradeState::HandOver { bytes_max } => bytes_max,
             UpgradeState::Discard => 0,

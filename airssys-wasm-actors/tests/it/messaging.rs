@@ -43,6 +43,33 @@ fn probe_template(engine: &Engine, messaging: Option<MessagingManifest>) -> Inst
     InstanceTemplate::link(&component, spec).unwrap()
 }
 
+/// A wait beyond all clocks is far, not an overflow.
+#[tokio::test]
+async fn a_call_may_take_all_the_time_there_is() {
+    let system = system(&engine()).await;
+    let component = system
+        .engine()
+        .load(&ComponentRef::Bytes(PROBE.to_vec().into()))
+        .unwrap();
+    let asked = CapabilityManifest {
+        messaging: Some(usual()),
+        ..CapabilityManifest::default()
+    };
+    let spec = TemplateSpec {
+        grants: grant(&asked, &Policy::permissive()).unwrap(),
+        limits: airssys_wasm::Limits {
+            wall_per_call: Duration::MAX,
+            ..airssys_wasm::Limits::default()
+        },
+        ..TemplateSpec::new("probe")
+    };
+    let template = InstanceTemplate::link(&component, spec).unwrap();
+    let one = ChildSpec::component(address("a/one"), template);
+    let one = system.spawn(one).await.unwrap();
+    let timer = ask(&one, "send-after", (1_u64, bytes("x"))).await;
+    assert!(!timer.starts_with('!'), "{timer}");
+}
+
 async fn probe(system: &System, name: &str) -> ActorRef {
     let template = probe_template(system.engine(), Some(usual()));
     system

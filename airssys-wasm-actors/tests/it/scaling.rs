@@ -235,6 +235,21 @@ async fn what_one_that_goes_has_not_begun_is_handled_by_the_others() {
     assert_eq!(last.status().queued, 0);
 }
 
+/// A wait beyond all clocks is far, not an overflow.
+#[tokio::test]
+async fn what_goes_may_have_all_the_time_there_is() {
+    let system = system(&engine()).await;
+    let outside = Outside::new(1);
+    let pool = system.spawn(servers("pool", 3, &outside)).await.unwrap();
+    let options = ScaleOptions {
+        wait_max: Duration::MAX,
+        ..ScaleOptions::default()
+    };
+    let scaled = system.scale(pool.address(), 2, options).await.unwrap();
+    assert_eq!(scaled, Scaled { from: 3, to: 2 });
+    balanced(&system, &pool).await;
+}
+
 /// Callers and kills, of one replica or of all, while the number changes: what fails is what was in the hands of who was
 /// killed, each message ends once, and the number is in the end what was asked last.
 #[test]

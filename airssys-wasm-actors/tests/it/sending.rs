@@ -298,6 +298,28 @@ async fn a_batch_is_answered_in_order_whether_it_fits_at_once_or_not() {
 }
 
 #[tokio::test]
+async fn a_batch_whose_time_is_over_before_it_begins_wakes_nobody() {
+    let system = system(&engine()).await;
+    let sink = ChildSpec::native(address("sink"), Sink::default);
+    let sink = system.spawn(sink).await.unwrap();
+    let put = sink.function("put").unwrap();
+    let at_once = CallOptions {
+        within: Duration::ZERO,
+        ..CallOptions::default()
+    };
+    // It is idle.
+    sink.call("got", ()).await.unwrap();
+    let answers = put.call_batch((0..3_u32).map(|n| (n,)), at_once).await;
+    assert_eq!(answers.len(), 3);
+    for answer in answers {
+        assert_eq!(answer.unwrap_err().kind(), "deadline");
+    }
+    put.call((7_u32,)).await.unwrap();
+    let (got,): (Vec<String>,) = sink.call("got", ()).await.unwrap().into_typed().unwrap();
+    assert_eq!(got, ["-:7"]);
+}
+
+#[tokio::test]
 async fn control_is_taken_before_data_that_came_first() {
     let system = system(&engine()).await;
     let debtor = system

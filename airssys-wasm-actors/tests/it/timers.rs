@@ -32,6 +32,7 @@ impl Actor for Clock {
                  every: func(ms: u32);
                  cancel: func() -> bool;
                  fall: func();
+                 note: func(bytes: list<u8>);
              }",
         )
     }
@@ -49,6 +50,7 @@ impl Actor for Clock {
                 self.ticks.push((n, sender));
                 message.reply(());
             }
+            "note" => message.reply(()),
             "ticks" => message.reply((u32::try_from(self.ticks.len())?,)),
             "after" => {
                 let (ms,): (u32,) = message.args()?;
@@ -148,6 +150,56 @@ async fn an_actors_timers_end_with_its_incarnation_and_the_hosts_with_the_actor(
     ));
     // Nothing was sent to the dead.
     assert_eq!(system.counters().dead_letters, 0);
+}
+
+/// What waits is kept for its owner and charged to no mailbox.
+#[tokio::test(start_paused = true)]
+async fn what_timers_are_to_send_is_limited_too() {
+    let system = system(&engine()).await;
+    let (clock, _) = clock(&system).await;
+    let note = clock.function("note").unwrap();
+    let timers = system.timers();
+    let later = Duration::from_secs(3600);
+    let set = |bytes: usize| timers.send_after(later, &note, (vec![0_u8; bytes],));
+    let most = 1 << 20;
+    let too_large = set(most + 1).unwrap_err();
+    assert!(
+        matches!(
+            too_large,
+            TimerError::TooLarge {
+                bytes: 1_048_577,
+                ..
+            }
+        ),
+        "{too_large}"
+    );
+    let first = set(most).unwrap();
+    for _ in 1..8 {
+        set(most).unwrap();
+    }
+    let over = set(1).unwrap_err();
+    assert!(
+        matches!(over, TimerError::Bytes { max: 8_388_608, .. }),
+        "{over}"
+    );
+    assert_eq!(timers.pending(), 8);
+    // The next ones have the room of one that is taken back, and of those that are sent.
+    assert!(timers.cancel(first));
+    let every = timers
+        .interval(millis(1), &note, (vec![0_u8; 64],))
+        .unwrap();
+    set(most - 64).unwrap();
+    for _ in 0..2 {
+        assert!(
+            set(1).is_err(),
+            "an interval counts once, and as long as it goes on"
+        );
+        sleep(millis(100)).await;
+    }
+    assert!(timers.cancel(every));
+    set(64).unwrap();
+    system.shutdown().await;
+    assert_eq!(timers.pending(), 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -276,6 +276,64 @@ async fn a_subscriber_that_is_behind_has_its_own_bound() {
     assert_eq!(heard, said(&[0, 1]));
 }
 
+/// A large publication takes the place of many small ones: those that come then use the envelopes of these.
+#[tokio::test]
+async fn what_was_dropped_leaves_no_empty_envelopes_behind() {
+    let system = system(&engine()).await;
+    let a = listener(&system, "a").await;
+    let topics = system.topics();
+    let options = SubscribeOptions {
+        depth_max: 16,
+        bytes_max: 64 << 10,
+        overflow: BackpressureStrategy::DropOldest,
+    };
+    let line = a.function("line").unwrap();
+    topics.subscribe(&pattern("t"), &line, options).unwrap();
+    // On one thread nothing is handled before this test waits.
+    for _ in 0..100 {
+        for _ in 0..15 {
+            assert_eq!(topics.publish("t", "small").unwrap().sent, 1);
+        }
+        assert_eq!(topics.publish("t", "l".repeat(60 << 10)).unwrap().sent, 1);
+        assert!(a.status().queued <= 16, "{}", a.status().queued);
+    }
+    topics.publish("t", "last").unwrap();
+    let heard = heard(&a).await;
+    assert_eq!(heard.last().map(String::as_str), Some("- - last"));
+    assert!(heard.len() <= 16);
+    // What comes after all that is handled has envelopes of its own.
+    for n in 0..3_u32 {
+        topics.publish("t", n.to_string()).unwrap();
+    }
+    let after = self::heard(&a).await;
+    assert_eq!(after[heard.len()..], ["- - 0", "- - 1", "- - 2"]);
+    balanced(system.counters());
+}
+
+#[tokio::test]
+async fn what_the_mailbox_would_refuse_does_not_come_in_by_a_subscription() {
+    for overflow in [
+        BackpressureStrategy::DropOldest,
+        BackpressureStrategy::Error,
+    ] {
+        let system = system(&engine()).await;
+        let mut child = ChildSpec::native(address("a"), Listener::default);
+        child.mailbox.message_bytes_max = 100;
+        let a = system.spawn(child).await.unwrap();
+        let options = SubscribeOptions {
+            overflow,
+            ..SubscribeOptions::default()
+        };
+        let line = a.function("line").unwrap();
+        let topics = system.topics();
+        topics.subscribe(&pattern("t"), &line, options).unwrap();
+        assert_eq!(topics.publish("t", "x".repeat(101)).unwrap().refused, 1);
+        assert_eq!(topics.publish("t", "x".repeat(100)).unwrap().sent, 1);
+        assert_eq!(heard(&a).await.len(), 1);
+        balanced(system.counters());
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_publisher_that_is_ready_to_wait_waits_for_room() {
     let system = system(&engine()).await;

@@ -205,9 +205,16 @@ async fn rolling_goes_through_the_replicas_and_takes_those_back_that_were_done_i
         spec
     };
     let actor = system.spawn(spec_of(V1)).await.unwrap();
-    let upgrade = system
-        .upgrade(spec_of(V2), UpgradeOptions::default())
-        .unwrap();
+    // A wait beyond all clocks is far, not an overflow.
+    let patient = UpgradeOptions {
+        wait_max: Duration::MAX,
+        ..UpgradeOptions::default()
+    };
+    let upgrade = system.upgrade(spec_of(V2), patient).unwrap();
+    let upgraded = upgrade.switch().await.unwrap();
+    assert_eq!(upgraded.states(), [StateTaken::None; 3]);
+    upgraded.roll_back().await.unwrap();
+    let upgrade = system.upgrade(spec_of(V2), patient).unwrap();
     let upgraded = upgrade.switch().await.unwrap();
     assert_eq!(upgraded.states(), [StateTaken::None; 3]);
     for _ in 0..6 {
