@@ -35,7 +35,7 @@ pub struct Limits {
     /// Tables in all core modules of the component (standard: 8).
     pub tables_max: u32,
     /// Core module instances the component may make (standard: 16): a toolchain uses two to four. One that the host adds
-    /// to it does not count.
+    /// to it does not count; the engine's message of an excess counts it.
     pub core_instances_max: u32,
     /// Table elements, summed over all tables (standard: 20,000: large C# guests are known to need 10,000).
     pub table_elements_max: u32,
