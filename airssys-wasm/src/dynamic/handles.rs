@@ -108,22 +108,36 @@ pub(super) fn enter<T: HandleHost>(
         });
     }
 
+    // Proxies first, and undone if there is no room for all of them: what comes after cannot fail.
+    let mut made = Vec::with_capacity(proxies);
+    let all = each_of(ty, args, &mut |resource, _, handle| {
+        if resource.side() == ResourceSide::Imported {
+            made.push(proxy(&mut store, resource, handle.clone())?);
+        }
+        Ok::<_, wasmtime::Error>(())
+    });
+    if let Err(why) = all {
+        for (any, rep) in made {
+            // What was put into the engine's table a moment ago is there.
+            let _ = any.try_into_resource_dynamic(&mut store);
+            store.data_mut().handles().let_go(rep);
+        }
+        return Err(CallRefused::Handles {
+            why: format!("{why:#}"),
+        });
+    }
+    let mut made = made.into_iter();
     let mut lent = Box::<Lent>::default();
     each_of(ty, args, &mut |resource, own, handle| {
         let any = match resource.side() {
             ResourceSide::Exported if own => store.data_mut().handles().take_back(handle),
             ResourceSide::Exported => store.data_mut().handles().given(handle),
-            ResourceSide::Imported => {
-                proxy(&mut store, resource, handle.clone())
-                    .map(|(any, rep)| {
-                        if !own {
-                            lent.proxies.push((any, rep));
-                        }
-                        any
-                    })
-                    // There is room, and the number was given when the component was linked.
-                    .map_err(|_| StaleHandle::Spent)
-            }
+            ResourceSide::Imported => made.next().ok_or(StaleHandle::Spent).map(|(any, rep)| {
+                if !own {
+                    lent.proxies.push((any, rep));
+                }
+                any
+            }),
         };
         let any = any.map_err(|why| stale(resource, why))?;
         let claim = std::mem::replace(handle, ResourceHandle::lifted(any));
@@ -233,8 +247,13 @@ fn proxy<T: HandleHost>(
         .type_number(resource)
         .ok_or_else(|| format_err!("no link provides the resource `{resource}`"))?;
     let rep = handles.hold(claim)?;
-    let any = ResourceDynamic::new_own(rep, number).try_into_resource_any(&mut store)?;
-    Ok((any, rep))
+    match ResourceDynamic::new_own(rep, number).try_into_resource_any(&mut store) {
+        Ok(any) => Ok((any, rep)),
+        Err(full) => {
+            store.data_mut().handles().let_go(rep);
+            Err(full)
+        }
+    }
 }
 
 /// What is done with a handle: its resource, whether the type says `own`, and the handle.

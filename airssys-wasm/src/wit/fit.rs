@@ -52,6 +52,13 @@ pub enum CallRefused {
         /// The limit.
         resources_max: usize,
     },
+    /// The callee has as many live handles as its limit `handles` allows, and no room for those among the arguments;
+    /// it has seen none of them.
+    #[error("the callee has no room for another handle (its limit `handles`): {why}")]
+    Handles {
+        /// What the engine said.
+        why: String,
+    },
     /// The signature has a part that cannot travel as data.
     #[error("`{signature}` cannot be called from outside: `{part}` cannot be carried as data")]
     Uncarriable {

@@ -413,6 +413,54 @@ fn an_importer_holds_no_more_than_its_limit() {
 }
 
 #[test]
+fn what_finds_no_room_in_the_tables_goes_back() {
+    run(async {
+        let limits = Limits {
+            handles_max: 2,
+            ..small()
+        };
+        let spec = TemplateSpec {
+            limits,
+            ..linked("test:res/counters")
+        };
+        let template = template(&engine(), USER, spec);
+        let peer = Peer::new(&template);
+        let mut instance = start_with(&template, peer.clone()).await;
+        for _ in 0..2 {
+            (instance, _) = returned(call(&template, instance, "keep", (1u32,)).await);
+        }
+        // Far more often than there is room, were one to stay.
+        for _ in 0..10 {
+            for (function, own) in [("take", true), ("peek", false)] {
+                let given = peer.make(1);
+                let handle = if own { given.clone() } else { given.lend() };
+                let (left, why) = refused(call(&template, instance, function, (handle,)).await);
+                assert!(matches!(why, CallRefused::Handles { .. }), "{why}");
+                assert!(why.to_string().contains("`handles`"), "{why}");
+                instance = left;
+                // Handed over, it is the owner's to destroy; lent, it is still its holder's.
+                assert_eq!(given.is_stale(), own);
+                drop(given);
+                assert_eq!(std::iter::from_fn(|| peer.owner.next_released()).count(), 1);
+            }
+        }
+        // Where there is room for one of two, neither is taken.
+        (instance, _) = returned(call(&template, instance, "drop", ()).await);
+        assert_eq!(std::iter::from_fn(|| peer.owner.next_released()).count(), 1);
+        for _ in 0..10 {
+            let two = (peer.make(1), peer.make(2));
+            let (left, why) = refused(call(&template, instance, "take-two", two).await);
+            assert!(matches!(why, CallRefused::Handles { .. }), "{why}");
+            assert_eq!(std::iter::from_fn(|| peer.owner.next_released()).count(), 2);
+            instance = left;
+        }
+        let (instance, _) = returned(call(&template, instance, "keep", (1u32,)).await);
+        drop(instance);
+        assert_eq!(std::iter::from_fn(|| peer.owner.next_released()).count(), 2);
+    });
+}
+
+#[test]
 fn a_reply_with_a_handle_that_was_given_away_ends_the_caller() {
     run(async {
         let template = template(&engine(), USER, linked("test:res/counters"));

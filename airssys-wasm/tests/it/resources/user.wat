@@ -56,6 +56,8 @@
     (func (export "give") (result i32) (global.get $kept))
     (func (export "take") (param i32) (result i32)
       (global.set $kept (local.get 0)) (call $add (local.get 0) (i32.const 0)))
+    (func (export "take-two") (param i32 i32)
+      (call $drop (local.get 0)) (call $drop (local.get 1)))
     ;; A borrow must be given back before the call is over.
     (func (export "peek") (param i32) (result i32)
       (local $sum i32)
@@ -80,6 +82,8 @@
   (func (export "forge") (param "n" u32) (result u32) (canon lift (core func $m "forge")))
   (func (export "give") (result (own $c)) (canon lift (core func $m "give")))
   (func (export "take") (param "c" (own $c)) (result u32) (canon lift (core func $m "take")))
+  (func (export "take-two") (param "a" (own $c)) (param "b" (own $c))
+    (canon lift (core func $m "take-two")))
   (func (export "peek") (param "c" (borrow $c)) (result u32) (canon lift (core func $m "peek")))
   (func (export "hoard") (param "c" (borrow $c)) (result u32) (canon lift (core func $m "hoard")))
   (func (export "steal") (param "c" (borrow $c)) (result u32) (canon lift (core func $m "steal"))))
