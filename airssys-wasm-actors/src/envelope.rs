@@ -234,6 +234,11 @@ impl Envelope {
         self.port.as_ref().is_some_and(ReplyPort::is_abandoned)
     }
 
+    /// It is kept for an answer later: `left` is called if its caller leaves first. `false` if it has left already.
+    pub(crate) fn when_left(&self, left: impl FnOnce() + Send + 'static) -> bool {
+        self.port.as_ref().is_some_and(|port| port.when_left(left))
+    }
+
     /// A replica of the target has taken it, or gives it back: its caller waits for exactly that one, or for
     /// any again.
     pub(crate) fn moved(&self, from: ActorId, to: ActorId) {

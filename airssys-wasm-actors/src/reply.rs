@@ -3,8 +3,9 @@
 //! Owns [`ReplyCell`] (the caller's end, reused by an actor for each of its calls, one at a time)
 //! and [`ReplyPort`] (the callee's end, travels in the envelope). A port answers exactly once: by
 //! [`ReplyPort::send`], or when it is dropped. An answer that comes after the caller has left is
-//! discarded: the cell's sequence number has moved on. Costs two uncontended locks a call and no
-//! allocation for a cell that is reused; it does not know of deadlines.
+//! discarded: the cell's sequence number has moved on. Whoever keeps a call for later is told when its caller
+//! leaves ([`ReplyPort::when_left`]). Costs two uncontended locks a call and no allocation for a cell that is
+//! reused; it does not know of deadlines.
 
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -40,7 +41,12 @@ struct State {
     sequence: u64,
     answer: Option<Answer>,
     waker: Option<Waker>,
+    /// Told when the caller leaves the open call.
+    left: Option<Left>,
 }
+
+/// What whoever keeps a call wants to be told; called once, without a lock held here.
+type Left = Box<dyn FnOnce() + Send>;
 
 impl ReplyCell {
     /// A cell whose answers take `edge` back.
@@ -56,8 +62,12 @@ impl ReplyCell {
         let mut state = self.state.lock();
         state.sequence += 1;
         state.answer = None;
+        let left = state.left.take();
+        let sequence = state.sequence;
+        drop(state);
+        tell(left);
         ReplyPort {
-            sequence: state.sequence,
+            sequence,
             cell: Some(Arc::clone(self)),
         }
     }
@@ -82,12 +92,19 @@ impl ReplyCell {
 
     /// Leaves the open call: whatever comes is discarded.
     pub(crate) fn abandon(&self) {
-        let late = {
+        let (late, left) = {
             let mut state = self.state.lock();
             state.sequence += 1;
-            state.answer.take()
+            (state.answer.take(), state.left.take())
         };
         drop(late);
+        tell(left);
+    }
+}
+
+fn tell(left: Option<Left>) {
+    if let Some(left) = left {
+        left();
     }
 }
 
@@ -106,6 +123,20 @@ impl ReplyPort {
             .is_none_or(|cell| cell.state.lock().sequence != self.sequence)
     }
 
+    /// The call is kept for later: `left` is called once its caller leaves it, unless it is answered first. `false`
+    /// if the caller has left already, and nothing is called.
+    pub(crate) fn when_left(&self, left: impl FnOnce() + Send + 'static) -> bool {
+        let Some(cell) = &self.cell else {
+            return false;
+        };
+        let mut state = cell.state.lock();
+        let is_open = state.sequence == self.sequence;
+        if is_open {
+            state.left = Some(Box::new(left));
+        }
+        is_open
+    }
+
     /// The message is in the hands of `to` now, and was in those of `from`: the caller waits for `to`.
     pub(crate) fn moved(&self, from: ActorId, to: ActorId) {
         if let Some(cell) = &self.cell {
@@ -122,15 +153,16 @@ impl ReplyPort {
         let Some(cell) = self.cell.take() else {
             return false;
         };
-        let waker = {
+        let (waker, left) = {
             let mut state = cell.state.lock();
             if state.sequence != self.sequence {
                 return false;
             }
             state.answer = Some(answer);
             cell.edge.clear();
-            state.waker.take()
+            (state.waker.take(), state.left.take())
         };
+        drop(left);
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -178,5 +210,37 @@ mod tests {
         assert!(cell.poll(&mut cx).is_pending());
         assert!(next.send(Ok(Args::new())));
         assert!(cell.poll(&mut cx).is_ready());
+    }
+
+    #[test]
+    fn whoever_keeps_a_call_is_told_once_that_its_caller_has_left() {
+        let told = Arc::new(AtomicUsize::new(0));
+        let tell = || {
+            let told = Arc::clone(&told);
+            move || {
+                told.fetch_add(1, Ordering::Relaxed);
+            }
+        };
+        let cell = Arc::new(ReplyCell::default());
+        // Left, and kept by somebody then.
+        let port = cell.open();
+        assert!(port.when_left(tell()));
+        assert_eq!(told.load(Ordering::Relaxed), 0);
+        cell.abandon();
+        cell.abandon();
+        assert_eq!(told.load(Ordering::Relaxed), 1);
+        // Left before anybody kept it.
+        assert!(!port.when_left(tell()));
+        // Answered: nobody has left.
+        let port = cell.open();
+        assert!(port.when_left(tell()));
+        assert!(port.send(Ok(Args::new())));
+        cell.abandon();
+        assert_eq!(told.load(Ordering::Relaxed), 1);
+        // Left for the next call.
+        assert!(cell.open().when_left(tell()));
+        let _next = cell.open();
+        assert_eq!(told.load(Ordering::Relaxed), 2);
+        assert_eq!(Arc::strong_count(&told), 1);
     }
 }

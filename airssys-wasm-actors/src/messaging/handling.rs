@@ -105,7 +105,7 @@ fn record(
 
 impl Handling {
     /// The handler has returned.
-    pub(crate) fn returned(self, slot: &Slot, ledger: &Ledger, results: Args) {
+    pub(crate) fn returned(self, slot: &Slot, ledger: &Arc<Ledger>, results: Args) {
         match self {
             Self::Own(envelope, Form::Declared) => {
                 envelope.finish(Ok(results));
@@ -116,7 +116,7 @@ impl Handling {
             }
             // One that was answered meanwhile is not in the ledger any more.
             Self::Owed(call) => match answer(slot, results) {
-                Ok(None) => {}
+                Ok(None) => ledger.keep(call),
                 Ok(Some(reply)) => {
                     ledger.answer(call, Ok(reply));
                 }

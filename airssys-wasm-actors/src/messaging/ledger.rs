@@ -2,7 +2,8 @@
 //!
 //! Owns [`Ledger`], which an incarnation's plane and its behaviour share: the plane answers from it while the guest runs,
 //! the behaviour settles it when the guest has returned or died. A number means nothing outside its incarnation, so a
-//! guest that makes one up answers at most one of its own calls. What is owed keeps its room in the mailbox.
+//! guest that makes one up answers at most one of its own calls. What is owed keeps its room in the mailbox for as long as
+//! its caller waits: a component that never answers does not fill a mailbox with calls that nobody waits for.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -55,6 +56,26 @@ impl Ledger {
             envelope.finish(Err(CallError::NoReply { address }));
         }
         Ok(call)
+    }
+
+    /// The handler has returned and kept the call: its room in the mailbox is given back as soon as its caller leaves.
+    /// It stays in the ledger, so that an answer after that is no error.
+    pub(crate) fn keep(self: &Arc<Self>, call: u64) {
+        let ledger = Arc::downgrade(self);
+        let left = move || {
+            if let Some(ledger) = ledger.upgrade()
+                && let Some(envelope) = ledger.0.lock().owed.get_mut(&call)
+            {
+                envelope.release();
+            }
+        };
+        let mut calls = self.0.lock();
+        // Answered while it was handled, if it is not there.
+        if let Some(envelope) = calls.owed.get_mut(&call)
+            && !envelope.when_left(left)
+        {
+            envelope.release();
+        }
     }
 
     /// How many calls are to be answered that somebody still waits for.

@@ -7,8 +7,8 @@ use airssys_wasm::{
     Policy, Surface, TemplateSpec, Value, WitError, grant,
 };
 use airssys_wasm_actors::{
-    Actor, ActorRef, ChildSpec, Context, DeadLetterFilter, Event, Message, Passivation, System,
-    UpgradeOptions,
+    Actor, ActorRef, ChildSpec, Context, DeadLetterFilter, Event, MailboxConfig, Message,
+    Passivation, System, UpgradeOptions,
 };
 use bytes::Bytes;
 
@@ -442,6 +442,49 @@ async fn answers_owed_are_limited() {
     for owed in owed {
         owed.await.unwrap().unwrap_err();
     }
+    balanced(&system);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_kept_gives_its_room_back_when_its_caller_leaves() {
+    let system = system(&engine()).await;
+    let template = probe_template(system.engine(), Some(usual()));
+    let mut spec = ChildSpec::component(address("a/one"), template);
+    spec.mailbox = MailboxConfig {
+        depth_max: 2,
+        ..MailboxConfig::default()
+    };
+    let one = system.spawn(spec).await.unwrap();
+    let later = |within: u64| {
+        let handler = one.function("handle-message").unwrap();
+        let options = airssys_wasm_actors::CallOptions {
+            within: Duration::from_millis(within),
+            ..Default::default()
+        };
+        tokio::spawn(async move { handler.call_with((bytes("later"),), options).await })
+    };
+    let (short, long) = (later(100), later(1_000));
+    while one.status().queued < 2 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(later(10).await.unwrap().unwrap_err().kind(), "mailbox-full");
+    // The first caller leaves by its deadline, with the actor idle.
+    assert_eq!(short.await.unwrap().unwrap_err().kind(), "deadline");
+    assert_eq!(one.status().queued, 1);
+    // The third takes its room, and its task is dropped.
+    let third = later(1_000);
+    while one.status().queued < 2 {
+        tokio::task::yield_now().await;
+    }
+    third.abort();
+    assert!(third.await.unwrap_err().is_cancelled());
+    assert_eq!(one.status().queued, 1);
+    // An answer to nobody is still no error; one to somebody arrives.
+    assert_eq!(ask(&one, "reply", (1_u64, bytes("late"))).await, "ok");
+    assert_eq!(ask(&one, "reply", (2_u64, bytes("in time"))).await, "ok");
+    long.await.unwrap().unwrap();
+    assert_eq!(one.status().queued, 0);
+    one.emptied().await;
     balanced(&system);
 }
 
