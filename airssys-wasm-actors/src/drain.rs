@@ -144,11 +144,11 @@ impl<B: Behaviour> Lease<B> {
     }
 }
 
-/// Lays `behaviour` down where callers find it, or gives it back to stay with the drain.
+/// Lays `behaviour` down where callers find it, with its lane idle, or gives it back to stay with the drain.
 pub(crate) fn park<B: Behaviour>(behaviour: B, slot: &Slot) -> Option<B> {
     match B::place(slot) {
         Some(place) if slot.rests() && behaviour.rests() => {
-            place.park(behaviour);
+            place.park(behaviour, slot.lane());
             None
         }
         _ => Some(behaviour),
@@ -188,12 +188,9 @@ fn poll_turn<B: Behaviour>(
             None => {
                 // Registered first: whoever puts it back afterwards finds whom to wake.
                 slot.lane().watch(cx);
-                match B::place(slot).map_or(Reclaimed::Away, Resting::reclaim) {
-                    Reclaimed::Whole(behaviour) => {
-                        // Whoever put it back may have made the lane idle since.
-                        slot.lane().busy();
-                        behaviour
-                    }
+                let reclaim = |place: &Resting<B>| place.reclaim(slot.lane());
+                match B::place(slot).map_or(Reclaimed::Away, reclaim) {
+                    Reclaimed::Whole(behaviour) => behaviour,
                     Reclaimed::Running(step) => return Poll::Ready(Turn::Adopt(step)),
                     Reclaimed::Ended(reason) => return Poll::Ready(Turn::Ended(reason)),
                     Reclaimed::Away => return Poll::Pending,
@@ -205,6 +202,9 @@ fn poll_turn<B: Behaviour>(
         }
         slot.lane().watch(cx);
         *held = park(behaviour, slot);
+        if held.is_some() {
+            slot.lane().idle();
+        }
         if slot.settle() {
             return Poll::Pending;
         }

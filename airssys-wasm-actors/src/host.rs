@@ -70,9 +70,6 @@ pub(crate) async fn spawn<B: Behaviour>(
     let lease = Lease::new(guard);
     // It rests before its actor has run for the first time: the first call need not wait for that.
     let held = park(behaviour, &slot);
-    if held.is_none() {
-        slot.lane().idle();
-    }
     let ready = Ready { held, slot, lease };
     let spawned = <Host<B> as ractor::Actor>::spawn(None, Host(PhantomData), ready).await;
     let (actor, _join) = spawned.map_err(|error| ExitReason::start_failed(&error.to_string()))?;

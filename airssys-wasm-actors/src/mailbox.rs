@@ -33,7 +33,7 @@ pub enum BackpressureStrategy {
     /// The sender gets `mailbox-full`, and the message back.
     #[default]
     Error,
-    /// The sender waits for room, as long as its own deadline allows.
+    /// The sender waits for room, as long as its own deadline allows. Those that wait get it in the order they came in.
     Block,
     /// The new message is dropped: a cast becomes a dead letter, a call fails with `evicted`.
     DropNewest,
@@ -128,12 +128,12 @@ impl Queue {
     }
 }
 
-/// What was the oldest in the queue and is not to be lost: signals when something there had to be dropped, and
+/// What was the oldest in the queue and is not to be lost: what had to stay when something there was dropped, and
 /// messages that a replica had taken and not begun. Next in turn.
 #[derive(Default)]
 struct Spared {
     any: AtomicBool,
-    signals: Mutex<VecDeque<Box<Envelope>>>,
+    first: Mutex<VecDeque<Box<Envelope>>>,
 }
 
 impl Mailbox {
@@ -156,6 +156,9 @@ impl Mailbox {
     /// Accepts a message, or says why not.
     pub(crate) fn push(&self, envelope: Box<Envelope>) -> Result<(), Refusal> {
         let (envelope, units) = self.measure(envelope)?;
+        if self.is_behind_others() {
+            return Err(Refusal::Full(envelope));
+        }
         match self.budget.try_reserve(units) {
             Ok(()) => {
                 self.enqueue(envelope, units);
@@ -195,7 +198,7 @@ impl Mailbox {
                 Err(_) => return Err(envelopes),
             }
         }
-        if self.budget.try_reserve_all(&each).is_err() {
+        if self.is_behind_others() || self.budget.try_reserve_all(&each).is_err() {
             return Err(envelopes);
         }
         let messages = each.len();
@@ -206,6 +209,14 @@ impl Mailbox {
         self.budget.pushed();
         self.wake(messages);
         Ok(())
+    }
+
+    /// Whether senders wait for room already, and are before whoever comes.
+    fn is_behind_others(&self) -> bool {
+        self.config.strategy == BackpressureStrategy::Block
+            && self.budget.has_blocked()
+            // Nobody is to come: they are told, and so is whoever comes.
+            && !self.budget.is_closed()
     }
 
     fn measure(&self, envelope: Box<Envelope>) -> Result<(Box<Envelope>, u32), Refusal> {
@@ -267,28 +278,9 @@ impl Mailbox {
     /// the room is taken by messages being handled.
     fn push_dropping(&self, envelope: Box<Envelope>, units: u32) -> Result<(), Refusal> {
         loop {
-            let mut oldest = Vec::new();
-            let mut freed = 0_u64;
-            let fits = loop {
-                let messages = u32::try_from(oldest.len()).unwrap_or(u32::MAX);
-                if self.budget.would_fit(units, messages, freed) {
-                    break true;
-                }
-                match self.take_queued() {
-                    Some(signal) if signal.is_signal() => self.spare(signal),
-                    Some(next) => {
-                        freed += u64::from(next.units());
-                        oldest.push(next);
-                    }
-                    None => break false,
-                }
-            };
-            if !fits {
-                for kept in oldest {
-                    self.spare(kept);
-                }
+            let Some(oldest) = self.drop_until_fits(units) else {
                 return Err(Refusal::Full(envelope));
-            }
+            };
             for dropped in oldest {
                 let why = self.evicted(&dropped);
                 dropped.fail(why);
@@ -305,11 +297,57 @@ impl Mailbox {
         }
     }
 
-    /// Keeps what stood first in the queue: a signal, or a message that a replica has not begun.
-    pub(crate) fn spare(&self, signal: Box<Envelope>) {
+    /// Takes out the oldest messages that make room for one of so many units; `None` if all of them would not, and all
+    /// stay. Whatever stays, stays in its order: it goes from the front of the queue to the back of what was spared, under the
+    /// lock that whoever takes from such a mailbox holds.
+    #[expect(
+        clippy::vec_box,
+        reason = "an envelope moves through the queue as its box"
+    )]
+    fn drop_until_fits(&self, units: u32) -> Option<Vec<Box<Envelope>>> {
+        let mut first = self.spared.first.lock();
+        // Before anything leaves the queue: whoever finds it empty after that looks here.
+        self.spared.any.store(true, Ordering::Release);
+        let (mut seen, mut dropped, mut freed) = (0, 0_u32, 0_u64);
+        let fits = loop {
+            if self.budget.would_fit(units, dropped, freed) {
+                break true;
+            }
+            if seen == first.len() {
+                first.extend(self.take_queued());
+            }
+            let Some(next) = first.get(seen) else {
+                break false;
+            };
+            seen += 1;
+            if !next.is_signal() {
+                dropped += 1;
+                freed += u64::from(next.units());
+            }
+        };
+        let mut oldest = Vec::new();
+        if fits {
+            let signals = first.drain(..seen).filter_map(|envelope| {
+                if envelope.is_signal() {
+                    return Some(envelope);
+                }
+                oldest.push(envelope);
+                None
+            });
+            let signals: Vec<_> = signals.collect();
+            for signal in signals.into_iter().rev() {
+                first.push_front(signal);
+            }
+        }
+        self.spared.any.store(!first.is_empty(), Ordering::Release);
+        fits.then_some(oldest)
+    }
+
+    /// Keeps what a replica has taken and not begun.
+    pub(crate) fn spare(&self, envelope: Box<Envelope>) {
         {
-            let mut signals = self.spared.signals.lock();
-            signals.push_back(signal);
+            let mut first = self.spared.first.lock();
+            first.push_back(envelope);
             self.spared.any.store(true, Ordering::Release);
         }
         // The drain may have found the queue empty in between.
@@ -326,12 +364,22 @@ impl Mailbox {
         if !self.spared.any.load(Ordering::Acquire) {
             return None;
         }
-        let mut signals = self.spared.signals.lock();
-        let first = signals.pop_front();
-        self.spared
-            .any
-            .store(!signals.is_empty(), Ordering::Release);
-        first
+        let mut first = self.spared.first.lock();
+        let next = first.pop_front();
+        self.spared.any.store(!first.is_empty(), Ordering::Release);
+        next
+    }
+
+    /// What comes first, where senders may take from the front of the queue too.
+    fn take_in_order(&self) -> Option<Box<Envelope>> {
+        let mut first = self.spared.first.lock();
+        match first.pop_front() {
+            Some(next) => {
+                self.spared.any.store(!first.is_empty(), Ordering::Release);
+                Some(next)
+            }
+            None => self.take_queued(),
+        }
     }
 
     fn evicted(&self, envelope: &Envelope) -> CallError {
@@ -380,6 +428,9 @@ impl Mailbox {
 
     /// The next message that is nobody's yet.
     pub(crate) fn take_shared(&self) -> Option<Box<Envelope>> {
+        if self.config.strategy == BackpressureStrategy::DropOldest {
+            return self.take_in_order();
+        }
         self.take_spared().or_else(|| self.take_queued())
     }
 
@@ -407,7 +458,7 @@ impl Mailbox {
     pub(crate) fn queued(&self) -> u64 {
         let waiting = self.queue.get().map_or(0, |queue| queue.rx.len());
         let spared = match self.spared.any.load(Ordering::Acquire) {
-            true => self.spared.signals.lock().len(),
+            true => self.spared.first.lock().len(),
             false => 0,
         };
         u64::try_from(waiting.saturating_add(spared)).unwrap_or(u64::MAX)
@@ -422,7 +473,8 @@ impl Mailbox {
     pub(crate) fn has_queued(&self) -> bool {
         // Not by the permits: a signal holds none.
         self.queue.get().is_some_and(|queue| !queue.rx.is_empty())
-            || self.spared.any.load(Ordering::Acquire)
+            // A sender may be looking through it, which ends with the lock.
+            || (self.spared.any.load(Ordering::Acquire) && !self.spared.first.lock().is_empty())
     }
 
     /// Whether a message with these arguments would be refused for its size.

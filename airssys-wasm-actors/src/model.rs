@@ -86,6 +86,7 @@ impl AtRest for Tiny {
         _: Given,
     ) -> (Answer, Result<Self, ExitReason>) {
         self.touch();
+        assert!(!self.slot.lane().is_idle(), "its lane is idle");
         let n = match args.values() {
             [Value::U32(n)] => *n,
             other => panic!("{other:?}"),
@@ -215,9 +216,6 @@ impl Scene {
             owned: UnsafeCell::new(()),
         };
         let held = park(tiny, &self.slot);
-        if held.is_none() {
-            self.slot.lane().idle();
-        }
         drain(held, Arc::clone(&self.slot), lease)
     }
 

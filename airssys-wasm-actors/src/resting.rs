@@ -5,7 +5,8 @@
 //! which saves the two scheduler hops that cost more than the message. The rules that keep every promise:
 //!
 //! - Taking is the same move the drain makes, so there is one owner at a time; order is the mailbox's,
-//!   because only an idle actor with an empty queue is taken from.
+//!   because only an idle actor with an empty queue is taken from. Where a behaviour lies and whether its lane is idle
+//!   change together, under one lock: a lane whose behaviour somebody has is never idle.
 //! - The call is polled once. If it has to wait, or the guest's time slice is over, the *running* call is
 //!   handed to the callee's own actor, which adopts it and polls it at once. The caller then waits as for
 //!   any message, and whatever becomes of the caller does not touch the callee.
@@ -132,16 +133,22 @@ impl<B> Resting<B> {
 }
 
 impl<B: Behaviour> Resting<B> {
-    /// The drain lies down.
-    pub(crate) fn park(&self, behaviour: B) {
-        *self.state.lock() = State::Parked(behaviour);
+    /// The drain lies down, and its lane is idle; [`Slot::settle`] must follow.
+    pub(crate) fn park(&self, behaviour: B, lane: &Lane) {
+        let mut state = self.state.lock();
+        *state = State::Parked(behaviour);
+        lane.idle();
     }
 
     /// The drain looks for what it parked.
-    pub(crate) fn reclaim(&self) -> Reclaimed<B> {
+    pub(crate) fn reclaim(&self, lane: &Lane) -> Reclaimed<B> {
         let mut state = self.state.lock();
         match std::mem::take(&mut *state) {
-            State::Parked(behaviour) => Reclaimed::Whole(behaviour),
+            State::Parked(behaviour) => {
+                // Whoever put it back may have made the lane idle since the drain began to look.
+                lane.busy();
+                Reclaimed::Whole(behaviour)
+            }
             State::Running(step) => Reclaimed::Running(step),
             State::Ended(reason) => Reclaimed::Ended(reason),
             away @ (State::Taken | State::Empty | State::Orphaned(_)) => {
@@ -165,10 +172,14 @@ impl<B: Behaviour> Resting<B> {
         drop(guard);
     }
 
-    fn take(&self) -> Option<B> {
+    fn take(&self, lane: &Lane) -> Option<B> {
         let mut state = self.state.lock();
         match std::mem::replace(&mut *state, State::Taken) {
-            State::Parked(behaviour) => Some(behaviour),
+            State::Parked(behaviour) => {
+                // The drain may have lain down again since the edge was won.
+                lane.busy();
+                Some(behaviour)
+            }
             other => {
                 *state = other;
                 None
@@ -334,7 +345,7 @@ fn run_by<B: AtRest>(
         runner.lane().wake();
         return Tried::No;
     }
-    let Some(behaviour) = place.take() else {
+    let Some(behaviour) = place.take(runner.lane()) else {
         // It woke by itself in between; it looks at its mailbox before it lies down again.
         runner.lane().wake();
         return Tried::No;

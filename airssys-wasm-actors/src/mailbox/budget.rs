@@ -3,9 +3,12 @@
 //! Owns one atomic word. That closing and pushing share it is the point: once the closed bit is
 //! set and the count of pushes is zero, nothing more can arrive, and a sweep finds everything.
 //! Reserving and releasing cost one compare-and-swap each and never block; a sender that wants to
-//! wait for room does so in [`Budget::reserve`], woken by a release.
+//! wait for room does so in [`Budget::reserve`]. Such senders stand in line: the first alone waits for a release, the others
+//! for their turn, so that a release wakes one, and one that needs much room is not overtaken by those that need little.
 
-use tokio::sync::Notify;
+use std::sync::OnceLock;
+
+use tokio::sync::{Notify, Semaphore};
 
 use crate::sync::{AtomicU64, Ordering, spin_loop, yield_now};
 
@@ -40,8 +43,10 @@ pub(crate) struct Budget {
     word: AtomicU64,
     messages_max: u64,
     units_max: u64,
-    /// Blocked senders wait here.
+    /// The first blocked sender waits here, and whoever waits for the last message.
     room: Notify,
+    /// Where blocked senders stand in line; made with the first. Its only permit is the first sender's.
+    turn: OnceLock<Box<Semaphore>>,
 }
 
 /// Units charged for a message of `bytes`.
@@ -57,6 +62,7 @@ impl Budget {
             messages_max: u64::from(depth_max.min(DEPTH_LIMIT)),
             units_max: bytes_max.min(BYTES_LIMIT).div_ceil(UNIT_BYTES).max(1),
             room: Notify::new(),
+            turn: OnceLock::new(),
         }
     }
 
@@ -190,8 +196,18 @@ impl Budget {
         }
     }
 
-    /// Reserves, waiting for room as long as it takes.
+    /// Whether a sender waits for room: whoever comes now is not before it.
+    pub(crate) fn has_blocked(&self) -> bool {
+        self.turn
+            .get()
+            .is_some_and(|turn| turn.available_permits() == 0)
+    }
+
+    /// Reserves, waiting for room as long as it takes, and for those that waited before.
     pub(crate) async fn reserve(&self, units: u32) -> Result<(), NoRoom> {
+        let turn = self.turn.get_or_init(|| Box::new(Semaphore::new(1)));
+        // Never closed: with the mailbox closed each has its turn, and is told.
+        let _first = turn.acquire().await;
         loop {
             let notified = self.room.notified();
             tokio::pin!(notified);
@@ -327,6 +343,90 @@ mod tests {
         assert!(!waiting.is_finished());
         budget.release(1);
         assert_eq!(waiting.await.unwrap(), Ok(()));
+    }
+
+    /// Counts how often a task is woken.
+    #[derive(Default)]
+    struct Woken(std::sync::atomic::AtomicUsize);
+
+    impl std::task::Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn blocked_senders_get_room_in_their_order_and_a_release_wakes_one() {
+        const SENDERS: usize = 50;
+        let budget = Budget::new(100, 10 * UNIT_BYTES);
+        budget.try_reserve(10).unwrap();
+        budget.pushed();
+        assert!(!budget.has_blocked());
+        // The first needs all the room there is; the others would fit before.
+        let units = |at: usize| if at == 0 { 10 } else { 1 };
+        let mut waiting: Vec<_> = (0..SENDERS)
+            .map(|at| (Box::pin(budget.reserve(units(at))), Arc::<Woken>::default()))
+            .collect();
+        let woken = |waiting: &[(_, Arc<Woken>)]| {
+            let each = waiting.iter().map(|(_, woken): &(_, Arc<Woken>)| {
+                woken.0.load(std::sync::atomic::Ordering::Relaxed)
+            });
+            each.sum::<usize>()
+        };
+        for (reserve, woken) in &mut waiting {
+            let waker = std::task::Waker::from(Arc::clone(woken));
+            let mut cx = std::task::Context::from_waker(&waker);
+            assert!(reserve.as_mut().poll(&mut cx).is_pending());
+        }
+        assert!(budget.has_blocked());
+        assert_eq!(woken(&waiting), 0);
+        let mut held = vec![10];
+        for at in 0..SENDERS {
+            // Whoever is not first gets nothing, however often it looks.
+            while budget.usage().1 > (10 - u64::from(units(at))) * UNIT_BYTES {
+                let before = woken(&waiting);
+                budget.release(held.remove(0));
+                assert!(woken(&waiting) <= before + 1);
+            }
+            for (reserve, _) in &mut waiting[at + 1..] {
+                let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+                assert!(reserve.as_mut().poll(&mut cx).is_pending());
+            }
+            let (reserve, woken) = &mut waiting[at];
+            let waker = std::task::Waker::from(Arc::clone(woken));
+            let mut cx = std::task::Context::from_waker(&waker);
+            assert_eq!(
+                reserve.as_mut().poll(&mut cx),
+                std::task::Poll::Ready(Ok(()))
+            );
+            budget.pushed();
+            held.push(units(at));
+        }
+        drop(waiting);
+        assert!(!budget.has_blocked());
+        for units in held {
+            budget.release(units);
+        }
+        assert_eq!(budget.usage(), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn a_blocked_sender_that_leaves_gives_its_turn_to_the_next() {
+        let budget = Arc::new(Budget::new(1, 1024));
+        budget.try_reserve(1).unwrap();
+        budget.pushed();
+        let wait = || {
+            let budget = Arc::clone(&budget);
+            tokio::spawn(async move { budget.reserve(1).await })
+        };
+        let (first, second, third) = (wait(), wait(), wait());
+        tokio::task::yield_now().await;
+        // One that waits in the line, and the first of it.
+        second.abort();
+        first.abort();
+        budget.release(1);
+        assert_eq!(third.await.unwrap(), Ok(()));
+        assert!(!budget.has_blocked());
     }
 
     #[tokio::test]

@@ -34,6 +34,17 @@ pub(crate) enum Control {
     Owes(oneshot::Sender<usize>),
 }
 
+impl Control {
+    /// Whether it is a question that nobody waits for any more.
+    fn is_left(&self) -> bool {
+        match self {
+            Self::Health(answer) => answer.is_closed(),
+            Self::Owes(answer) => answer.is_closed(),
+            Self::Stop | Self::Release | Self::Passivate | Self::Replace(_) => false,
+        }
+    }
+}
+
 /// One replica's lane.
 #[derive(Default)]
 pub(crate) struct Lane {
@@ -76,7 +87,7 @@ impl Lane {
         self.waker.wake();
     }
 
-    /// Marks the drain idle; [`Lane::settle_for`] must follow.
+    /// Marks the drain idle; [`Lane::settle`] must follow, or [`Lane::settle_for`] if it is not the drain who does so.
     pub(crate) fn idle(&self) {
         self.idle.store(true, Ordering::Relaxed);
     }
@@ -140,10 +151,12 @@ impl Lane {
         self.idle.load(Ordering::SeqCst)
     }
 
-    /// Asks for something between two messages.
+    /// Asks for something between two messages. Questions whose askers have left make way: an actor that is busy for
+    /// long may be asked often.
     pub(crate) fn ask(&self, control: Control) {
         {
             let mut asked = self.control.lock();
+            asked.retain(|before| !before.is_left());
             asked.push_back(control);
             self.control_pending.store(true, Ordering::Release);
         }
@@ -206,10 +219,9 @@ impl Lane {
         self.idle.store(false, Ordering::Release);
     }
 
-    /// Marks the drain idle; `true` if it may sleep, `false` if it must look again.
+    /// The drain is marked idle: `true` if it may sleep, `false` if it must look again.
     /// The waker has been registered before.
     pub(crate) fn settle(&self, more: impl FnOnce() -> bool) -> bool {
-        self.idle.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
         !(self.has_own_work() || more())
     }

@@ -29,6 +29,31 @@ fn cast(slot: &Arc<Slot>, n: u32) -> Box<Envelope> {
     )
 }
 
+/// A signal that carries this number, unless there are as many under way as there may be.
+fn signal(slot: &Arc<Slot>, n: u32) -> Option<Box<Envelope>> {
+    let posted = Posted {
+        signal: Signal::Exit(Exit {
+            from: slot.address().clone(),
+            incarnation: n.into(),
+            reason: ExitReason::Shutdown,
+        }),
+        subject: slot.id(),
+        permit: SignalPermit::link(slot).ok()?,
+    };
+    Some(Envelope::signal(Arc::clone(slot), Box::new(posted)))
+}
+
+/// What it carries, of a message or a signal, which is then over.
+fn take_number(mut envelope: Box<Envelope>) -> u32 {
+    let n = match envelope.take_posted().map(|posted| posted.signal) {
+        Some(Signal::Exit(exit)) => u32::try_from(exit.incarnation).unwrap(),
+        Some(other) => panic!("{other:?}"),
+        None => number(&envelope),
+    };
+    envelope.finish(Ok(Args::new()));
+    n
+}
+
 fn number(envelope: &Envelope) -> u32 {
     match envelope.args.values() {
         [Value::U32(n)] => *n,
@@ -44,6 +69,7 @@ fn poll_next(mailbox: &Mailbox, lane: &Lane, cx: &mut Context<'_>) -> Poll<Next>
             return Poll::Ready(next);
         }
         lane.watch(cx);
+        lane.idle();
         if lane.settle(|| mailbox.has_queued()) {
             return Poll::Pending;
         }
@@ -151,6 +177,90 @@ fn drop_oldest_drops_nothing_where_that_would_not_make_room() {
     assert_eq!(slot.mailbox().usage(), (0, 0));
 }
 
+/// Promise 2, where senders look through the queue: signals and messages stay in the order they came in, whether
+/// something was dropped or nothing could be.
+#[test]
+fn what_drop_oldest_leaves_stays_in_its_order() {
+    let slot = testing::slot(MailboxConfig {
+        bytes_max: 100_000,
+        ..config(4, BackpressureStrategy::DropOldest)
+    });
+    let large = |bytes: usize| {
+        let args = (vec![0_u8; bytes],).into_args();
+        let context = CallContext::default();
+        Envelope::cast(Arc::clone(&slot), None, export(&slot), args, context)
+    };
+    let all = || {
+        let left = std::iter::from_fn(|| slot.mailbox().take_shared());
+        left.map(take_number).collect::<Vec<_>>()
+    };
+    slot.mailbox().push(large(80_000)).ok().unwrap();
+    let in_hand = slot.mailbox().take_shared().unwrap();
+    let fill = || {
+        for n in [0, 2, 4] {
+            slot.mailbox().push(cast(&slot, n)).ok().unwrap();
+            slot.mailbox().push_signal(signal(&slot, n + 1).unwrap());
+        }
+    };
+    fill();
+    for _ in 0..2 {
+        let Err(Refusal::Full(refused)) = slot.mailbox().push(large(40_000)) else {
+            panic!("it cannot fit while the other is being handled");
+        };
+        refused.recall();
+        assert_eq!(slot.mailbox().queued(), 6);
+    }
+    assert_eq!(all(), [0, 1, 2, 3, 4, 5]);
+    assert!(!slot.mailbox().has_queued());
+    // Two of them are dropped, and the signals beside them are not.
+    fill();
+    for n in [6, 7] {
+        slot.mailbox().push(cast(&slot, n)).ok().unwrap();
+    }
+    assert_eq!(all(), [1, 3, 4, 5, 6, 7]);
+    assert_eq!(slot.counters().read().dead_letters, 2);
+    in_hand.finish(Ok(Args::new()));
+    assert_eq!(slot.mailbox().usage(), (0, 0));
+}
+
+/// The same with a drain that takes while senders drop.
+#[test]
+fn nothing_overtakes_while_the_oldest_is_dropped() {
+    const EACH: u32 = 20_000;
+    let slot = testing::slot(config(3, BackpressureStrategy::DropOldest));
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let (mut seen, mut last) = (0, None);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for n in 0..EACH {
+                match signal(&slot, n).filter(|_| n % 3 == 0) {
+                    Some(signal) => slot.mailbox().push_signal(signal),
+                    None => slot.mailbox().push(cast(&slot, n)).ok().unwrap(),
+                }
+            }
+            done.store(true, Ordering::Release);
+        });
+        loop {
+            let is_done = done.load(Ordering::Acquire);
+            match slot.mailbox().take_shared() {
+                Some(envelope) => {
+                    let n = take_number(envelope);
+                    assert!(last < Some(n), "{n} after {last:?}");
+                    (seen, last) = (seen + 1, Some(n));
+                }
+                None if is_done => break,
+                None => std::hint::spin_loop(),
+            }
+        }
+    });
+    assert_eq!(last, Some(EACH - 1));
+    assert!(!slot.mailbox().has_queued());
+    assert_eq!(slot.mailbox().usage(), (0, 0));
+    // Each was taken or is a dead letter.
+    let letters = slot.counters().read().dead_letters;
+    assert_eq!(seen + letters, u64::from(EACH));
+}
+
 #[test]
 fn a_message_over_the_limit_is_refused_at_once_and_handed_back() {
     let limits = MailboxConfig {
@@ -195,22 +305,35 @@ fn a_message_put_back_comes_first() {
 #[test]
 fn a_signal_keeps_a_drain_awake() {
     let slot = testing::slot(config(1, BackpressureStrategy::Error));
-    let posted = Posted {
-        signal: Signal::Exit(Exit {
-            from: slot.address().clone(),
-            incarnation: 1,
-            reason: ExitReason::Shutdown,
-        }),
-        subject: slot.id(),
-        permit: SignalPermit::link(&slot).unwrap(),
-    };
     slot.lane().busy();
     assert!(slot.mailbox().take_next(slot.lane()).is_none());
-    let signal = Envelope::signal(Arc::clone(&slot), Box::new(posted));
-    slot.mailbox().push_signal(signal);
+    slot.mailbox().push_signal(signal(&slot, 1).unwrap());
+    slot.lane().idle();
     assert!(!slot.settle());
     let next = slot.mailbox().take_next(slot.lane());
     assert!(matches!(next, Some(Next::Message(signal)) if signal.is_signal()));
+}
+
+#[test]
+fn questions_that_nobody_waits_for_do_not_pile_up() {
+    let lane = Lane::default();
+    let ask = || {
+        let (answer, asker) = tokio::sync::oneshot::channel();
+        lane.ask(Control::Health(answer));
+        asker
+    };
+    lane.ask(Control::Passivate);
+    let first = ask();
+    for _ in 0..100 {
+        drop(ask());
+    }
+    let last = ask();
+    let asked: Vec<_> = std::iter::from_fn(|| lane.take_control()).collect();
+    assert!(matches!(
+        *asked,
+        [Control::Passivate, Control::Health(_), Control::Health(_)]
+    ));
+    drop((first, last));
 }
 
 /// Race b: with senders on other threads and two lanes, every message is taken, whichever moment a

@@ -162,7 +162,7 @@ impl Slot {
         }
     }
 
-    /// Marks the drain idle; `true` if it may sleep, `false` if it must look again. Its waker has been registered
+    /// The drain is marked idle: `true` if it may sleep, `false` if it must look again. Its waker has been registered
     /// before.
     pub(crate) fn settle(&self) -> bool {
         self.lane.settle(|| self.has_queued())
