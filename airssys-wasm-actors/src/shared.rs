@@ -304,7 +304,10 @@ impl Shared {
     /// Lets go of everything that is registered, and would keep it: the runtime it lived in is gone.
     pub(crate) fn forget_all(&self) {
         let registry = std::mem::take(&mut *self.registry.write());
-        // Not under the lock: what is dropped may look others up.
+        // Not under the lock: what is dropped may look others up. A message holds its target, which holds it.
+        for slot in registry.ids.values() {
+            slot.let_go();
+        }
         drop(registry);
         self.groups.forget_all();
         self.topics.forget_all();

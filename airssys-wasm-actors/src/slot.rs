@@ -34,7 +34,7 @@ use crate::signal::SignalBudget;
 use crate::slot::bonds::Bonds;
 use crate::slot::published::Published;
 use crate::sync::Mutex;
-use crate::topics::Owner;
+use crate::topics::{Owner, RingUnits};
 use crate::wait_for::Edge;
 
 pub(crate) use bonds::Watcher;
@@ -58,6 +58,7 @@ pub(crate) struct Slot {
     #[cfg(all(test, feature = "model"))]
     pub(crate) modelled: Resting<crate::model::Tiny>,
     signals: SignalBudget,
+    rings: RingUnits,
     /// Whose queue it drains beside its own, if it is a replica.
     front: Option<Arc<Slot>>,
     /// Whether its traffic is split, and how.
@@ -123,6 +124,7 @@ impl Slot {
             #[cfg(all(test, feature = "model"))]
             modelled: Resting::default(),
             signals: SignalBudget::default(),
+            rings: RingUnits::default(),
             front: None,
             junction: Junction::default(),
             passive: AtomicBool::new(false),
@@ -466,6 +468,18 @@ impl Slot {
         });
     }
 
+    /// There is nobody left to run it: it takes nothing any more, and holds nobody.
+    pub(crate) fn let_go(&self) {
+        let reason = ExitReason::Shutdown;
+        let mut life = self.life.lock();
+        life.gone.get_or_insert_with(|| reason.clone());
+        let bonds = life.bonds.take();
+        drop(life);
+        drop(bonds);
+        self.lane.end();
+        self.close_mailbox(&reason);
+    }
+
     fn close_mailbox(&self, reason: &ExitReason) {
         if self.lane.is_leaving()
             && let Some(front) = self.front()
@@ -483,6 +497,11 @@ impl Slot {
     /// The signals that may be under way to it.
     pub(crate) fn signal_budget(&self) -> &SignalBudget {
         &self.signals
+    }
+
+    /// What its subscriptions that drop the oldest hold.
+    pub(crate) fn rings(&self) -> &RingUnits {
+        &self.rings
     }
 
     /// Whom it waits for.

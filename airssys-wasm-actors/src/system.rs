@@ -419,6 +419,54 @@ mod tests {
         shared.strong_count()
     }
 
+    /// Begins a message and never ends it.
+    struct Stuck;
+
+    impl Actor for Stuck {
+        type Error = std::io::Error;
+
+        fn surface() -> Result<Surface, WitError> {
+            Quiet::surface()
+        }
+
+        async fn handle_message(
+            &mut self,
+            _: &mut Message,
+            _: &mut Context,
+        ) -> Result<(), Self::Error> {
+            std::future::pending().await
+        }
+    }
+
+    /// What is queued holds whom it is for, and a runtime that is dropped ends no registration.
+    #[test]
+    fn nothing_is_left_of_a_system_that_is_dropped_with_messages_under_way() {
+        for replicas in [1, 2] {
+            let busy = async move |system: System| {
+                let stuck = ChildSpec {
+                    replicas,
+                    ..ChildSpec::native(address("stuck"), || Stuck)
+                };
+                let stuck = system.spawn(stuck).await.unwrap();
+                let quiet = ChildSpec::native(address("quiet"), || Quiet);
+                let quiet = system.spawn(quiet).await.unwrap();
+                let call = stuck.function("d").unwrap();
+                for _ in 0..5 {
+                    stuck.cast("d", ()).unwrap();
+                    let call = call.clone();
+                    tokio::spawn(async move { call.call(()).await });
+                }
+                while stuck.status().queued < 10 {
+                    tokio::task::yield_now().await;
+                }
+                let monitor = quiet.monitor();
+                tokio::spawn(monitor);
+                quiet.kill();
+            };
+            assert_eq!(left_of(busy, false), 0, "{replicas}");
+        }
+    }
+
     #[test]
     fn nothing_is_left_of_a_system_whether_or_not_it_was_shut_down() {
         for in_order in [true, false] {

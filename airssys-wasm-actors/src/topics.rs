@@ -9,7 +9,7 @@ mod subscription;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ use crate::shared::Shared;
 use crate::topics::subscription::{Offered, Publication};
 use crate::trace::TraceContext;
 
-pub(crate) use subscription::Subscription;
+pub(crate) use subscription::{RingUnits, Subscription};
 
 /// Topics whose list of subscribers is kept. Beyond it all lists are forgotten and worked out again.
 const LISTS_MAX: usize = 1_024;
@@ -37,7 +37,8 @@ pub struct SubscribeOptions {
     /// Most publications sent to the subscriber and not finished. Default 256, so that one busy topic leaves room in
     /// a mailbox of 1,000.
     pub depth_max: u32,
-    /// Most bytes of them. Default 4 MiB, a quarter of a mailbox.
+    /// Most bytes of them. Default 4 MiB, a quarter of a mailbox. All subscriptions of an actor that drop the oldest may
+    /// hold as many bytes together as its mailbox (`MailboxConfig::bytes_max`); what does not fit for the others is refused.
     pub bytes_max: u64,
     /// What happens beyond that. Default [`BackpressureStrategy::Error`]: the publisher's report says so.
     pub overflow: BackpressureStrategy,
@@ -124,7 +125,9 @@ pub(crate) struct TopicTable(RwLock<Table>);
 struct Table {
     next: u64,
     subscriptions: BTreeMap<u64, Entry>,
-    /// How many each actor has.
+    /// Those that each actor owns or is the subscriber of: an actor that ends concerns no others.
+    of_actors: HashMap<ActorId, BTreeSet<u64>>,
+    /// How many each actor owns.
     counts: HashMap<ActorId, u32>,
     lists: HashMap<Box<str>, List>,
 }
@@ -137,14 +140,31 @@ struct Entry {
     subscription: Arc<Subscription>,
 }
 
+impl Entry {
+    /// Whose end is its own.
+    fn concerns(&self) -> [ActorId; 2] {
+        [self.owner.actor, self.subscription.target().id()]
+    }
+}
+
 impl Table {
     fn forget_lists(&mut self, pattern: &TopicPattern) {
         self.lists.retain(|topic, _| !pattern.matches(topic));
     }
 
-    fn of(&self, owner: Owner) -> impl Iterator<Item = (&u64, &Entry)> {
-        let all = self.subscriptions.iter();
+    /// What concerns this actor.
+    fn about(&self, actor: ActorId) -> impl Iterator<Item = (u64, &Entry)> {
+        let ids = self.of_actors.get(&actor).into_iter().flatten();
+        ids.filter_map(|id| Some((*id, self.subscriptions.get(id)?)))
+    }
+
+    fn of(&self, owner: Owner) -> impl Iterator<Item = (u64, &Entry)> {
+        let all = self.about(owner.actor);
         all.filter(move |(_, entry)| entry.owner == owner)
+    }
+
+    fn ids_of(&self, owner: Owner) -> Vec<u64> {
+        self.of(owner).map(|(id, _)| id).collect()
     }
 
     /// How many subscriptions this owner alone has.
@@ -152,16 +172,27 @@ impl Table {
         u32::try_from(self.of(owner).count()).unwrap_or(u32::MAX)
     }
 
+    fn insert(&mut self, entry: Entry) -> u64 {
+        self.next += 1;
+        let id = self.next;
+        *self.counts.entry(entry.owner.actor).or_default() += 1;
+        for actor in entry.concerns() {
+            self.of_actors.entry(actor).or_default().insert(id);
+        }
+        self.forget_lists(&entry.pattern);
+        self.subscriptions.insert(id, entry);
+        id
+    }
+
     /// What this owner has subscribed is no longer aside.
     fn count_from_now_on(&mut self, owner: Owner) {
-        let mut patterns = Vec::new();
-        for entry in self.subscriptions.values_mut() {
-            if entry.owner == owner && std::mem::take(&mut entry.waits) {
-                patterns.push(entry.pattern.clone());
+        for id in self.ids_of(owner) {
+            if let Some(entry) = self.subscriptions.get_mut(&id)
+                && std::mem::take(&mut entry.waits)
+            {
+                let pattern = entry.pattern.clone();
+                self.forget_lists(&pattern);
             }
-        }
-        for pattern in patterns {
-            self.forget_lists(&pattern);
         }
     }
 
@@ -171,6 +202,14 @@ impl Table {
             *count -= 1;
             if *count == 0 {
                 self.counts.remove(&entry.owner.actor);
+            }
+        }
+        for actor in entry.concerns() {
+            if let Some(ids) = self.of_actors.get_mut(&actor) {
+                ids.remove(&id);
+                if ids.is_empty() {
+                    self.of_actors.remove(&actor);
+                }
             }
         }
         self.forget_lists(&entry.pattern);
@@ -238,20 +277,12 @@ impl TopicTable {
                 address: slot.address().clone(),
             });
         }
-        *table.counts.entry(owner.actor).or_default() += 1;
-        table.next += 1;
-        let id = table.next;
-        table.forget_lists(pattern);
-        table.subscriptions.insert(
-            id,
-            Entry {
-                pattern: pattern.clone(),
-                owner,
-                waits,
-                subscription: Arc::new(subscription),
-            },
-        );
-        Ok(SubscriptionId(id))
+        Ok(SubscriptionId(table.insert(Entry {
+            pattern: pattern.clone(),
+            owner,
+            waits,
+            subscription: Arc::new(subscription),
+        })))
     }
 
     /// Ends a subscription of `owner`, or any if none is given. What has been sent is still handled.
@@ -269,6 +300,7 @@ impl TopicTable {
     /// What `to` has subscribed counts from now on; what `from` has is its own from now on, and goes on where both
     /// have the same.
     pub(crate) fn inherit(&self, from: Owner, to: Owner) {
+        debug_assert_eq!(from.actor, to.actor, "instances of one actor");
         let mut table = self.0.write();
         let taken: Vec<_> = table
             .of(from)
@@ -283,14 +315,14 @@ impl TopicTable {
                 };
                 taken.iter().any(same)
             })
-            .map(|(id, _)| *id)
+            .map(|(id, _)| id)
             .collect();
         let removed: Vec<_> = double
             .into_iter()
             .filter_map(|id| table.remove(id))
             .collect();
-        for entry in table.subscriptions.values_mut() {
-            if entry.owner == from {
+        for id in table.ids_of(from) {
+            if let Some(entry) = table.subscriptions.get_mut(&id) {
                 entry.owner = to;
             }
         }
@@ -303,9 +335,7 @@ impl TopicTable {
     /// none to neither.
     pub(crate) fn take_over(&self, from: Option<Owner>, to: Owner) {
         let mut table = self.0.write();
-        let ended: Vec<_> = from
-            .map(|from| table.of(from).map(|(id, _)| *id).collect())
-            .unwrap_or_default();
+        let ended = from.map(|from| table.ids_of(from)).unwrap_or_default();
         let removed: Vec<_> = ended
             .into_iter()
             .filter_map(|id| table.remove(id))
@@ -317,30 +347,30 @@ impl TopicTable {
 
     /// Ends what this owner subscribed under `pattern`.
     pub(crate) fn unsubscribe_pattern(&self, pattern: &TopicPattern, owner: Owner) -> usize {
-        self.remove_where(|entry| entry.owner == owner && entry.pattern == *pattern)
+        self.remove_where(owner.actor, |entry| {
+            entry.owner == owner && entry.pattern == *pattern
+        })
     }
 
     /// The incarnation is over.
     pub(crate) fn release(&self, owner: Owner) {
-        self.remove_where(|entry| entry.owner == owner);
+        self.remove_where(owner.actor, |entry| entry.owner == owner);
     }
 
     /// The actor is gone.
     pub(crate) fn forget(&self, actor: ActorId) {
         if !self.0.read().subscriptions.is_empty() {
-            self.remove_where(|entry| {
-                entry.owner.actor == actor || entry.subscription.target().id() == actor
-            });
+            self.remove_where(actor, |_| true);
         }
     }
 
-    fn remove_where(&self, which: impl Fn(&Entry) -> bool) -> usize {
+    /// Ends these of what concerns an actor.
+    fn remove_where(&self, actor: ActorId, which: impl Fn(&Entry) -> bool) -> usize {
         let mut table = self.0.write();
-        let ids: Vec<_> = table
-            .subscriptions
-            .iter()
+        let all = table.about(actor);
+        let ids: Vec<_> = all
             .filter(|(_, entry)| which(entry))
-            .map(|(id, _)| *id)
+            .map(|(id, _)| id)
             .collect();
         let removed: Vec<_> = ids.into_iter().filter_map(|id| table.remove(id)).collect();
         drop(table);

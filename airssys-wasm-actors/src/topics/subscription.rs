@@ -3,10 +3,12 @@
 //! Owns the bound of one subscription. Where the newest is refused, dropped or made to wait, a budget like a mailbox's
 //! is charged for every publication until it is finished. Where the oldest is dropped, publications wait in a ring here
 //! and the mailbox holds one empty envelope for each, which takes the oldest when its turn comes: room is made by
-//! replacing what waits longest, without touching the mailbox.
+//! replacing what waits longest, without touching the mailbox. What the rings of one actor hold together is bounded by what
+//! its mailbox may hold.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use airssys_wasm::{Args, ExportId, Value, WitType};
 use parking_lot::Mutex;
@@ -55,6 +57,29 @@ struct Ring {
     units: u64,
     /// Empty envelopes on their way: as many as are held at least, and no more than were ever held at once.
     envelopes: usize,
+}
+
+/// What the rings of all subscriptions of one actor hold, in units.
+#[derive(Default)]
+pub(crate) struct RingUnits(AtomicU64);
+
+impl RingUnits {
+    fn used(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Takes so many, unless there would be more than `max`.
+    fn take(&self, units: u32, max: u64) -> bool {
+        let more = |used: u64| Some(used + u64::from(units)).filter(|used| *used <= max);
+        let taken = self
+            .0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        taken.is_ok()
+    }
+
+    fn give_back(&self, units: u32) {
+        self.0.fetch_sub(u64::from(units), Ordering::Relaxed);
+    }
 }
 
 /// One subscription.
@@ -196,33 +221,46 @@ impl Subscription {
             return Offered::Refused;
         }
         let mut evicted = Vec::new();
-        let enough = {
+        let is_in = {
             let mut ring = self.ring.lock();
             let units_max = u64::from(units_of(self.options.bytes_max));
             let depth_max = usize::try_from(self.options.depth_max).unwrap_or(usize::MAX);
-            while ring.held.len() >= depth_max || ring.units + u64::from(units) > units_max {
-                let Some(oldest) = ring.held.pop_front() else {
-                    break;
-                };
-                ring.units -= u64::from(oldest.units);
-                evicted.push(oldest);
+            let (all, all_max) = self.rings();
+            // What the other rings hold is not dropped for this one.
+            let others = all.used().saturating_sub(ring.units);
+            if others + u64::from(units) > all_max {
+                return Offered::Refused;
             }
-            ring.units += u64::from(units);
-            ring.held.push_back(Held {
-                args,
-                units,
-                sender: publication.sender,
-                trace: publication.trace,
-            });
-            // The envelope of what was dropped is in the mailbox already.
-            let enough = ring.envelopes >= ring.held.len();
-            ring.envelopes += usize::from(!enough);
-            enough
+            loop {
+                let fits =
+                    ring.held.len() < depth_max && ring.units + u64::from(units) <= units_max;
+                if fits && all.take(units, all_max) {
+                    ring.units += u64::from(units);
+                    ring.held.push_back(Held {
+                        args,
+                        units,
+                        sender: publication.sender,
+                        trace: publication.trace,
+                    });
+                    // The envelope of what was dropped is in the mailbox already.
+                    let enough = ring.envelopes >= ring.held.len();
+                    ring.envelopes += usize::from(!enough);
+                    break Some(enough);
+                }
+                match self.take_from(&mut ring, VecDeque::pop_front) {
+                    Some(oldest) => evicted.push(oldest),
+                    // Another ring was faster.
+                    None => break None,
+                }
+            }
         };
         for oldest in evicted {
             // It had been accepted and counted.
             self.dead(oldest.sender, oldest.args, self.evicted("drop-oldest"));
         }
+        let Some(enough) = is_in else {
+            return Offered::Refused;
+        };
         self.target.counters().cast();
         if enough {
             return Offered::Sent;
@@ -233,20 +271,31 @@ impl Subscription {
             Ok(()) => Offered::Sent,
             Err(refusal) => {
                 let (why, _) = refused(&self.target, refusal);
-                let newest = {
-                    let mut ring = self.ring.lock();
-                    let newest = ring.held.pop_back();
-                    if let Some(newest) = &newest {
-                        ring.units -= u64::from(newest.units);
-                    }
-                    newest
-                };
+                let newest = self.take_from(&mut self.ring.lock(), VecDeque::pop_back);
                 if let Some(newest) = newest {
                     self.dead(newest.sender, newest.args, why);
                 }
                 Offered::Dropped
             }
         }
+    }
+
+    /// What the rings of its actor hold, and how much they may.
+    fn rings(&self) -> (&RingUnits, u64) {
+        let max = units_of(self.target.mailbox().config().bytes_max);
+        (self.target.rings(), u64::from(max))
+    }
+
+    /// Takes one out of the ring, at the end that `pop` takes from.
+    fn take_from(
+        &self,
+        ring: &mut Ring,
+        pop: impl FnOnce(&mut VecDeque<Held>) -> Option<Held>,
+    ) -> Option<Held> {
+        let held = pop(&mut ring.held)?;
+        ring.units -= u64::from(held.units);
+        self.rings().0.give_back(held.units);
+        Some(held)
     }
 
     /// The turn of an empty envelope has come: the oldest in the ring is its message. `None` where messages travel in
@@ -261,10 +310,7 @@ impl Subscription {
         }
         let mut ring = self.ring.lock();
         ring.envelopes = ring.envelopes.saturating_sub(1);
-        let oldest = ring.held.pop_front();
-        if let Some(oldest) = &oldest {
-            ring.units -= u64::from(oldest.units);
-        }
+        let oldest = self.take_from(&mut ring, VecDeque::pop_front);
         Some(oldest.map(|held| (held.args, held.sender, held.trace)))
     }
 
@@ -299,5 +345,13 @@ impl Subscription {
             fatal: false,
             replay: None,
         });
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        // Whatever is still held has no envelope to come for it.
+        let units: u64 = self.ring.get_mut().units;
+        self.target.rings().0.fetch_sub(units, Ordering::Relaxed);
     }
 }

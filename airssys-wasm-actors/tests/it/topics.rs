@@ -310,6 +310,55 @@ async fn what_was_dropped_leaves_no_empty_envelopes_behind() {
     balanced(system.counters());
 }
 
+/// Many rings of one actor hold together what its mailbox may hold: one of them takes no more for it, and makes room for
+/// what is new in itself alone.
+#[tokio::test]
+async fn all_rings_of_an_actor_are_bounded_together() {
+    let system = system(&engine()).await;
+    let mut child = ChildSpec::native(address("a"), Listener::default);
+    child.mailbox.bytes_max = 100 << 10;
+    let a = system.spawn(child).await.unwrap();
+    let topics = system.topics();
+    let options = SubscribeOptions {
+        overflow: BackpressureStrategy::DropOldest,
+        ..SubscribeOptions::default()
+    };
+    let line = a.function("line").unwrap();
+    let subscribe = |topic: &str| topics.subscribe(&pattern(topic), &line, options).unwrap();
+    let ids = ["t/0", "t/1", "t/2", "t/3"].map(subscribe);
+    let payload = |n: u32| format!("{n}{}", "x".repeat(30 << 10));
+    let publish = |topic: &str, n| topics.publish(topic, payload(n)).unwrap();
+    // On one thread nothing is handled before this test waits.
+    for topic in ["t/0", "t/1", "t/2"] {
+        assert_eq!(publish(topic, 0).sent, 1);
+    }
+    for n in 1..20 {
+        assert_eq!(publish("t/3", n).refused, 1);
+        assert_eq!(publish("t/0", n).sent, 1);
+    }
+    let first = |heard: Vec<String>| -> Vec<String> {
+        let numbers = heard.iter().map(|said| said.trim_matches(['x', '-', ' ']));
+        numbers.map(str::to_owned).collect()
+    };
+    assert_eq!(first(heard(&a).await), ["19", "0", "0"]);
+    assert_eq!(a.status().queued, 0);
+    // What was handled has left room, and so has what ends before it is.
+    for topic in ["t/1", "t/2", "t/3"] {
+        assert_eq!(publish(topic, 7).sent, 1);
+    }
+    assert_eq!(publish("t/0", 7).refused, 1);
+    topics.unsubscribe(ids[3]);
+    a.kill();
+    while a.status().queued > 0 {
+        tokio::task::yield_now().await;
+    }
+    for topic in ["t/0", "t/1", "t/2"] {
+        assert_eq!(publish(topic, 8).sent, 1);
+    }
+    heard(&a).await;
+    balanced(system.counters());
+}
+
 #[tokio::test]
 async fn what_the_mailbox_would_refuse_does_not_come_in_by_a_subscription() {
     for overflow in [
