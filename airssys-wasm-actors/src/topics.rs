@@ -129,7 +129,8 @@ struct Table {
     of_actors: HashMap<ActorId, BTreeSet<u64>>,
     /// How many each actor owns.
     counts: HashMap<ActorId, u32>,
-    lists: HashMap<Box<str>, List>,
+    /// By a hash that is quick for short names: with as few lists as there may be, names that collide cost little.
+    lists: HashMap<Box<str>, List, foldhash::fast::RandomState>,
 }
 
 struct Entry {
@@ -407,17 +408,17 @@ impl TopicTable {
         list
     }
 
-    /// Sends a publication to everybody subscribed; those that wait for room are given back.
+    /// Sends a publication to everybody subscribed. Those that ask the publisher to wait for room are in `waiting`; without
+    /// it they refuse.
     ///
     /// # Errors
     /// [`PatternSyntax`] when it is not a topic. One whose list is kept has been looked at before.
-    pub(crate) fn publish(
+    fn send(
         &self,
         topic: &str,
-        payload: Bytes,
-        sender: Option<ActorId>,
-        trace: Option<TraceContext>,
-    ) -> Result<(PublishReport, Waiting), PatternSyntax> {
+        publication: impl FnOnce(List) -> Publication,
+        waiting: Option<&mut Option<Waiting>>,
+    ) -> Result<PublishReport, PatternSyntax> {
         let list = match self.kept(topic) {
             Some(list) => list,
             None => {
@@ -425,15 +426,10 @@ impl TopicTable {
                 self.list(topic)
             }
         };
+        let publication = publication(list);
         let mut report = PublishReport {
-            matched: list.subscriptions.len(),
+            matched: publication.list.subscriptions.len(),
             ..PublishReport::default()
-        };
-        let publication = Publication {
-            payload: Value::Bytes(payload),
-            list,
-            sender,
-            trace,
         };
         let mut subscriptions = Vec::new();
         for subscription in &publication.list.subscriptions {
@@ -443,15 +439,39 @@ impl TopicTable {
                 Offered::Refused => report.refused += 1,
                 Offered::Wait => {
                     report.refused += 1;
-                    subscriptions.push(Arc::clone(subscription));
+                    if waiting.is_some() {
+                        subscriptions.push(Arc::clone(subscription));
+                    }
                 }
             }
         }
-        let waiting = Waiting {
-            publication,
-            subscriptions,
+        if let Some(waiting) = waiting {
+            *waiting = Some(Waiting {
+                publication,
+                subscriptions,
+            });
+        }
+        Ok(report)
+    }
+
+    /// Sends a publication to everybody subscribed, without waiting.
+    ///
+    /// # Errors
+    /// As [`TopicTable::send`].
+    pub(crate) fn publish(
+        &self,
+        topic: &str,
+        payload: Bytes,
+        sender: Option<ActorId>,
+        trace: Option<TraceContext>,
+    ) -> Result<PublishReport, PatternSyntax> {
+        let publication = |list| Publication {
+            payload: Value::Bytes(payload),
+            list,
+            sender,
+            trace,
         };
-        Ok((report, waiting))
+        self.send(topic, publication, None)
     }
 }
 
@@ -522,9 +542,9 @@ impl Topics {
         topic: &str,
         payload: impl Into<Bytes>,
     ) -> Result<PublishReport, PatternSyntax> {
-        let topics = self.shared.topics();
-        let (report, _) = topics.publish(topic, payload.into(), None, None)?;
-        Ok(report)
+        self.shared
+            .topics()
+            .publish(topic, payload.into(), None, None)
     }
 
     /// As [`Topics::publish`], waiting for room at subscribers that ask for it, one after the other and at most
@@ -538,11 +558,20 @@ impl Topics {
         payload: impl Into<Bytes>,
         within: Duration,
     ) -> Result<PublishReport, PatternSyntax> {
+        let payload = Value::Bytes(payload.into());
+        let publication = |list| Publication {
+            payload,
+            list,
+            sender: None,
+            trace: None,
+        };
+        let mut waiting = None;
         let topics = self.shared.topics();
-        let (mut report, waiting) = topics.publish(topic, payload.into(), None, None)?;
-        waiting
-            .wait(&mut report, after(Instant::now(), within))
-            .await;
+        let mut report = topics.send(topic, publication, Some(&mut waiting))?;
+        if let Some(waiting) = waiting {
+            let until = after(Instant::now(), within);
+            waiting.wait(&mut report, until).await;
+        }
         Ok(report)
     }
 

@@ -105,12 +105,11 @@ impl Component {
         let bytes = read(from, limits).map_err(refused)?;
         refuse::refuse_what_is_no_component(&bytes).map_err(refused)?;
         let digest = Digest::of(&bytes);
-        let reexport = Reexport::of(&bytes);
         let (raw, reexports, cached) = match lookup(engine, digest) {
-            Some(raw) => (raw, reexport.is_some(), true),
+            // It was a component when it was compiled.
+            Some(raw) => (raw, Reexport::of(&bytes).is_some(), true),
             None => {
-                let (raw, reexports) =
-                    compile(engine, &bytes, reexport, digest, limits).map_err(refused)?;
+                let (raw, reexports) = compile(engine, &bytes, digest, limits).map_err(refused)?;
                 (raw, reexports, false)
             }
         };
@@ -239,11 +238,12 @@ fn lookup(engine: &Engine, digest: Digest) -> Option<wasmtime::component::Compon
 fn compile(
     engine: &Engine,
     bytes: &[u8],
-    reexport: Option<Reexport<'_>>,
     digest: Digest,
     limits: &ArtifactLimits,
 ) -> Result<(wasmtime::component::Component, bool), LoadErrorKind> {
+    // Before anything else looks at bytes that nobody has checked.
     walk::check(bytes, limits)?;
+    let reexport = Reexport::of(bytes);
     let compiled = |bytes: &[u8]| wasmtime::component::Component::from_binary(engine.raw(), bytes);
     let wanted = reexport.is_some();
     let reexported = reexport

@@ -170,20 +170,23 @@ pub struct ArtifactLimits {
     pub functions_max: u64,
     /// Size of one function's body in bytes: Cranelift's time is superlinear in it.
     pub function_bytes_max: u64,
-    /// Types in all core modules and component type sections.
+    /// Types in all core modules and component type sections, with what instance and component types declare.
     pub types_max: u64,
+    /// Imports, exports, aliases, instances and canonical functions in all modules and components.
+    pub items_max: u64,
     /// Depth to which components nest.
     pub nesting_max: u32,
 }
 
 impl ArtifactLimits {
-    /// The limits every load is checked against: 64 MiB, 100,000 functions of at most 1 MiB, 100,000 types,
-    /// 32 levels. The largest toolchain output known here (componentized Python) is 18 MiB.
+    /// The limits every load is checked against: 64 MiB, 100,000 functions of at most 1 MiB, 100,000 types, 100,000
+    /// items, 32 levels. The largest toolchain output known here (componentized Python) is 18 MiB.
     pub const DEFAULT: Self = Self {
         bytes_max: 64 * MIB,
         functions_max: 100_000,
         function_bytes_max: MIB,
         types_max: 100_000,
+        items_max: 100_000,
         nesting_max: 32,
     };
 }

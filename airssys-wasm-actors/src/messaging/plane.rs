@@ -167,8 +167,7 @@ impl LinkedOutbound {
                 let (sender, trace) = (Some(slot.id()), context.trace);
                 let topics = slot.shared().topics();
                 let published = topics.publish(&topic, payload, sender, trace);
-                let (report, _) =
-                    published.map_err(|why| MessagingError::BadName(why.to_string()))?;
+                let report = published.map_err(|why| MessagingError::BadName(why.to_string()))?;
                 let narrow = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
                 MessagingReply::Published {
                     matched: narrow(report.matched),

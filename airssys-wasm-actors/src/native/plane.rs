@@ -97,8 +97,7 @@ impl Context {
     ) -> Result<PublishReport, PatternSyntax> {
         let (sender, trace) = (Some(self.slot.id()), self.context.trace);
         let topics = self.slot.shared().topics();
-        let (report, _) = topics.publish(topic, payload.into(), sender, trace)?;
-        Ok(report)
+        topics.publish(topic, payload.into(), sender, trace)
     }
 
     fn timer(

@@ -139,12 +139,12 @@ impl Subscription {
     }
 
     fn args(&self, publication: &Publication) -> Args {
-        let payload = publication.payload.clone();
-        if self.plain {
-            Args::from_iter([payload])
-        } else {
-            Args::from_iter([payload, Value::Bytes(publication.list.topic.clone())])
+        let mut args = Args::new();
+        args.push(publication.payload.clone());
+        if !self.plain {
+            args.push(Value::Bytes(publication.list.topic.clone()));
         }
+        args
     }
 
     fn units(args: &Args) -> u32 {

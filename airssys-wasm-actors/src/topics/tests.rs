@@ -45,7 +45,7 @@ impl Actor {
 
     fn matched(&self, topic: &str) -> usize {
         let published = self.topics.publish(topic, Bytes::new(), None, None);
-        published.unwrap().0.matched
+        published.unwrap().matched
     }
 }
 

@@ -295,6 +295,7 @@ fn exported<'a>(
     let mut types: Vec<Option<FuncType>> = Vec::new();
     let mut functions: Vec<u32> = Vec::new();
     let mut found = Vec::new();
+    let mut wanted = wanted.clone();
     let mut parser = Parser::new(u64::try_from(offset).ok()?);
     let mut at = 0;
     while at < module.len() {
@@ -334,7 +335,8 @@ fn exported<'a>(
             Payload::ExportSection(section) => {
                 for export in section {
                     let export = export.ok()?;
-                    if export.kind != ExternalKind::Func || !wanted.contains(export.name) {
+                    // Once each: that a name is there but once is looked at later, by the engine.
+                    if export.kind != ExternalKind::Func || !wanted.remove(export.name) {
                         continue;
                     }
                     let ty = *functions.get(usize::try_from(export.index).ok()?)?;
@@ -350,14 +352,20 @@ fn exported<'a>(
     Some(found)
 }
 
-/// The function type, if it is a plain one of numbers: one that is part of others, or may be, is another type where it is
-/// written again.
+/// What a function that is lifted takes and returns at most, as numbers: what is more lies in memory.
+const PARAMS_MAX: usize = 16;
+const RESULTS_MAX: usize = 1;
+
+/// The function type, if it is a plain one of a few numbers: one that is part of others, or may be, is another type where
+/// it is written again.
 fn of_numbers(ty: SubType) -> Option<FuncType> {
     let plain = ty.is_final && ty.supertype_idx.is_none() && !ty.composite_type.shared;
     let CompositeInnerType::Func(function) = ty.composite_type.inner else {
         return None;
     };
-    (plain && numbers(function.params()).is_some() && numbers(function.results()).is_some())
+    let few = function.params().len() <= PARAMS_MAX && function.results().len() <= RESULTS_MAX;
+    let all_numbers = |types| numbers(types).is_some();
+    (plain && few && all_numbers(function.params()) && all_numbers(function.results()))
         .then_some(function)
 }
 
@@ -490,6 +498,29 @@ mod tests {
         let made = reexported(&bytes).unwrap();
         let expected = [Some((2, "f")), Some((0, "g")), Some((1, "h"))];
         assert_eq!(sections(&made).functions, expected);
+    }
+
+    /// A name a thousand times over, and a type that no function that is lifted can have: neither is valid, and nobody has
+    /// looked yet.
+    #[test]
+    fn what_repeats_itself_is_written_down_once() {
+        let mut types = TypeSection::new();
+        types.ty().function([ValType::I32; 3], [ValType::I32]);
+        types.ty().function([ValType::I32; 1_000], []);
+        let mut functions = wasm_encoder::FunctionSection::new();
+        functions.function(0).function(1);
+        let mut exports = ExportSection::new();
+        for _ in 0..1_000 {
+            exports.export("f", ExportKind::Func, 0);
+            exports.export("wide", ExportKind::Func, 1);
+        }
+        let mut module = Module::new();
+        module.section(&types).section(&functions).section(&exports);
+        let wanted = HashSet::from(["f", "wide"]);
+        let module = module.finish();
+        let found = exported(&module, 0, &wanted).unwrap();
+        assert_eq!(found.len(), 1);
+        assert_eq!((found[0].0, found[0].1.params().len()), ("f", 3));
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! Interface names and their versions.
 
 use std::fmt::{self, Display, Formatter};
+use std::sync::Arc;
 
 use semver::Version;
 
 /// The name of an interface: `quakes:app/parse@0.1.0`, a plain name, or nothing for functions at the root.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct InterfaceName(Box<str>);
+pub struct InterfaceName(Arc<str>);
 
 /// A name taken apart.
 struct Parts<'a> {

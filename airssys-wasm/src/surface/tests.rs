@@ -26,6 +26,27 @@ fn compiled(wat: &str) -> Surface {
     Surface::of(&wasmtime::component::Component::from_binary(&engine, &bytes).unwrap())
 }
 
+/// A name is in a component once, and in its surface once for each function of its type.
+#[test]
+fn names_of_parameters_are_within_the_budget_of_a_component() {
+    let name = "a".repeat(50_000);
+    let imports = (0..2_000).map(|n| format!("(import \"f{n}\" (func (type $t)))"));
+    let surface = compiled(&format!(
+        "(component (type $t (func (param \"{name}\" u32))) {})",
+        imports.collect::<String>()
+    ));
+    let functions = surface.imports.iter().flat_map(|one| &one.functions);
+    let params: Vec<_> = functions.flat_map(|one| &one.ty.params).collect();
+    assert_eq!(params.len(), 2_000);
+    let bytes = params.iter().map(|(name, _)| name.len()).sum::<usize>();
+    assert!(bytes <= 32 << 20, "{bytes}");
+    let over = params.iter().filter(|(name, _)| name.is_empty());
+    assert!(over.clone().count() > 1_000);
+    for (_, ty) in over {
+        assert!(matches!(ty, crate::WitType::Other(_)), "{ty}");
+    }
+}
+
 #[test]
 fn a_component_shows_its_imports_and_exports() {
     let surface = compiled(WAT);

@@ -1,8 +1,9 @@
 //! WIT types read off a compiled component.
 //!
 //! Types come as indices into shared tables, so a small description can expand without bound: every function
-//! gets a budget of [`FUNCTION_TYPE_BYTES_MAX`], and the whole component [`COMPONENT_TYPE_BYTES_MAX`]. A parameter
-//! or result that is over budget becomes one [`WitType::Other`], which can be shown but not called or linked.
+//! gets a budget of [`FUNCTION_TYPE_BYTES_MAX`], and the whole component [`COMPONENT_TYPE_BYTES_MAX`], names of parameters
+//! included. A parameter or result that is over budget becomes one [`WitType::Other`], which can be shown but not called or
+//! linked, and loses its name.
 
 use std::sync::Arc;
 
@@ -20,8 +21,17 @@ const FUNCTION_TYPE_BYTES_MAX: usize = TYPE_NODES_MAX * NODE_TYPE_BYTES;
 /// Bytes of the expanded types of all functions of one component; real ones need some kilobytes.
 const COMPONENT_TYPE_BYTES_MAX: usize = 32 << 20;
 
+/// Resources that are known by their names, which are looked for one after the other; real components have some tens.
+const RESOURCES_MAX: usize = 4_096;
+
 /// What a node or a member costs beside its name.
 const NODE_TYPE_BYTES: usize = 40;
+
+fn over_budget() -> WitType {
+    WitType::Other(
+        format!("a type of over {TYPE_NODES_MAX} parts, or {TYPE_DEPTH_MAX} levels").into(),
+    )
+}
 
 /// Builds types by reflection, knowing the names of the component's resources.
 pub(crate) struct ReflectedTypes {
@@ -53,7 +63,9 @@ impl ReflectedTypes {
             return known;
         }
         let declared = ResourceName::new(interface, name, side);
-        self.resources.push((ty, Arc::clone(&declared)));
+        if self.resources.len() < RESOURCES_MAX {
+            self.resources.push((ty, Arc::clone(&declared)));
+        }
         declared
     }
 
@@ -62,7 +74,10 @@ impl ReflectedTypes {
         FunctionType {
             params: function
                 .params()
-                .map(|(name, ty)| (name.to_owned(), self.bounded(&ty)))
+                .map(|(name, ty)| match self.charge(name.len()) {
+                    Some(()) => (name.to_owned(), self.bounded(&ty)),
+                    None => (String::new(), over_budget()),
+                })
                 .collect(),
             result: function.results().next().map(|ty| self.bounded(&ty)),
             is_async: function.async_(),
@@ -70,11 +85,7 @@ impl ReflectedTypes {
     }
 
     fn bounded(&mut self, ty: &Type) -> WitType {
-        self.convert(ty).unwrap_or_else(|| {
-            WitType::Other(
-                format!("a type of over {TYPE_NODES_MAX} parts, or {TYPE_DEPTH_MAX} levels").into(),
-            )
-        })
+        self.convert(ty).unwrap_or_else(over_budget)
     }
 
     /// Expands a type one level down; `None` once a budget is spent.
