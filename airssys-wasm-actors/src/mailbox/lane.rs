@@ -40,9 +40,22 @@ impl Control {
         match self {
             Self::Health(answer) => answer.is_closed(),
             Self::Owes(answer) => answer.is_closed(),
-            Self::Stop | Self::Release | Self::Passivate | Self::Replace(_) => false,
+            Self::Replace(replacement) => replacement.claim.is_withdrawn(),
+            Self::Stop | Self::Release | Self::Passivate => false,
         }
     }
+}
+
+/// Takes out what nobody waits for any more, if there is something.
+fn take_left(asked: &mut VecDeque<Control>) -> VecDeque<Control> {
+    if !asked.iter().any(Control::is_left) {
+        return VecDeque::new();
+    }
+    let (left, kept) = std::mem::take(asked)
+        .into_iter()
+        .partition(Control::is_left);
+    *asked = kept;
+    left
 }
 
 /// One replica's lane.
@@ -154,13 +167,22 @@ impl Lane {
     /// Asks for something between two messages. Questions whose askers have left make way: an actor that is busy for
     /// long may be asked often.
     pub(crate) fn ask(&self, control: Control) {
-        {
+        let left = {
             let mut asked = self.control.lock();
-            asked.retain(|before| !before.is_left());
+            let left = take_left(&mut asked);
             asked.push_back(control);
             self.control_pending.store(true, Ordering::Release);
-        }
+            left
+        };
+        // Not under the lock: it may hold an instance.
+        drop(left);
         self.wake_if_idle();
+    }
+
+    /// Lets go of what was asked by who has left.
+    pub(crate) fn forget_left(&self) {
+        let left = take_left(&mut self.control.lock());
+        drop(left);
     }
 
     /// Asks the drain to end now, also in the middle of a message.

@@ -15,7 +15,7 @@ pub(super) async fn until_failed(actor: &ActorRef, check: HealthCheck) -> String
         tokio::time::sleep(check.interval).await;
         let health = match actor.health(check.timeout).await {
             Ok(health) => health,
-            Err(_) if actor.status().queued > 0 => continue,
+            Err(_) if actor.status().queued > 0 || actor.slot().has_shared_in_hand() => continue,
             Err(error) => ChildHealth::Failed(error.to_string()),
         };
         failures = match &health {

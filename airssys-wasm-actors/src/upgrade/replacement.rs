@@ -135,6 +135,11 @@ impl Claim {
         self.take(BEGUN)
     }
 
+    /// Whether [`Claim::withdraw`] has come first.
+    pub(crate) fn is_withdrawn(&self) -> bool {
+        self.0.load(Ordering::Acquire) == WITHDRAWN
+    }
+
     /// It is not to take place; `false` if it has begun.
     pub(crate) fn withdraw(&self) -> bool {
         self.take(WITHDRAWN)

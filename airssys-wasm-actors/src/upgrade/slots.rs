@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::replacement::{Claim, Fresh, NotReplaced, Refused, Replaced, Replacement, StateTaken};
-use crate::mailbox::Control;
+use crate::mailbox::{Control, Lane};
 use crate::supervisor::{PreparedActor, Record, SupervisorMessage};
 
 /// From one look at an obstacle to the next.
@@ -103,8 +103,8 @@ impl Place<'_> {
             answer,
         };
         // Left in the middle of an await, it does not take place behind the back of whoever asked.
-        let withdrawal = Withdrawal(&claim);
         let lane = self.successor.slot.lane();
+        let withdrawal = Withdrawal(&claim, lane);
         lane.ask(Control::Replace(Box::new(replacement)));
         // At least one look, also of who is late.
         let until = self.until.max(Instant::now() + LOOK_AGAIN);
@@ -123,11 +123,13 @@ impl Place<'_> {
     }
 }
 
-struct Withdrawal<'a>(&'a Claim);
+struct Withdrawal<'a>(&'a Claim, &'a Lane);
 
 impl Drop for Withdrawal<'_> {
     fn drop(&mut self) {
         self.0.withdraw();
+        // Its instance does not wait for an actor that is busy for long.
+        self.1.forget_left();
     }
 }
 

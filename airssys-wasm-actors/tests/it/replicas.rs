@@ -9,7 +9,7 @@ use airssys_wasm::{FromArgs, IntoArgs, ResourceHandle, Surface, WitError};
 use airssys_wasm_actors::{
     Actor, ActorRef, ActorState, CallError, CallOptions, ChildHealth, ChildSpec, Context, Event,
     Events, HealthCheck, Link, MailboxConfig, Message, REPLICAS_MAX, RestartPolicy, StartError,
-    SupervisorSpec, System,
+    StopError, SupervisorSpec, System,
 };
 use tokio::sync::{Barrier, Notify};
 
@@ -226,6 +226,70 @@ async fn a_replica_that_is_not_well_takes_no_shared_message_until_it_is() {
     replica(1).kill();
     started(&mut events, &address("pool/1"), 1).await;
     assert_eq!(replica(1).status().state, ActorState::Running);
+    system.shutdown().await;
+}
+
+/// What it is at is counted at the queue that it shares.
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_is_busy_is_not_late_with_its_health() {
+    for short_road in [true, false] {
+        let system = system_with(&engine(), short_road).await;
+        let outside = Outside::new(1);
+        let ms = Duration::from_millis;
+        let check = HealthCheck {
+            interval: ms(10),
+            timeout: ms(10),
+            threshold: 1,
+            out_of_rotation_after: Some(1),
+            ..HealthCheck::default()
+        };
+        let pool = servers("pool", 2, &outside).health(check);
+        let pool = system.spawn(pool).await.unwrap();
+        let holding = tokio::spawn({
+            let pool = pool.clone();
+            async move { text(&pool, "hold").await }
+        });
+        outside.held.notified().await;
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        for replica in pool.replicas() {
+            let status = replica.status();
+            assert_eq!(status.state, ActorState::Running, "{}", status.address);
+            assert_eq!(status.incarnation, 1, "{}", status.address);
+        }
+        outside.open.notify_one();
+        assert!(holding.await.unwrap().unwrap().starts_with("pool/"));
+        system.shutdown().await;
+    }
+}
+
+/// Promise 1: a team of which some are down is restarted as a whole, and nobody is there twice.
+#[tokio::test(start_paused = true)]
+async fn a_team_of_which_one_is_down_is_restarted_one_incarnation_at_a_time() {
+    let system = system(&engine()).await;
+    let outside = Outside::new(1);
+    let app = SupervisorSpec::new(address("app")).with(servers("pool", 2, &outside));
+    let app = system.supervise(app).await.unwrap();
+    let mut events = system.events();
+    app.terminate_child(&address("pool/0")).await.unwrap();
+    app.restart_child(&address("pool")).await.unwrap();
+    let (mut up, mut begun) = (HashSet::from(["pool/1".to_owned()]), 0);
+    while begun < 2 {
+        match events.recv().await.unwrap() {
+            Event::Started { address, .. } => {
+                assert!(up.insert(address.to_string()), "{address} is there twice");
+                begun += 1;
+            }
+            Event::Exited { address, .. } => {
+                up.remove(address.as_str());
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(up.len(), 2);
+    let pool = system.whereis(&address("pool")).unwrap();
+    assert!(text(&pool, "who").await.unwrap().starts_with("pool/"));
+    let twice = app.start_stopped_child(&address("pool/1")).await;
+    assert!(matches!(twice, Err(StopError::Running(_))), "{twice:?}");
     system.shutdown().await;
 }
 

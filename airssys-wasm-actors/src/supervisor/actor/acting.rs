@@ -263,7 +263,7 @@ impl State {
                     let address = self.address(id);
                     Err(StartError::child(address, reason))
                 }
-                Outcome::Stopped(..) | Outcome::SupervisorEnded => {
+                Outcome::Stopped(..) | Outcome::Running | Outcome::SupervisorEnded => {
                     Err(StartError::SupervisorEnded(supervisor))
                 }
             })),
@@ -271,6 +271,7 @@ impl State {
                 Outcome::Stopped(stopped, killed) => Ok(self.report(&stopped, &killed)),
                 Outcome::Started(_) => Ok(StopReport::default()),
                 Outcome::NotStarted(_, reason) => Err(StopError::NotStarted { address, reason }),
+                Outcome::Running => Err(StopError::Running(address)),
                 Outcome::SupervisorEnded => Err(StopError::SupervisorEnded(supervisor)),
             })),
             Some(Reply::Scale(growth)) => self.grown(growth, outcome),

@@ -150,10 +150,7 @@ impl State {
             return Err(StopError::Simple(supervisor));
         }
         let ids = self.ids_of(address, id);
-        let (Some(first), Some(child)) = (
-            ids.first().copied(),
-            ids.first().and_then(|id| self.child(*id)),
-        ) else {
+        let Some(child) = ids.first().and_then(|id| self.child(*id)) else {
             return Err(StopError::NotFound {
                 supervisor,
                 child: address.clone(),
@@ -167,7 +164,8 @@ impl State {
                 }
             }
             Request::Restart => {
-                if self.machine.stopped(first).is_ok() {
+                // Of a team only some may be down: those that are up are stopped first.
+                if ids.iter().all(|id| self.machine.stopped(*id).is_ok()) {
                     return Ok((ids, Request::Revive));
                 }
                 if child.spec().restart == RestartPolicy::Temporary {

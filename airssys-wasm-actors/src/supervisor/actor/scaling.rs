@@ -173,7 +173,7 @@ impl State {
         let supervisor = self.record.address().clone();
         let grown = match outcome {
             Outcome::NotStarted(id, reason) => Err(StartError::child(self.address(id), reason)),
-            Outcome::Stopped(..) | Outcome::SupervisorEnded => {
+            Outcome::Stopped(..) | Outcome::Running | Outcome::SupervisorEnded => {
                 Err(StartError::SupervisorEnded(supervisor))
             }
             Outcome::Started(_) => {
@@ -200,12 +200,14 @@ impl State {
             let why = one.slot.exit_reason()?;
             Some(StartError::child(one.slot.address().clone(), why))
         });
-        if own.is_some() && declined.is_some() && !joined.iter().any(is_up) {
+        if own.is_some() && !joined.iter().any(is_up) {
             joined.iter().for_each(leaves);
+            // Those that are forgotten as they decline are not there to be asked.
+            let forgotten = || StartError::child(address.clone(), ExitReason::Declined);
             return Rescaled {
                 from,
                 leaving: joined,
-                declined,
+                declined: Some(declined.unwrap_or_else(forgotten)),
             };
         }
         own.iter().for_each(leaves);

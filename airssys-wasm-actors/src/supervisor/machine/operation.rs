@@ -45,6 +45,8 @@ pub(super) struct Operation {
     pub(super) started: Vec<ActorId>,
     stopped: Vec<ActorId>,
     killed: Vec<ActorId>,
+    /// Something that was to be started was up already.
+    is_up: bool,
 }
 
 /// What came of what was asked.
@@ -52,6 +54,8 @@ pub(super) struct Operation {
 pub(in crate::supervisor) enum Outcome {
     /// These are up, in this order; others have declined to start.
     Started(Vec<ActorId>),
+    /// What was to be started was up already when its turn came.
+    Running,
     /// This one did not start, and none of the others is kept.
     NotStarted(ActorId, ExitReason),
     /// These have ended when they were asked, in this order, and these had to be killed.
@@ -71,6 +75,7 @@ impl Operation {
             started: Vec::new(),
             stopped: Vec::new(),
             killed: Vec::new(),
+            is_up: false,
         }
     }
 
@@ -120,6 +125,13 @@ impl Machine {
             let Some(policy) = self.children.policy(id) else {
                 continue;
             };
+            // What was asked before this has started it since it was found down: there is one incarnation at a time.
+            if let Some(Phase::Starting | Phase::Running | Phase::Stopping) =
+                self.children.phase(id)
+            {
+                operation.is_up = true;
+                continue;
+            }
             match operation.kind {
                 // It goes on by itself, like any restart.
                 Kind::Renew(_) => self.begin(id),
@@ -246,7 +258,8 @@ impl Machine {
         match operation.kind {
             Kind::Boot => {
                 self.actions.push(Action::NotBooted(id));
-                self.end(reason, false, None);
+                // Whoever made it may make it again, and its children have mail; else it is removed, and they with it.
+                self.end(reason, true, None);
             }
             Kind::Add(token) => {
                 // What has started, last first; then what never started, which only has a name to give up.
@@ -273,11 +286,15 @@ impl Machine {
             started,
             stopped,
             killed,
+            is_up,
             ..
         } = operation;
         let answer = match kind {
             Kind::Boot => Action::Booted,
             Kind::Group => return,
+            Kind::Revive(token) if is_up && started.is_empty() => {
+                Action::Answer(token, Outcome::Running)
+            }
             Kind::Add(token) | Kind::Revive(token) => {
                 Action::Answer(token, Outcome::Started(started))
             }

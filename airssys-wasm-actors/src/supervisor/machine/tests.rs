@@ -71,6 +71,27 @@ fn one_for_one_restarts_only_the_child_that_ended() {
     assert_eq!(dies(&mut machine, 2, 1, now), ["begin 2"]);
 }
 
+/// Promise 1: whoever asks for a child that something asked before is about to start, or two who ask for the same one.
+#[test]
+fn a_child_that_is_up_when_its_turn_comes_is_not_begun_again() {
+    let (mut machine, now) = up(Strategy::OneForOne, 9, &[PERMANENT]);
+    machine.insert(ActorId(2), policy(PERMANENT), None, 0);
+    machine.insert(ActorId(3), policy(PERMANENT), None, 0);
+    machine.handle(Input::Add(vec![ActorId(2), ActorId(3)], Token(1)), now);
+    assert_eq!(text(machine.take_actions()), ["begin 2"]);
+    assert!(machine.stopped(ActorId(3)).is_ok());
+    machine.handle(Input::Revive(vec![ActorId(3)], Token(2)), now);
+    machine.handle(Input::Revive(vec![ActorId(3)], Token(3)), now);
+    machine.handle(Input::Started(ActorId(2), 1), now);
+    assert_eq!(text(machine.take_actions()), ["begin 3"]);
+    machine.handle(Input::Started(ActorId(3), 1), now);
+    let answers = text(machine.take_actions());
+    assert_eq!(answers.len(), 3, "{answers:?}");
+    assert!(answers[0].contains("Started([ActorId(2), ActorId(3)])"));
+    assert!(answers[1].contains("Running") && answers[2].contains("Running"));
+    assert!(machine.is_idle());
+}
+
 #[test]
 fn one_for_all_stops_in_reverse_and_starts_in_order() {
     let (mut machine, now) = up(

@@ -108,16 +108,25 @@ async fn one_that_grows_is_as_well_as_it_was() {
 async fn replicas_that_all_decline_take_nobodys_place() {
     let system = system(&engine()).await;
     let outside = Outside::new(1);
-    let pool = system.spawn(late(&outside, true)).await.unwrap();
-    for _ in 0..3 {
-        let refused = scale(&system, "pool", 3).await.unwrap_err();
-        assert!(
-            matches!(refused, ScaleError::NotStarted { .. }),
-            "{refused}"
-        );
-        assert_eq!(below(&system), Vec::<String>::new());
-        assert_eq!(system.replicas(&address("pool")), Some(1));
-        assert_eq!(text(&pool, "who").await.unwrap(), "pool");
+    // One that is temporary is forgotten as it declines.
+    for restart in [RestartPolicy::Transient, RestartPolicy::Temporary] {
+        let spec = ChildSpec {
+            restart,
+            ..late(&outside, true)
+        };
+        let pool = system.spawn(spec).await.unwrap();
+        for _ in 0..3 {
+            let refused = scale(&system, "pool", 3).await.unwrap_err();
+            assert!(
+                matches!(refused, ScaleError::NotStarted { .. }),
+                "{refused}"
+            );
+            assert_eq!(below(&system), Vec::<String>::new());
+            assert_eq!(system.replicas(&address("pool")), Some(1));
+            assert_eq!(text(&pool, "who").await.unwrap(), "pool");
+        }
+        let root = system.supervisor();
+        root.stop_child(&address("pool")).await.unwrap();
     }
     system.shutdown().await;
 }

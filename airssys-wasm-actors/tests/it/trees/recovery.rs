@@ -362,3 +362,32 @@ async fn s20_a_significant_child_may_be_stopped_with_its_group() {
     ends(&system, "a", "leave");
     assert!(matches!(app.ended().await, ExitReason::Shutdown));
 }
+
+/// Promise 2: a supervisor that is made again, and fails at that once, has thrown away no mail of its children.
+#[tokio::test(start_paused = true)]
+async fn a_boot_that_fails_once_keeps_the_mail_of_the_children() {
+    let system = system().await;
+    let (script, other) = (calm(), calm());
+    let below = often("app/below")
+        .with(kid("app/below/a", &script))
+        .with(kid("app/below/b", &other));
+    let app = often("app").with(ChildSpec::supervisor(below));
+    let app = system.supervise(app).await.unwrap();
+    let below = app.supervisors().remove(0);
+    let a = system.whereis(&address("app/below/a")).unwrap();
+    let hold = a.function("hold").unwrap();
+    let held = tokio::spawn(async move { hold.call(()).await });
+    script.held.notified().await;
+    for _ in 0..3 {
+        a.cast("echo", ()).unwrap();
+    }
+    // The second child's start fails once while the supervisor is made again.
+    other.fails.store(1, Ordering::Relaxed);
+    below.kill();
+    assert_eq!(held.await.unwrap().unwrap_err().kind(), "callee-died");
+    a.call("echo", ()).await.unwrap();
+    let counted = system.counters();
+    assert_eq!((counted.casts_handled, counted.dead_letters), (3, 0));
+    assert_eq!(other.fails.load(Ordering::Relaxed), 0);
+    system.shutdown().await;
+}

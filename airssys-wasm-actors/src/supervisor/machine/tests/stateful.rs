@@ -283,6 +283,7 @@ impl World {
             Action::Answer(_, outcome) => {
                 let answer = match outcome {
                     Outcome::Started(_) | Outcome::Stopped(..) => Answer::Done,
+                    Outcome::Running => Answer::Running,
                     Outcome::NotStarted(..) => Answer::NotStarted,
                     Outcome::SupervisorEnded => Answer::SupervisorEnded,
                 };
