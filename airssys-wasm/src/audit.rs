@@ -49,7 +49,7 @@ pub enum AuditSinkConfig {
     /// Nowhere; events are counted.
     #[default]
     Off,
-    /// Appended to this file, which is made readable by its owner only.
+    /// Appended to this file. A new one is readable by its owner only; one that is there keeps its mode.
     File(PathBuf),
     /// Written to this.
     Writer(Box<dyn Write + Send>),

@@ -1,11 +1,12 @@
 //! The choke point: may this guest do that?
 //!
-//! Every host function the engine defines asks [`Gate::check`] first, linked imports and WASI's entry points
-//! included, and acts on its [`Decision`]. The gate knows who asks from its own fields, filled by the host
+//! Every host function that does something asks [`Gate::check`] first, linked imports and WASI's entry points
+//! included, and acts on its [`Decision`]; what WASI hands out that does nothing by itself (a network to name, terminals
+//! that are none, no directory) is not asked for. The gate knows who asks from its own fields, filled by the host
 //! when the instance was made: a guest cannot name itself. An allowed access costs one bit test and one
-//! counter; it allocates only to deny, or where allowed uses are audited too. The first denial of each kind is
-//! recorded at once, repeats are counted and recorded when the instance ends, so that a guest cannot flood the
-//! audit log by asking again.
+//! counter; it allocates only to deny, or where allowed uses are audited too. Of each kind the first denial of each of
+//! [`TOLD_MAX`] things is recorded at once; repeats, and what is beyond, are counted and recorded when the instance ends,
+//! so that a guest can neither flood the audit log by asking again nor hide one thing behind another.
 
 use std::fmt;
 use std::sync::Arc;
@@ -281,6 +282,13 @@ impl Access<'_> {
         match self {
             Self::Log { bytes } => Some(format!("{bytes} bytes")),
             Self::Random { bytes } => Some(format!("{bytes} bytes")),
+            other => other.what(),
+        }
+    }
+
+    /// What is accessed, of a kind of which there are several things.
+    fn what(self) -> Option<String> {
+        match self {
             Self::Network { what: name }
             | Self::Send { to: name }
             | Self::Publish { topic: name }
@@ -292,6 +300,9 @@ impl Access<'_> {
         }
     }
 }
+
+/// Things of one kind whose denial to one instance is recorded each by itself.
+const TOLD_MAX: usize = 16;
 
 /// A set of access kinds: one word, so that a check is one bit test.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -346,6 +357,8 @@ pub struct Gate {
     record_uses: bool,
     uses: [u32; KINDS],
     denials: [u32; KINDS],
+    /// Whose denials have been recorded, by kind and what it was.
+    told: Vec<(AccessKind, Option<String>)>,
     audit: Audit,
 }
 
@@ -373,6 +386,7 @@ impl Gate {
             record_uses: audit.records_uses(),
             uses: [0; KINDS],
             denials: [0; KINDS],
+            told: Vec::new(),
             audit,
         }
     }
@@ -464,26 +478,26 @@ impl Gate {
     fn deny(&mut self, access: Access<'_>) -> Decision {
         let kind = access.kind();
         let add = kind.remedy(&self.component);
-        let earlier = match self.denials.get_mut(usize::from(kind.index())) {
-            Some(denials) => {
-                let earlier = *denials;
-                *denials = denials.saturating_add(1);
-                earlier
-            }
-            None => 0,
-        };
-        if earlier == 0 {
-            let detail = access.detail();
-            self.audit.record(self.event(
-                AuditAction::Denied {
-                    access: kind,
-                    detail,
-                    add: add.clone(),
-                },
-                1,
-            ));
+        if let Some(denials) = self.denials.get_mut(usize::from(kind.index())) {
+            *denials = denials.saturating_add(1);
+        }
+        let what = access.what();
+        if self.is_to_be_told(kind, what.as_deref()) {
+            let action = AuditAction::Denied {
+                access: kind,
+                detail: what.clone().or_else(|| access.detail()),
+                add: add.clone(),
+            };
+            self.audit.record(self.event(action, 1));
+            self.told.push((kind, what));
         }
         Decision::Deny { add }
+    }
+
+    /// Whether a denial is the first of this thing, and one of the first things of its kind.
+    fn is_to_be_told(&self, kind: AccessKind, what: Option<&str>) -> bool {
+        let told = self.told.iter().filter(|(one, _)| *one == kind);
+        told.clone().count() < TOLD_MAX && !told.clone().any(|(_, one)| one.as_deref() == what)
     }
 }
 
@@ -492,15 +506,16 @@ impl Drop for Gate {
         let uses: u64 = self.uses.iter().copied().map(u64::from).sum();
         self.audit.add_uses(uses);
         for (kind, denials) in AccessKind::ALL.into_iter().zip(self.denials) {
-            if denials > 1 {
+            let told = self.told.iter().filter(|(one, _)| *one == kind).count();
+            let untold = u64::from(denials).saturating_sub(u64::try_from(told).unwrap_or(u64::MAX));
+            if untold > 0 {
                 let add = kind.remedy(&self.component);
                 let action = AuditAction::Denied {
                     access: kind,
                     detail: None,
                     add,
                 };
-                self.audit
-                    .record(self.event(action, u64::from(denials) - 1));
+                self.audit.record(self.event(action, untold));
             }
         }
     }
@@ -511,6 +526,27 @@ mod tests {
     use super::*;
     use crate::audit::AuditConfig;
     use crate::grants::{CapabilityManifest, Policy, grant};
+
+    #[test]
+    fn a_denial_of_one_thing_hides_none_of_another() {
+        let audit = Audit::start(AuditConfig::default()).unwrap();
+        let mut gate = gate(&CapabilityManifest::default(), &audit);
+        let mut ask =
+            |key: &str| assert_ne!(gate.check(Access::ConfigGet { key }), Decision::Allow);
+        ask("a");
+        assert_eq!(audit.counts().denials, 1);
+        ask("b");
+        (0..1_000).for_each(|_| ask("a"));
+        assert_eq!(audit.counts().denials, 2);
+        (0..100).for_each(|n| ask(&format!("key-{n}")));
+        assert_eq!(audit.counts().denials, 16);
+        for bytes in [1, 2, 3] {
+            assert_ne!(gate.check(Access::Log { bytes }), Decision::Allow);
+        }
+        assert_eq!(audit.counts().denials, 17);
+        drop(gate);
+        assert_eq!(audit.counts().denials, 2 + 1_000 + 100 + 3);
+    }
 
     fn gate(asked: &CapabilityManifest, audit: &Audit) -> Gate {
         let grants = grant(asked, &Policy::permissive()).unwrap();

@@ -17,6 +17,7 @@ use crate::audit::AuditAction;
 use crate::component::SourceLines;
 use crate::configuration::Configuration;
 use crate::dynamic::{HandleHost, ImportHost};
+use crate::engine::Profile;
 use crate::engine::ticker::TickCount;
 use crate::fault::{EndedByHost, Fault, FaultClass, Spent};
 use crate::gate::{Access, Decision, Gate};
@@ -59,6 +60,7 @@ pub(crate) struct Terms {
     pub(crate) lines: Arc<SourceLines>,
     /// Core instances that are the host's.
     pub(crate) core_instances_added: u32,
+    pub(crate) profile: Profile,
 }
 
 impl Terms {
@@ -108,6 +110,7 @@ impl HostState {
             table,
             limiter: SummingLimiter::new(
                 &terms.limits,
+                terms.profile,
                 terms.core_instances_added,
                 Arc::clone(&control),
             ),

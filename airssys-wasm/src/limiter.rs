@@ -1,7 +1,8 @@
 //! The summing resource limiter of one Store.
 //!
 //! wasmtime's own `StoreLimits` bounds each memory by itself; a component with eight memories would get eight
-//! times its share. This one keeps the sum over all memories and all tables, and remembers that a growth was
+//! times its share. This one keeps the sum over all memories and all tables, refuses a memory larger than the engine's
+//! profile has room for (the engine would refuse it after it was counted), and remembers that a growth was
 //! refused, because a guest's allocator answers a refused `memory.grow` with `unreachable`: the fault is then
 //! `memory`, not `unreachable`. Called by wasmtime only when something grows; no allocation. Each sum is told to the
 //! instance's [`Control`], where others see it.
@@ -10,6 +11,7 @@ use std::sync::Arc;
 
 use wasmtime::ResourceLimiter;
 
+use crate::engine::Profile;
 use crate::host::control::Control;
 use crate::limits::Limits;
 
@@ -27,6 +29,8 @@ pub(crate) enum Refused {
 pub(crate) struct SummingLimiter {
     memory_bytes: u64,
     memory_bytes_max: u64,
+    /// Of any one memory.
+    one_memory_bytes_max: u64,
     table_elements: u64,
     table_elements_max: u64,
     memories_max: u32,
@@ -38,10 +42,16 @@ pub(crate) struct SummingLimiter {
 
 impl SummingLimiter {
     /// Makes the limiter of a Store which the host adds some core instances of its own to.
-    pub(crate) fn new(limits: &Limits, core_instances_added: u32, seen_by: Arc<Control>) -> Self {
+    pub(crate) fn new(
+        limits: &Limits,
+        profile: Profile,
+        core_instances_added: u32,
+        seen_by: Arc<Control>,
+    ) -> Self {
         Self {
             memory_bytes: 0,
             memory_bytes_max: limits.memory_bytes_max,
+            one_memory_bytes_max: profile.memory_bytes_max(),
             table_elements: 0,
             table_elements_max: limits.table_elements_max.into(),
             memories_max: limits.memories_max,
@@ -100,11 +110,11 @@ impl ResourceLimiter for SummingLimiter {
         let after = held_bytes.saturating_sub(current).saturating_add(desired);
         // A growth past the memory's own maximum fails in wasmtime after we allowed it; it must not be
         // charged, and it is the module's own limit, not ours.
-        if maximum.is_some_and(|maximum| desired > wide(maximum)) && after <= self.memory_bytes_max
-        {
+        let fits = after <= self.memory_bytes_max && desired <= self.one_memory_bytes_max;
+        if maximum.is_some_and(|maximum| desired > wide(maximum)) && fits {
             return Ok(true);
         }
-        if after > self.memory_bytes_max {
+        if !fits {
             self.refused = Some(Refused::Memory {
                 wanted_bytes: desired,
                 held_bytes,
@@ -167,7 +177,7 @@ mod tests {
             table_elements_max: 10,
             ..Limits::default()
         };
-        SummingLimiter::new(&limits, 0, Arc::default())
+        SummingLimiter::new(&limits, Profile::Strict, 0, Arc::default())
     }
 
     #[test]

@@ -133,6 +133,7 @@ impl InstanceTemplate {
             proxied: linked.proxied,
             lines: Arc::clone(component.lines()),
             core_instances_added: component.core_instances_added(),
+            profile: component.engine().profile(),
         };
         let cost = cost(component, &terms.limits);
         let shared = Shared {

@@ -129,7 +129,7 @@ impl Drop for Writer {
     }
 }
 
-/// Opens a file for appending, readable by its owner only.
+/// Opens a file for appending; a new one is readable by its owner only.
 pub(super) fn open(path: &Path) -> std::io::Result<std::fs::File> {
     let mut options = std::fs::OpenOptions::new();
     options.create(true).append(true);

@@ -1,6 +1,9 @@
 //! Linear memory, tables and instances: what a guest may hold, summed.
 
-use airssys_wasm::{FaultClass, InstanceTemplate, Limits, LinkError, NoOutbound, TemplateSpec};
+use airssys_wasm::{
+    CacheLocation, Engine, EngineConfig, FaultClass, InstanceTemplate, Limits, LinkError,
+    NoOutbound, Profile, TemplateSpec,
+};
 
 use crate::guest::{
     call, component, core, death, died, engine, identity, link_error, returned, run, small, spec,
@@ -46,6 +49,35 @@ fn no_load_reaches_beyond_memory_at_any_width_or_offset() {
             );
         }
     }
+}
+
+/// In the dense profile a memory has room for 16 MiB, also of who may hold more in all: what is refused is not counted.
+#[test]
+fn a_memory_that_the_profile_has_no_room_for_is_refused_and_not_counted() {
+    run(async {
+        let engine = Engine::new(EngineConfig {
+            profile: Profile::Dense,
+            pool_instances_max: 8,
+            cache: CacheLocation::Off,
+            ..EngineConfig::default()
+        })
+        .unwrap();
+        let wat = "(component
+           (core module $m (memory 1)
+             (func (export \"go\") (param i32) (result i32) (memory.grow (local.get 0))))
+           (core instance $i (instantiate $m))
+           (func (export \"go\") (param \"pages\" u32) (result s32) (canon lift (core func $i \"go\"))))";
+        let template = template(&engine, wat, TemplateSpec::new("guest"));
+        let mut instance = start(&template).await;
+        let mut grown = Vec::new();
+        for pages in [320_u32, 320, 320, 320, 65_536, 100, 155, 1] {
+            let (left, result) = returned(call(&template, instance, "go", (pages,)).await);
+            grown.push(result.into_typed::<(i32,)>().unwrap().0);
+            instance = left;
+        }
+        assert_eq!(grown, [-1, -1, -1, -1, -1, 1, 101, -1]);
+        assert_eq!(instance.usage().memory_bytes, 16 << 20);
+    });
 }
 
 /// Grows each of `memories` memories by a page until refused, and returns the pages they got.
