@@ -163,14 +163,21 @@ impl<'a> Resolving<'a> {
         let sources = tables.sources.keys().map(|name| ("source", name));
         let mut known: BTreeMap<&str, (&str, &Spanned<String>)> = BTreeMap::new();
         for (kind, name) in components.chain(supervisors).chain(sources) {
-            let valid = match application {
-                Some(application) if !name.get_ref().contains('/') => {
-                    application.join(name.get_ref()).map(|_| ())
-                }
-                _ => name.get_ref().parse::<ActorAddress>().map(|_| ()),
+            // One with a `/` could be the address of somebody's replica.
+            let valid = if name.get_ref().contains('/') {
+                let text = escaped(name.get_ref());
+                Err(format!(
+                    "`{text}` is no name of a {kind}: a name is one part of an address, without `/`"
+                ))
+            } else {
+                let address = match application {
+                    Some(application) => application.join(name.get_ref()),
+                    None => name.get_ref().parse(),
+                };
+                address.map(|_| ()).map_err(|error| error.to_string())
             };
-            if let Err(error) = valid {
-                self.find_at(name, FindingKind::BadValue, error.to_string(), None);
+            if let Err(what) = valid {
+                self.find_at(name, FindingKind::BadValue, what, None);
             }
             let Some((other, first)) = known.insert(name.get_ref(), (kind, name)) else {
                 continue;

@@ -80,6 +80,21 @@ fn a_link_to_nowhere() {
     let ran = checked(&app);
     ran.fails(
         3,
+#[test]
+fn a_name_of_several_parts() {
+    let app = App::of("a", ADDER).manifest(
+        "[components.\"a/0\"]\nfile = \"a.wasm\"\n[components.a]\nfile = \"a.wasm\"\n[supervisors.\"b/c\"]\n",
+    );
+    let ran = checked(&app);
+    ran.fails(
+        3,
+        &[
+            "airssys.toml:3:13: `a/0` is no name of a component: a name is one part of an address, without `/`",
+            "airssys.toml:7:14: `b/c` is no name of a supervisor",
+        ],
+    );
+}
+
         &["the link of `needy` for `test:app/add` leads to `addr`, and there is no such component"],
     );
     ran.fails(
