@@ -88,7 +88,7 @@ pub(crate) enum Command {
     /// Starts an application, and prints its report when every source has ended
     #[command(
         after_help = "An application without sources runs until SIGINT or SIGTERM, and one with `--keep` too. The \
-                            first signal stops it in order, the second at once.\nThe manifest may declare options of its own: \
+                            first signal stops it in order, the second at once; SIGHUP counts as SIGTERM, unless it is ignored (`nohup`).\nThe manifest may declare options of its own: \
                             `airssys up MANIFEST --help` shows them."
     )]
     Up(Up),

@@ -299,6 +299,30 @@ fn with_keep_it_stays_up_until_a_signal_and_then_reports() {
 }
 
 #[test]
+fn a_hangup_is_a_termination_unless_it_is_ignored() {
+    let (app, runtime) = (App::of("adder", ADDER), runtime_directory());
+    let mut up = start(&app, &runtime, &[], "running");
+    up.signal("-HUP");
+    up.says("stopping");
+    assert_eq!(up.end().0, Some(0));
+    assert!(up.sockets().is_empty());
+
+    let child = std::process::Command::new("sh")
+        .args(["-c", "trap '' HUP; exec \"$0\" up \"$1\" --log info"])
+        .args([env!("CARGO_BIN_EXE_airssys"), app.path()])
+        .env("XDG_RUNTIME_DIR", &runtime)
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn();
+    let mut up = Up::of(child.unwrap(), &runtime);
+    up.says("running");
+    up.signal("-HUP");
+    assert_eq!(up.ask(&["status"]).code, 0);
+    up.signal("-TERM");
+    assert_eq!(up.end().0, Some(0));
+}
+
+#[test]
 fn with_keep_an_end_before_the_sources_is_an_interruption() {
     let (app, runtime) = (fed(""), runtime_directory());
     let mut up = start(&app, &runtime, &["--keep", "--input", "-"], "running");

@@ -23,7 +23,7 @@ impl Drop for Up {
 
 /// Starts `up` with its sockets in `runtime`, and waits until it says `until`.
 pub(crate) fn start(app: &App, runtime: &Path, args: &[&str], until: &str) -> Up {
-    let mut child = airssys()
+    let child = airssys()
         .args(["up", app.path(), "--log", "info"])
         .args(args)
         .env("XDG_RUNTIME_DIR", runtime)
@@ -32,17 +32,22 @@ pub(crate) fn start(app: &App, runtime: &Path, args: &[&str], until: &str) -> Up
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let stderr = BufReader::new(child.stderr.take().unwrap());
-    let mut up = Up {
-        child,
-        stderr,
-        runtime: runtime.to_owned(),
-    };
+    let mut up = Up::of(child, runtime);
     up.says(until);
     up
 }
 
 impl Up {
+    /// One that was started with its standard error in a pipe.
+    pub(crate) fn of(mut child: Child, runtime: &Path) -> Self {
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        Self {
+            child,
+            stderr,
+            runtime: runtime.to_owned(),
+        }
+    }
+
     /// Waits for a line with a word.
     pub(crate) fn says(&mut self, word: &str) {
         let mut line = String::new();
