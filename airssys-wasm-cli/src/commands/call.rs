@@ -24,17 +24,19 @@ pub(super) fn run(globals: &Globals, call: &Call) -> Result<ExitCode, Failure> {
     let progress = Progress::new(globals.quiet);
     let engine = hosting::engine(call.audit.as_deref())?;
     let audit = engine.audit().clone();
-    let application =
-        hosting::resolve(&spec, &engine, ResolveOptions::default(), &progress)?.without_sources();
-    let component = component(&application, &call.address)?;
-    let name = component.name.clone();
-    let ty = function(component, &call.function)?;
-    let args = parse_args(&ty, &call.args).map_err(|error| {
-        Failure::of(FailureKind::Usage, &error)
-            .hint(format!("`{}` is {ty}", printable(&call.function)))
-    })?;
-    let results = hosting::block_on(async {
+    let called = hosting::block_on(async {
         let mut signals = Signals::listen()?;
+        let options = ResolveOptions::default();
+        let application =
+            hosting::resolve_aside(&spec, &engine, options, &progress, &mut signals).await?;
+        let application = application.without_sources();
+        let component = component(&application, &call.address)?;
+        let name = component.name.clone();
+        let ty = function(component, &call.function)?;
+        let args = parse_args(&ty, &call.args).map_err(|error| {
+            Failure::of(FailureKind::Usage, &error)
+                .hint(format!("`{}` is {ty}", printable(&call.function)))
+        })?;
         let system = hosting::system(engine).await?;
         life::follow(system.events());
         let running = hosting::start(application, &system, &mut signals).await?;
@@ -47,11 +49,11 @@ pub(super) fn run(globals: &Globals, call: &Call) -> Result<ExitCode, Failure> {
             _ = system.shutdown() => {}
             _ = signals.next() => {}
         }
-        answer
+        answer.map(|results| (ty, results))
     });
     drop(progress);
     // What a call has come to is not done again: it is printed, whatever becomes of the trail.
-    let printed = results.and_then(|results| print(globals.format, &ty, results));
+    let printed = called.and_then(|(ty, results)| print(globals.format, &ty, results));
     hosting::audited(printed, &audit, call.audit.as_deref())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -22,6 +22,7 @@ use crate::args::{
 };
 use crate::failure::{Failure, FailureKind};
 use crate::output;
+use crate::signals::Signals;
 use crate::text::printable;
 
 /// How often a host is asked how far it is.
@@ -205,6 +206,8 @@ pub(super) struct Follow<'a> {
     detach: bool,
     /// The host has taken it on.
     begun: Cell<bool>,
+    /// Its number in the line, while it waits its turn.
+    order: Cell<Option<u64>>,
 }
 
 impl<'a> Follow<'a> {
@@ -213,16 +216,29 @@ impl<'a> Follow<'a> {
             globals,
             detach,
             begun: Cell::new(false),
+            order: Cell::new(None),
         }
     }
 
-    /// Asks for a deployment. Where its host goes while it is waited for, what becomes of it is said.
+    /// Asks for a deployment. Where its host goes while it is waited for, or a signal ends the wait, what becomes of it is
+    /// said.
     pub(super) fn ask<F: Future<Output = Result<DeployAnswer, ControlError>>>(
         &self,
         target: &Target,
         question: impl FnOnce(ControlClient) -> F,
     ) -> Result<DeployAnswer, Failure> {
-        ask_to_deploy(target, question).map_err(|failure| {
+        let asked = ask_to_deploy(target, async |client| {
+            let mut signals = match Signals::listen() {
+                Ok(signals) => signals,
+                Err(failure) => return Ok(Err(failure)),
+            };
+            tokio::select! {
+                biased;
+                answer = question(client) => answer.map(Ok),
+                kind = signals.next() => Ok(Err(self.left(kind))),
+            }
+        });
+        asked.unwrap_or_else(Err).map_err(|failure| {
             let gone = failure.is_detail("control", &["not-listening", "connect", "garbled"]);
             if gone && self.begun.get() {
                 failure.hint(LEFT)
@@ -230,6 +246,24 @@ impl<'a> Follow<'a> {
                 failure
             }
         })
+    }
+
+    /// What a signal makes of the wait.
+    fn left(&self, kind: FailureKind) -> Failure {
+        if !self.begun.get() {
+            return Failure::new(kind, "stopped by a signal before the host answered")
+                .hint("`airssys status` shows whether it has taken the order");
+        }
+        let failure = Failure::new(
+            kind,
+            "stopped waiting by a signal: the deployment goes on without it",
+        );
+        match self.order.get() {
+            Some(order) => failure.detail("order", order).hint(format!(
+                "`airssys status` shows it, and `airssys cancel {order}` takes it out of the line"
+            )),
+            None => failure.hint("`airssys status` shows it"),
+        }
     }
 
     fn people(&self) -> bool {
@@ -259,6 +293,8 @@ impl<'a> Follow<'a> {
         self.begun.set(true);
         let mut said = Said::default();
         loop {
+            let waits = answer.phase == DeployPhase::Waiting;
+            self.order.set(answer.waiting.filter(|_| waits));
             self.say(&said.news(&answer));
             let enough = self.detach && answer.phase != DeployPhase::Checking;
             if answer.phase.is_final() || enough {

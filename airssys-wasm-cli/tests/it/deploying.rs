@@ -525,6 +525,52 @@ fn a_host_that_goes_while_it_is_waited_for_is_said_to_roll_back() {
 
 #[test]
 fn a_file_of_the_registry_that_is_gone_or_damaged_is_put_back_by_hand() {
+#[test]
+fn a_signal_ends_the_wait_and_not_the_deployment() {
+    let (one, two, runtime) = (first(), second(), runtime_directory());
+    let up = start(&one, &runtime, &[], "running");
+    let wait = |args: &[&str]| {
+        airssys()
+            .args(["deploy", two.path(), "--format", "json"])
+            .args(args)
+            .env("XDG_RUNTIME_DIR", &runtime)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    };
+    let ended = |waiting: std::process::Child, name: &str| {
+        let pid = waiting.id().to_string();
+        let sent = std::process::Command::new("kill")
+            .args([name, &pid])
+            .status();
+        assert!(sent.unwrap().success());
+        let ended = waiting.wait_with_output().unwrap();
+        let stderr = String::from_utf8(ended.stderr).unwrap();
+        let error: Value = serde_json::from_str(stderr.lines().last().unwrap()).unwrap();
+        (ended.status.code(), error["error"].clone())
+    };
+    let rolling = wait(&["--strategy", "blue-green", "--soak", "1h"]);
+    until(&up, |now| now["rollout"]["state"] == "soaking");
+    let queued = wait(&["--queue"]);
+    let order = until(&up, |now| now["waiting"][0]["order"].is_u64());
+    let order = order["waiting"][0]["order"].as_u64().unwrap();
+
+    let (code, error) = ended(queued, "-TERM");
+    assert_eq!((code, &error["kind"]), (Some(143), &"terminated".into()));
+    assert_eq!(error["hint"].as_str().unwrap(), {
+        let cancel = format!("`airssys cancel {order}` takes it out of the line");
+        format!("`airssys status` shows it, and {cancel}")
+    });
+    let (code, error) = ended(rolling, "-INT");
+    assert_eq!((code, &error["kind"]), (Some(130), &"interrupted".into()));
+    let message = error["message"].as_str().unwrap();
+    assert!(message.contains("the deployment goes on"), "{message}");
+    let now = until(&up, |_| true);
+    assert_eq!(now["rollout"]["state"], "soaking");
+    assert_eq!(now["waiting"][0]["order"], order);
+}
+
     let (one, runtime) = (first(), runtime_directory());
     let state = one.at("state");
     let mut up = start(&one, &runtime, &["--state", &state], "running");
