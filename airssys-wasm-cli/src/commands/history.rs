@@ -24,7 +24,7 @@ pub(super) fn run(globals: &Globals, history: &History) -> Result<ExitCode, Fail
 }
 
 fn table(list: &DeploymentList) -> String {
-    if list.deployments.is_empty() {
+    if list.deployments.is_empty() && list.permanent.is_none() {
         return "nothing has been deployed\n".to_owned();
     }
     let heads = [

@@ -104,6 +104,8 @@ fn what_is_deployed_is_planned_rolled_out_recorded_and_gone_back_from() {
             &Value::from(1)
         )
     );
+    let none = up.ask(&["history", "--limit", "0"]).stdout;
+    assert!(!none.contains("nothing has been deployed"), "{none}");
     let text = up.ask(&["history", "--limit", "1"]).stdout;
     assert!(text.contains("rollback to 1"), "{text}");
     up.ask(&["rollback", "--to", "99"])
@@ -524,8 +526,6 @@ fn a_host_that_goes_while_it_is_waited_for_is_said_to_roll_back() {
 }
 
 #[test]
-fn a_file_of_the_registry_that_is_gone_or_damaged_is_put_back_by_hand() {
-#[test]
 fn a_signal_ends_the_wait_and_not_the_deployment() {
     let (one, two, runtime) = (first(), second(), runtime_directory());
     let up = start(&one, &runtime, &[], "running");
@@ -571,6 +571,8 @@ fn a_signal_ends_the_wait_and_not_the_deployment() {
     assert_eq!(now["waiting"][0]["order"], order);
 }
 
+#[test]
+fn a_file_of_the_registry_that_is_gone_or_damaged_is_put_back_by_hand() {
     let (one, runtime) = (first(), runtime_directory());
     let state = one.at("state");
     let mut up = start(&one, &runtime, &["--state", &state], "running");
