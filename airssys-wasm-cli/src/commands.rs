@@ -54,8 +54,11 @@ pub(crate) fn run(argv: Vec<OsString>) -> Result<ExitCode, Failure> {
             ) =>
         {
             return match error.print() {
-                Ok(()) => Ok(ExitCode::SUCCESS),
-                Err(error) => Err(Failure::new(FailureKind::Io, error.to_string())),
+                Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                    Err(Failure::new(FailureKind::Io, error.to_string()))
+                }
+                // A reader that has gone away is not a failure.
+                _ => Ok(ExitCode::SUCCESS),
             };
         }
         Err(error) if format == Format::Json => return Err(Failure::from(error).plain()),

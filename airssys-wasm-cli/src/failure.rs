@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use airssys_wasm_actors::{Finding, FindingKind, ManifestErrors};
 use airssys_wasm_console::api::FindingView;
+use clap::error::{ContextKind, ErrorKind};
 use serde_json::{Value, json};
 
 use crate::args::Format;
@@ -287,6 +288,14 @@ impl From<ManifestErrors> for Failure {
 
 impl From<clap::Error> for Failure {
     fn from(error: clap::Error) -> Self {
+        // A misspelt `show` is a pattern to clap, and its number a subcommand.
+        let conflict = error.kind() == ErrorKind::ArgumentConflict
+            && error.get(ContextKind::InvalidSubcommand).is_some();
+        let before = error.get(ContextKind::PriorArg).map(ToString::to_string);
+        if conflict && before.is_some_and(|before| before.contains("[PATTERN]")) {
+            let what = "`crashes` takes one pattern of addresses, or `show N`";
+            return Self::new(FailureKind::Usage, what).hint("see `airssys crashes --help`");
+        }
         let rendered = error.render();
         let mut failure = Self::new(FailureKind::Usage, rendered.to_string());
         failure.said.rendered = true;

@@ -19,6 +19,28 @@ fn help_names_every_exit_code() {
 }
 
 #[test]
+fn help_that_nobody_reads_is_no_failure() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let ended = airssys().arg("--help").stdout(writer).output().unwrap();
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    assert!(ended.stderr.is_empty(), "{ended:?}");
+}
+
+#[test]
+fn a_misspelt_subcommand_is_told_what_there_is() {
+    let said = [
+        "error: `crashes` takes one pattern of addresses, or `show N`",
+        "see `airssys crashes --help`",
+    ];
+    run(&["crashes", "shw", "1"]).fails(2, &said);
+    let error = run(&["crashes", "shw", "1", "--format", "json"]).error();
+    assert_eq!(error["hint"], "see `airssys crashes --help`");
+    run(&["dead-letters", "shw", "1"]).fails(2, &["'shw'", "'show'"]);
+    run(&["dead-letters", "--limit", "1", "show", "1"]).fails(2, &["'show'", "'--limit"]);
+}
+
+#[test]
 fn a_manifests_options_are_in_its_help() {
     let ran = run(&["up", &quakes(), "--help"]);
     assert_eq!(ran.code, 0);
