@@ -200,12 +200,16 @@ fn like<'a>(
     asked: &str,
     all: impl Iterator<Item = &'a str> + Clone,
 ) -> Option<String> {
-    let whole = format!("{application}/{asked}");
-    for asked in [asked, whole.as_str()] {
-        let meant = suggest(asked, "actors", all.clone());
-        if meant.starts_with("did you mean") {
-            return Some(meant);
-        }
+    // What all of them begin with makes nothing alike.
+    let below = format!("{application}/");
+    let short = |name: &'a str| name.strip_prefix(&below).unwrap_or(name);
+    let asked = asked.strip_prefix(&below).unwrap_or(asked);
+    let meant = suggest(asked, "actors", all.clone().map(short));
+    let found = all
+        .clone()
+        .find(|name| meant == format!("did you mean `{}`?", short(name)));
+    if let Some(name) = found {
+        return Some(format!("did you mean `{name}`?"));
     }
     let named: Vec<_> = all.clone().take(NAMED_MAX).collect();
     let more = if all.count() > NAMED_MAX { ", …" } else { "" };

@@ -77,6 +77,24 @@ async fn a_stop_frees_the_address() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_all_addresses_begin_with_makes_none_alike() {
+    let host = Host::start().await;
+    host.spawn("app/tally").await;
+    for (asked, near) in [
+        ("tall", true),
+        ("app/tall", true),
+        ("nobody", false),
+        ("app/nobdy", false),
+        ("app/a", false),
+    ] {
+        let error = host.client.kill(asked).await.unwrap_err();
+        let hint = error.hint().unwrap_or_default();
+        let meant = hint.contains("did you mean `app/tally`?");
+        assert_eq!(meant, near, "{asked}: {hint}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replicas_are_restarted_one_after_the_other_while_the_others_serve() {
     let host = Host::start().await;
     let pool = ChildSpec {
