@@ -27,7 +27,7 @@ pub(super) fn read(path: &Path) -> Result<(PathBuf, String), ManifestErrors> {
     }
     if u64::try_from(text.len()).unwrap_or(u64::MAX) > MANIFEST_BYTES_MAX {
         let finding = Finding::new(
-            FindingKind::Unreadable,
+            FindingKind::Syntax,
             "larger than 1 MiB: this is no manifest",
         );
         return Err(ManifestErrors::one(&file, finding));
@@ -42,6 +42,7 @@ fn unreadable(path: &Path, error: &io::Error) -> Finding {
     );
     match error.kind() {
         io::ErrorKind::InvalidData => Finding {
+            kind: FindingKind::Syntax,
             help: Some("a manifest is UTF-8 text in TOML".to_owned()),
             ..finding
         },

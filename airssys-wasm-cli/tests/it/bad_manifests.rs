@@ -56,6 +56,16 @@ fn no_manifest() {
 }
 
 #[test]
+fn a_manifest_that_is_no_text() {
+    let app = App::new();
+    std::fs::write(app.at("airssys.toml"), b"\xff\xfe").unwrap();
+    checked(&app).fails(3, &["a manifest is UTF-8 text in TOML"]);
+    let long = "#".repeat((1 << 20) + 1);
+    std::fs::write(app.at("airssys.toml"), long).unwrap();
+    checked(&app).fails(3, &["larger than 1 MiB"]);
+}
+
+#[test]
 fn a_name_given_twice() {
     let app = App::of("a", ADDER)
         .manifest("[components.a]\nfile = \"a.wasm\"\n[components.a]\nfile = \"a.wasm\"\n");
@@ -71,16 +81,6 @@ fn a_name_given_twice() {
 }
 
 #[test]
-fn a_link_to_nowhere() {
-    let app = App::of("needy", NEEDY).component("adder", ADDER).manifest(
-        "[components.needy]\nfile = \"needy.wasm\"\n\
-         links = [ { import = \"test:app/add\", to = \"addr\" }, { import = \"test:app/other\", to = \"adder\" } ]\n\
-         [components.adder]\nfile = \"adder.wasm\"\n",
-    );
-    let ran = checked(&app);
-    ran.fails(
-        3,
-#[test]
 fn a_name_of_several_parts() {
     let app = App::of("a", ADDER).manifest(
         "[components.\"a/0\"]\nfile = \"a.wasm\"\n[components.a]\nfile = \"a.wasm\"\n[supervisors.\"b/c\"]\n",
@@ -95,6 +95,16 @@ fn a_name_of_several_parts() {
     );
 }
 
+#[test]
+fn a_link_to_nowhere() {
+    let app = App::of("needy", NEEDY).component("adder", ADDER).manifest(
+        "[components.needy]\nfile = \"needy.wasm\"\n\
+         links = [ { import = \"test:app/add\", to = \"addr\" }, { import = \"test:app/other\", to = \"adder\" } ]\n\
+         [components.adder]\nfile = \"adder.wasm\"\n",
+    );
+    let ran = checked(&app);
+    ran.fails(
+        3,
         &["the link of `needy` for `test:app/add` leads to `addr`, and there is no such component"],
     );
     ran.fails(
