@@ -72,7 +72,7 @@ pub(super) fn resolve(resolving: &mut Resolving<'_>) -> SetValues {
     let (spec, given) = (resolving.spec, &resolving.options.values);
     let mut set = SetValues::new();
     for (name, option) in in_order(&spec.tables.options) {
-        let Some((component, key)) = option.sets.get_ref().split_once('.') else {
+        let Some((component, key)) = split(resolving, option.sets.get_ref()) else {
             let what = format!(
                 "`{}` does not name a configuration key",
                 escaped(option.sets.get_ref())
@@ -137,6 +137,15 @@ pub(super) fn resolve(resolving: &mut Resolving<'_>) -> SetValues {
         );
     }
     set
+}
+
+/// `component.key`. A component's name may have dots in it: the longest that fits is meant.
+fn split<'a>(resolving: &Resolving<'_>, sets: &'a str) -> Option<(&'a str, &'a str)> {
+    let dots = sets.match_indices('.');
+    let mut known = dots.filter_map(|(at, _)| Some((sets.get(..at)?, sets.get(at + 1..)?)));
+    known
+        .rfind(|(component, _)| resolving.is_component(component))
+        .or_else(|| sets.split_once('.'))
 }
 
 /// Finds the source each input is for; inputs without one are findings.

@@ -163,3 +163,22 @@ fn a_short_value_that_a_guest_spells_in_its_refusal_is_nowhere() {
     up.stderr.read_to_string(&mut log).unwrap();
     assert!(!log.contains("abc"), "{log}");
 }
+
+#[test]
+fn an_option_sets_a_key_of_a_component_with_a_dot_in_its_name() {
+    let app = application().manifest(
+        "[components.on]\nfile = \"decider.wasm\"\n[components.\"on.e\"]\nfile = \"configured.wasm\"\n\
+         links = [{ import = \"test:probe/decider\", to = \"on\" }]\ngrants = { config = [\"**\"] }\n\
+         [options.level]\nsets = \"on.e.level\"\ntype = \"integer\"\n",
+    );
+    let up = start(&app, &runtime_directory(), &["--level", "7"], "running");
+    let shown = up.ask(&["config", "show", "--values", "--json"]).json();
+    let of = |name: &str| {
+        let all = shown["components"].as_array().unwrap();
+        let found = all.iter().find(|one| one["component"] == name);
+        found.map_or(Value::Null, |one| one["keys"][0].clone())
+    };
+    assert_eq!(of("on.e")["key"], "level", "{shown}");
+    assert_eq!(of("on.e")["value"], "7", "{shown}");
+    assert_eq!(of("on"), Value::Null, "{shown}");
+}
