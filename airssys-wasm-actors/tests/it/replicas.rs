@@ -241,7 +241,6 @@ async fn a_replica_that_is_busy_is_not_late_with_its_health() {
             timeout: ms(10),
             threshold: 1,
             out_of_rotation_after: Some(1),
-            ..HealthCheck::default()
         };
         let pool = servers("pool", 2, &outside).health(check);
         let pool = system.spawn(pool).await.unwrap();
