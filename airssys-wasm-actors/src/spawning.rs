@@ -5,7 +5,7 @@
 //! other does; they end with the incarnation that spawned them. Quotas are of the whole family, so that it does not
 //! matter who of it asks. Deliberately absent: who may ask for what, which is the gate's.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use airssys_wasm::{Configuration, ConfigurationError, MessagingError, MessagingReply};
 use parking_lot::Mutex;
 
-use crate::address::ActorAddress;
+use crate::address::{ActorAddress, ActorId};
 use crate::slot::Slot;
 use crate::supervisor::{ChildSpec, Start, StartError, StopError, Supervisor};
 
@@ -99,9 +99,11 @@ pub(crate) type Asked = Pin<Box<dyn Future<Output = Told> + Send>>;
 pub(crate) struct Nursery {
     slot: Arc<Slot>,
     spawning: Spawning,
-    /// Also those that are being started: the supervisor does in order what it is told.
-    owned: Arc<Mutex<BTreeSet<ActorAddress>>>,
+    owned: Arc<Mutex<Owned>>,
 }
+
+/// Its children, also those that are being started: of these it is not known yet which actor has the name.
+type Owned = BTreeMap<ActorAddress, Option<ActorId>>;
 
 /// Counts a start while it lasts.
 struct Starting(Arc<Family>);
@@ -169,10 +171,11 @@ impl Nursery {
             return Err(MessagingError::Quota(why));
         }
         let mut owned = self.owned.lock();
-        if !owned.insert(address.clone()) && self.slot.shared().whereis(&address).is_some() {
+        if owned.contains_key(&address) && self.slot.shared().whereis(&address).is_some() {
             let why = format!("there is a child `{name}` already");
             return Err(MessagingError::BadName(why));
         }
+        owned.insert(address.clone(), None);
         drop(owned);
         let spec = match self.spec(template, address.clone(), config) {
             Ok(spec) => spec,
@@ -184,16 +187,20 @@ impl Nursery {
         let (shared, owned) = (Arc::clone(self.slot.shared()), Arc::clone(&self.owned));
         Ok(Box::pin(async move {
             let _starting = starting;
-            if shared.whereis(&address).is_some() {
+            if let Some(there) = shared.whereis(&address) {
                 // Of the incarnation before, which is having it stopped. Of anybody else's it says `NotFound`.
-                let _ = supervisor.stop_child(&address).await;
+                let _ = supervisor.stop_this(&address, Some(there.id())).await;
             }
-            let started = supervisor.start_child(spec).await;
-            if let Err(why) = started {
-                owned.lock().remove(&address);
-                return Err(not_started(why));
-            }
-            Ok(MessagingReply::Address(address.as_str().into()))
+            let started = match supervisor.start_child(spec).await {
+                Ok(started) => started,
+                Err(why) => {
+                    owned.lock().remove(&address);
+                    return Err(not_started(why));
+                }
+            };
+            let told = MessagingReply::Address(address.as_str().into());
+            owned.lock().insert(address, Some(started.id()));
+            Ok(told)
         }))
     }
 
@@ -219,12 +226,12 @@ impl Nursery {
     /// Stops a child.
     pub(crate) fn stop(&mut self, name: &str) -> Result<Asked, MessagingError> {
         let address = self.address(name)?;
-        if !self.owned.lock().remove(&address) {
+        let Some(id) = self.owned.lock().remove(&address) else {
             return Err(MessagingError::NoSuchActor);
-        }
+        };
         let supervisor = self.supervisor()?;
         Ok(Box::pin(async move {
-            match supervisor.stop_child(&address).await {
+            match supervisor.stop_this(&address, id).await {
                 Ok(_) => Ok(MessagingReply::Done),
                 Err(StopError::SupervisorEnded(_)) => Err(MessagingError::NotUp),
                 // It has ended by itself.
@@ -237,9 +244,9 @@ impl Nursery {
     pub(crate) fn names(&mut self) -> MessagingReply {
         let shared = self.slot.shared();
         let mut owned = self.owned.lock();
-        owned.retain(|address| shared.whereis(address).is_some());
+        owned.retain(|address, _| shared.whereis(address).is_some());
         let name = |address: &ActorAddress| address.as_str().rsplit('/').next().map(Box::from);
-        MessagingReply::Names(owned.iter().filter_map(name).collect())
+        MessagingReply::Names(owned.keys().filter_map(name).collect())
     }
 }
 
@@ -259,14 +266,26 @@ impl Drop for Nursery {
         let Ok(supervisor) = self.supervisor() else {
             return;
         };
-        if owned.is_empty() {
+        let mut known = Vec::with_capacity(owned.len());
+        for (address, id) in owned {
+            match id {
+                Some(id) => known.push((address, id)),
+                // Asked for now: what the next incarnation starts under this name comes after it.
+                None => supervisor.have_stopped(address, None),
+            }
+        }
+        if known.is_empty() {
             return;
         }
         self.slot.shared().spawn(async move {
-            for address in owned {
+            // One after the other, so that what the next incarnation asks does not wait for all of them.
+            for (address, id) in known {
                 // One that is gone is no error.
-                let _ = supervisor.stop_child(&address).await;
+                let _ = supervisor.stop_this(&address, Some(id)).await;
             }
         });
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -32,7 +32,7 @@ pub(crate) use prepare::{predecessor, successor};
 pub(crate) use record::{ExitSink, Record};
 pub use spec::{AutoShutdown, Backoff, SpecError, Strategy, SupervisorSpec};
 
-use crate::address::ActorAddress;
+use crate::address::{ActorAddress, ActorId};
 use crate::exit::ExitReason;
 use crate::reference::{ActorRef, ActorState};
 
@@ -55,6 +55,13 @@ impl Started {
                 let named = record.shared.supervisor(record.address());
                 named.is_some_and(|named| named.id() == record.id())
             }
+        }
+    }
+
+    pub(crate) fn id(&self) -> ActorId {
+        match self {
+            Self::Actor(actor) => actor.slot().id(),
+            Self::Supervisor(supervisor) => supervisor.record.id(),
         }
     }
 
@@ -261,24 +268,32 @@ impl Supervisor {
     /// # Errors
     /// [`StopError::NotFound`] when it is somebody else's child, which lives on.
     pub async fn terminate(&self, child: &Started) -> Result<StopReport, StopError> {
-        let (address, id) = match child {
-            Started::Actor(actor) => (actor.address().clone(), Some(actor.slot().id())),
-            Started::Supervisor(supervisor) => {
-                (supervisor.address().clone(), Some(supervisor.record.id()))
-            }
+        let address = match child {
+            Started::Actor(actor) => actor.address(),
+            Started::Supervisor(supervisor) => supervisor.address(),
         };
-        let asked = self
-            .ask(|reply| SupervisorMessage::Child {
-                child: address,
-                id,
-                request: Request::Stop,
-                reply,
-            })
-            .await;
+        let asked = self.stop_this(address, Some(child.id())).await;
         match asked {
             Err(StopError::NotFound { .. }) if !child.is_registered() => Ok(StopReport::default()),
             asked => asked,
         }
+    }
+
+    /// Stops the child at this address if it is the one with this id, where one is given, and forgets it.
+    pub(crate) async fn stop_this(
+        &self,
+        child: &ActorAddress,
+        id: Option<ActorId>,
+    ) -> Result<StopReport, StopError> {
+        self.ask(|reply| stop_message(child.clone(), id, reply))
+            .await
+    }
+
+    /// The same, asked for when this returns: it comes before whatever is asked later.
+    pub(crate) fn have_stopped(&self, child: ActorAddress, id: Option<ActorId>) {
+        let (reply, _) = oneshot::channel();
+        // One that has ended has no children.
+        self.record.tell(stop_message(child, id, reply));
     }
 
     /// Forgets a child that is stopped: its name is free.
@@ -414,7 +429,7 @@ impl Supervisor {
     }
 
     /// The supervisor of this child, if it is this one or one below.
-    pub(crate) fn of(&self, id: crate::address::ActorId) -> Option<Self> {
+    pub(crate) fn of(&self, id: ActorId) -> Option<Self> {
         if self.record.children.lock().contains_key(&id) {
             return Some(self.clone());
         }
@@ -510,6 +525,15 @@ impl Supervisor {
             Ok(life) => life.ended.clone().unwrap_or(ExitReason::Shutdown),
             Err(_) => ExitReason::Shutdown,
         }
+    }
+}
+
+fn stop_message(child: ActorAddress, id: Option<ActorId>, reply: StopReply) -> SupervisorMessage {
+    SupervisorMessage::Child {
+        child,
+        id,
+        request: Request::Stop,
+        reply,
     }
 }
 
