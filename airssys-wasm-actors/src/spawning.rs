@@ -15,6 +15,7 @@ use airssys_wasm::{Configuration, ConfigurationError, MessagingError, MessagingR
 use parking_lot::Mutex;
 
 use crate::address::{ActorAddress, ActorId};
+use crate::shared::Shared;
 use crate::slot::Slot;
 use crate::supervisor::{ChildSpec, Start, StartError, StopError, Supervisor};
 
@@ -175,6 +176,10 @@ impl Nursery {
             let why = format!("there is a child `{name}` already");
             return Err(MessagingError::BadName(why));
         }
+        // Those that have ended by themselves are not to pile up.
+        if owned.len() >= family.children_max as usize {
+            forget_ended(&mut owned, self.slot.shared());
+        }
         owned.insert(address.clone(), None);
         drop(owned);
         let spec = match self.spec(template, address.clone(), config) {
@@ -244,10 +249,14 @@ impl Nursery {
     pub(crate) fn names(&mut self) -> MessagingReply {
         let shared = self.slot.shared();
         let mut owned = self.owned.lock();
-        owned.retain(|address, _| shared.whereis(address).is_some());
+        forget_ended(&mut owned, shared);
         let name = |address: &ActorAddress| address.as_str().rsplit('/').next().map(Box::from);
         MessagingReply::Names(owned.keys().filter_map(name).collect())
     }
+}
+
+fn forget_ended(owned: &mut Owned, shared: &Shared) {
+    owned.retain(|address, _| shared.whereis(address).is_some());
 }
 
 fn not_started(why: StartError) -> MessagingError {

@@ -160,3 +160,19 @@ async fn what_the_next_incarnation_spawns_is_not_taken_for_what_it_found() {
     }
     family.system.shutdown().await;
 }
+
+#[tokio::test]
+async fn children_that_end_by_themselves_do_not_pile_up() {
+    let family = Family::new(3).await;
+    let mut nursery = family.nursery();
+    spawn(&mut nursery, "stays").await;
+    for number in 0..20 {
+        let name = format!("n{number}");
+        spawn(&mut nursery, &name).await;
+        family.child(&name).unwrap().call("e", ()).await.unwrap();
+        family.until_gone(&name).await;
+        assert!(nursery.owned.lock().len() <= 3);
+    }
+    assert_eq!(names(&mut nursery), ["stays"]);
+    family.system.shutdown().await;
+}
