@@ -449,8 +449,15 @@ impl Slot {
         });
         self.shared.topics().forget(self.id);
         self.close_mailbox(reason);
-        let departed = self.life.lock().departed();
-        if let Some(departed) = departed {
+        let mut life = self.life.lock();
+        let departed = life.departed();
+        // Others may wait for the end of an incarnation that there will not be.
+        let awaited = !life.active && life.is_awaited();
+        let parted = awaited.then(|| life.part(self.incarnation(), reason.clone()));
+        let unborn = life.departed();
+        drop(life);
+        drop(parted);
+        for departed in departed.into_iter().chain(unborn) {
             self.tell(departed);
         }
         true

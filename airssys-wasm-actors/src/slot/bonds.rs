@@ -113,6 +113,12 @@ impl Life {
         watching.map(std::mem::take).unwrap_or_default()
     }
 
+    /// Whether somebody watches, or is linked to, an incarnation whose end is not known of yet.
+    pub(super) fn is_awaited(&self) -> bool {
+        let awaited = |bonds: &Bonds| !bonds.watchers.is_empty() || !bonds.links.is_empty();
+        self.bonds.as_deref().is_some_and(awaited)
+    }
+
     /// The end to tell of, if there is one.
     pub(super) fn departed(&mut self) -> Option<Departed> {
         self.bonds.as_mut()?.departed.take()
@@ -440,4 +446,43 @@ fn post(permit: SignalPermit, signal: Signal, subject: ActorId) {
     holder
         .mailbox
         .push_signal(Envelope::signal(Arc::clone(&holder), Box::new(posted)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mailbox::MailboxConfig;
+
+    fn watched(slot: &Slot) -> oneshot::Receiver<Down> {
+        let (task, told) = oneshot::channel();
+        let id = slot.shared.next_monitor();
+        slot.watch_when(id, Watcher::Host(task), When::Registered);
+        told
+    }
+
+    #[test]
+    fn who_waits_for_an_incarnation_that_never_begins_is_told() {
+        let slot = super::super::testing::slot(MailboxConfig::default());
+        let mut told = watched(&slot);
+        assert!(told.try_recv().is_err());
+        slot.retire(&ExitReason::Shutdown);
+        let down = told.try_recv().unwrap();
+        assert_eq!(down.incarnation, 0);
+        assert!(matches!(down.reason, ExitReason::Shutdown));
+    }
+
+    #[test]
+    fn an_end_is_told_once_with_its_own_reason() {
+        let slot = super::super::testing::slot(MailboxConfig::default());
+        slot.begin();
+        let mut before = watched(&slot);
+        slot.ended(ExitReason::Normal);
+        let mut after = watched(&slot);
+        slot.suspend(&ExitReason::Shutdown);
+        for told in [&mut before, &mut after] {
+            let down = told.try_recv().unwrap();
+            assert_eq!(down.incarnation, 1);
+            assert!(matches!(down.reason, ExitReason::Normal));
+        }
+    }
 }
