@@ -17,6 +17,7 @@ use std::time::Duration;
 use airssys_wasm::{Args, CallOutcome, ExportId, FromValue, IntoArgs, Value};
 use bytes::Bytes;
 use futures_util::future::Either;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::component::{LiveComponent, Origin, Snapshot};
@@ -333,13 +334,19 @@ async fn passivate(mut live: LiveComponent) -> Result<ComponentBehaviour, ExitRe
 
 /// Who is looked at, one for a system.
 #[derive(Default)]
-pub(crate) struct Sweep(Mutex<Watched>);
+pub(crate) struct Sweep {
+    watched: Mutex<Watched>,
+    /// Somebody is new, and may be due before the next look.
+    joined: Arc<Notify>,
+}
 
 #[derive(Default)]
 struct Watched {
     slots: Vec<Idle>,
     /// The task is there.
     swept: bool,
+    /// When it looks again.
+    next: Option<Instant>,
 }
 
 /// How long one slot has been seen to do nothing.
@@ -355,33 +362,46 @@ struct Idle {
 const LOOK_AFTER_MIN: Duration = Duration::from_millis(10);
 const LOOK_AFTER_MAX: Duration = Duration::from_secs(60);
 
+/// How long after a look the next one is due, for one that may be idle for so long.
+fn look_after(after: Duration) -> Duration {
+    (after / 4).clamp(LOOK_AFTER_MIN, LOOK_AFTER_MAX)
+}
+
 impl Sweep {
     /// Has `slot` looked at from now on. Must be called in the system's runtime.
     pub(crate) fn watch(slot: &Arc<Slot>, after: Duration) {
         let shared = slot.shared();
-        let mut watched = shared.sweep().0.lock();
+        let sweep = shared.sweep();
+        let mut watched = sweep.watched.lock();
         watched.slots.push(Idle {
             slot: Arc::downgrade(slot),
             after,
             messages: 0,
             since: Instant::now(),
         });
-        if !std::mem::replace(&mut watched.swept, true) {
-            let shared = Arc::downgrade(shared);
-            tokio::spawn(async move {
-                let look = || shared.upgrade().and_then(|shared| shared.sweep().look());
-                while let Some(next) = look() {
-                    tokio::time::sleep(next).await;
-                }
-            });
+        if std::mem::replace(&mut watched.swept, true) {
+            let due = Instant::now() + look_after(after);
+            if watched.next.is_some_and(|next| due < next) {
+                watched.next = Some(due);
+                sweep.joined.notify_one();
+            }
+            return;
         }
+        let (shared, joined) = (Arc::downgrade(shared), Arc::clone(&sweep.joined));
+        tokio::spawn(async move {
+            let look = || shared.upgrade().and_then(|shared| shared.sweep().look());
+            while let Some(next) = look() {
+                // Over early for somebody new who is due before.
+                let _ = tokio::time::timeout(next, joined.notified()).await;
+            }
+        });
     }
 
     /// Has `slot` looked at with another idle time from now on, or no longer.
     pub(crate) fn change(slot: &Arc<Slot>, after: Option<Duration>) {
         let same = |idle: &Idle| idle.slot.as_ptr() == Arc::as_ptr(slot);
         {
-            let mut watched = slot.shared().sweep().0.lock();
+            let mut watched = slot.shared().sweep().watched.lock();
             watched.slots.retain(|idle| !same(idle));
         }
         if let Some(after) = after {
@@ -392,19 +412,21 @@ impl Sweep {
     /// Asks who has been idle for long enough to give up its instance; says when to look again, if there is
     /// still anybody to look at.
     fn look(&self) -> Option<Duration> {
-        let mut watched = self.0.lock();
+        let mut watched = self.watched.lock();
         let now = Instant::now();
         let mut next = LOOK_AFTER_MAX;
         watched.slots.retain_mut(|idle| {
             let Some(slot) = idle.slot.upgrade() else {
                 return false;
             };
-            next = next.min(idle.after / 4);
+            next = next.min(look_after(idle.after));
             idle.look(&slot, now);
-            slot.exit_reason().is_none()
+            // One that is only stopped may be started again.
+            slot.shared().by_id(slot.id()).is_some()
         });
         watched.swept = !watched.slots.is_empty();
-        watched.swept.then_some(next.max(LOOK_AFTER_MIN))
+        watched.next = watched.swept.then_some(now + next);
+        watched.swept.then_some(next)
     }
 }
 

@@ -124,6 +124,39 @@ async fn the_state_goes_with_the_instance_and_comes_back_with_the_next_message()
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_that_was_stopped_and_started_again_is_still_looked_at() {
+    let engine = engine();
+    let system = system(&engine).await;
+    let mut events = system.events();
+    let keeper = keeper(&system).await;
+    let (above, _) = system.child(&address("keeper")).unwrap();
+    above.terminate_child(&address("keeper")).await.unwrap();
+    tokio::time::sleep(IDLE).await;
+    above.start_stopped_child(&address("keeper")).await.unwrap();
+    assert_eq!(add(&keeper, 5).await, 5);
+    let wanted = tokio::time::timeout(IDLE * 2, passivated(&mut events));
+    wanted.await.unwrap();
+    assert_eq!(add(&keeper, 5).await, 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_is_due_soon_does_not_wait_for_the_others() {
+    let engine = engine();
+    let system = system(&engine).await;
+    let mut events = system.events();
+    let idle = |name: &str, after| {
+        let template = template(system.engine(), KEEPER, &[]);
+        ChildSpec::component(address(name), template).passivate(Passivation::new(after))
+    };
+    system.spawn(idle("slow", 10 * IDLE)).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let brief = Duration::from_secs(1);
+    system.spawn(idle("quick", brief)).await.unwrap();
+    let wanted = tokio::time::timeout(2 * brief, passivated(&mut events));
+    wanted.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_has_something_to_do_keeps_its_instance() {
     let engine = engine();
     let system = system(&engine).await;
