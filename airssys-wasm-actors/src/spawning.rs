@@ -250,13 +250,18 @@ impl Nursery {
         let shared = self.slot.shared();
         let mut owned = self.owned.lock();
         forget_ended(&mut owned, shared);
+        // One that is being started may not be there yet.
+        let there = owned
+            .keys()
+            .filter(|address| shared.whereis(address).is_some());
         let name = |address: &ActorAddress| address.as_str().rsplit('/').next().map(Box::from);
-        MessagingReply::Names(owned.keys().filter_map(name).collect())
+        MessagingReply::Names(there.filter_map(name).collect())
     }
 }
 
+/// Those that are being started stay: whoever drops the nursery has to have them stopped.
 fn forget_ended(owned: &mut Owned, shared: &Shared) {
-    owned.retain(|address, _| shared.whereis(address).is_some());
+    owned.retain(|address, id| id.is_none() || shared.whereis(address).is_some());
 }
 
 fn not_started(why: StartError) -> MessagingError {

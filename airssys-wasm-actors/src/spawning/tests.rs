@@ -1,7 +1,5 @@
 //! What one incarnation has spawned, on native actors.
 
-use std::time::Duration;
-
 use airssys_wasm::{CacheLocation, Engine, EngineConfig, Surface, WitError};
 use tokio::sync::Semaphore;
 
@@ -97,13 +95,20 @@ impl Family {
     async fn busy(&self, name: &str) {
         let child = self.child(name).unwrap();
         child.cast("d", ()).unwrap();
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        // On one thread everybody has gone as far as it can then.
+        all_have_run().await;
     }
 
     async fn until_gone(&self, name: &str) {
         while self.child(name).is_some() {
             tokio::task::yield_now().await;
         }
+    }
+}
+
+async fn all_have_run() {
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
     }
 }
 
@@ -117,6 +122,22 @@ fn names(nursery: &mut Nursery) -> Vec<String> {
         MessagingReply::Names(names) => names.into_iter().map(String::from).collect(),
         _ => panic!("no names"),
     }
+}
+
+/// One that is not registered yet is not one that has ended.
+#[tokio::test]
+async fn what_is_being_started_is_not_forgotten() {
+    let family = Family::new(1).await;
+    let mut nursery = family.nursery();
+    let mut late = nursery.spawn("worker", "y", Vec::new()).unwrap();
+    let polled = std::future::poll_fn(|cx| std::task::Poll::Ready(late.as_mut().poll(cx))).await;
+    assert!(polled.is_pending());
+    assert!(family.child("y").is_none() && names(&mut nursery).is_empty());
+    drop((nursery, late));
+    all_have_run().await;
+    assert!(family.child("y").is_none());
+    let supervisor = family.system.supervisors();
+    assert!(supervisor.iter().all(|one| one.children().is_empty()));
 }
 
 #[tokio::test]
@@ -143,7 +164,7 @@ async fn what_the_next_incarnation_spawns_is_not_taken_for_what_it_found() {
         after
     });
     for name in ["w1", "w2"] {
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        all_have_run().await;
         assert!(family.child(name).is_some());
         family.gate.add_permits(1);
     }
@@ -151,7 +172,7 @@ async fn what_the_next_incarnation_spawns_is_not_taken_for_what_it_found() {
     for name in ["w1", "w2"] {
         family.until_gone(name).await;
     }
-    tokio::time::sleep(Duration::from_millis(20)).await;
+    all_have_run().await;
     assert!(family.child("x").is_some() && family.child("y").is_some());
     assert_eq!(names(&mut after), ["x", "y"]);
     drop(after);
