@@ -4,7 +4,9 @@
 //! only if the ticker's own count moved since the last charge: the extra epoch bump of somebody's kill charges
 //! nobody. Ticks that passed while the guest waited are not charged either, since waiting moves the mark. The
 //! error is one tick at the beginning and one at each wait; a guest that waits before every tick ends is not
-//! charged at all, and meets its wall-clock limit instead.
+//! charged at all, and meets its wall-clock limit instead. So does one that stays in one instruction over several
+//! ticks, again and again (filling or copying all of a large memory): however many have passed when it is asked, one is
+//! charged, because they may have been others' that had the processor meanwhile.
 
 use crate::engine::ticker::TickCount;
 
