@@ -2,6 +2,7 @@
 
 mod revision;
 mod second;
+mod waiting;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -262,36 +263,6 @@ async fn rolling_goes_through_the_replicas_and_takes_those_back_that_were_done_i
         matches!(error, UpgradeError::Replicas { now: 3, new: 2, .. }),
         "{error}"
     );
-    system.shutdown().await;
-}
-
-/// An actor may be busy for long, and be tried again meanwhile: what was made for it goes with the attempt.
-#[tokio::test]
-async fn an_upgrade_that_gives_up_waiting_leaves_no_instance_behind() {
-    let engine = engine();
-    let system = system_with(&engine, true).await;
-    let actor = system.spawn(spec(&engine, &V1.stateless())).await.unwrap();
-    let spin = actor.function("spin").unwrap();
-    let spinning = tokio::spawn(async move { spin.call(()).await });
-    while actor.status().queued == 0 {
-        tokio::task::yield_now().await;
-    }
-    let options = UpgradeOptions {
-        wait_max: Duration::ZERO,
-        ..UpgradeOptions::default()
-    };
-    for _ in 0..3 {
-        let mut upgrade = system
-            .upgrade(spec(&engine, &V2.stateless()), options)
-            .unwrap();
-        upgrade.warm().await.unwrap();
-        assert_eq!(engine.instances(), 2);
-        let why = why(upgrade.switch().await.unwrap_err());
-        assert!(matches!(why, NotReplaced::Busy), "{why}");
-        assert_eq!(engine.instances(), 1);
-    }
-    actor.kill();
-    assert!(spinning.await.unwrap().is_err());
     system.shutdown().await;
 }
 
