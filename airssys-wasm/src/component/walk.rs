@@ -6,7 +6,7 @@
 
 use wasmparser::{
     BinaryReader, BinaryReaderError, ComponentAlias, ComponentExternName, ComponentImport,
-    ComponentType, ComponentTypeRef, CoreType, Parser, Payload,
+    ComponentType, ComponentTypeRef, CoreType, InstanceTypeDeclaration, Parser, Payload,
 };
 
 use super::refuse::{Finding, LoadErrorKind, refused_by_parser};
@@ -150,6 +150,7 @@ fn is_type(reader: &mut BinaryReader<'_>, enclosing: Enclosing) -> Result<bool, 
     if matches!(enclosing, Enclosing::Section) {
         return Ok(true);
     }
+    let mut unread = reader.clone();
     match (reader.read_u8()?, enclosing) {
         (0x00, _) => reader.read::<CoreType<'_>>().map(drop)?,
         (0x01, _) => return Ok(true),
@@ -159,8 +160,8 @@ fn is_type(reader: &mut BinaryReader<'_>, enclosing: Enclosing) -> Result<bool, 
             reader.read::<ComponentExternName<'_>>()?;
             reader.read::<ComponentTypeRef>()?;
         }
-        // The engine says what it is.
-        _ => return reader.read::<ComponentTypeRef>().map(|_| false),
+        // None of these: what is wrong with it is said as the engine would say it.
+        _ => drop(unread.read::<InstanceTypeDeclaration<'_>>()?),
     }
     Ok(false)
 }
@@ -260,6 +261,20 @@ mod tests {
             for length in 9..bytes.len() {
                 assert!(check(&bytes[..length], limits).is_err(), "{length}");
             }
+        }
+    }
+
+    #[test]
+    fn a_declaration_that_is_none_is_said_to_be() {
+        // One type, of an instance with one declaration, whose kind there is not; and an import, which is a component's.
+        for kind in [5, 3] {
+            let bytes = [
+                b"\0asm\x0d\0\x01\0\x07\x05\x01\x42\x01".as_slice(),
+                &[kind, 0],
+            ]
+            .concat();
+            let refused = check(&bytes, &SMALL).unwrap_err().to_string();
+            assert!(refused.contains("invalid leading byte"), "{refused}");
         }
     }
 
