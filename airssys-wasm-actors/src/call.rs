@@ -18,6 +18,7 @@ use airssys_wasm::{Args, ExportId};
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
+use crate::counters::CallEnd;
 use crate::deadline::{LazyTimer, ReplyBy};
 use crate::envelope::{CALL_DEPTH_MAX, CallContext, Envelope};
 use crate::error::CallError;
@@ -143,9 +144,9 @@ pub(crate) fn begin(request: &CallRequest<'_>, args: &mut Args, cx: &mut Context
     if let Some(caller) = request.caller {
         caller.edge().clear();
     }
-    if ended.is_err() {
+    if let Err(why) = &ended {
         target.counters().call();
-        target.counters().ended(false);
+        target.counters().ended(CallEnd::of(why));
     }
     if !matches!(routed, Routed::Own) {
         routed.ended(request.target, in_place(&ended, args));
@@ -170,7 +171,7 @@ fn by_mailbox(request: &CallRequest<'_>, args: &mut Args, routed: Routed) -> Beg
 #[cold]
 fn refused_at_once(target: &Slot, why: CallError) -> Begun {
     target.counters().call();
-    target.counters().ended(false);
+    target.counters().ended(CallEnd::CallersFault);
     Begun::Ended(Err(Box::new(why)))
 }
 
@@ -363,7 +364,8 @@ impl PendingCall {
                 let within = self.within;
                 // Whoever it was for has had no part in it.
                 self.tally = None;
-                return Poll::Ready(self.end(Err(CallError::Deadline { address, within })));
+                let why = CallError::Deadline { address, within };
+                return Poll::Ready(self.end_as(CallEnd::CallersFault, Err(why)));
             }
             other => self.state = other,
         }
@@ -401,11 +403,18 @@ impl PendingCall {
     }
 
     fn end(&mut self, answer: Answer) -> Answer {
+        let end = answer
+            .as_ref()
+            .map_or_else(CallEnd::of, |_| CallEnd::Replied);
+        self.end_as(end, answer)
+    }
+
+    fn end_as(&mut self, end: CallEnd, answer: Answer) -> Answer {
         if !matches!(
             std::mem::replace(&mut self.state, State::Ended),
             State::Ended
         ) {
-            self.target.counters().ended(answer.is_ok());
+            self.target.counters().ended(end);
         }
         if let Some(tally) = self.tally.take() {
             tally.ended(answer.as_ref());

@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 
+use crate::error::CallError;
+
 /// Counts of one actor, or of all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[non_exhaustive]
@@ -20,6 +22,8 @@ pub struct Counters {
     pub replies: u64,
     /// Calls that ended in a typed error.
     pub call_errors: u64,
+    /// Those of them that are their caller's own doing: too large, in a circle, too deep, or late before they were made.
+    pub caller_errors: u64,
     /// Calls whose caller stopped waiting because it ended itself.
     pub calls_abandoned: u64,
     /// Casts accepted.
@@ -41,6 +45,7 @@ impl AddAssign for Counters {
         self.calls += other.calls;
         self.replies += other.replies;
         self.call_errors += other.call_errors;
+        self.caller_errors += other.caller_errors;
         self.calls_abandoned += other.calls_abandoned;
         self.casts += other.casts;
         self.casts_handled += other.casts_handled;
@@ -51,12 +56,26 @@ impl AddAssign for Counters {
     }
 }
 
+impl Counters {
+    /// Messages that have ended, well or not; calls whose caller has left are not among them.
+    pub(crate) fn ended(&self) -> u64 {
+        self.replies + self.call_errors + self.casts_handled + self.dead_letters
+    }
+
+    /// Messages that have begun and not ended.
+    pub(crate) fn under_way(&self) -> u64 {
+        let begun = self.calls + self.casts;
+        begun.saturating_sub(self.ended() + self.calls_abandoned)
+    }
+}
+
 /// The live counters of one slot.
 #[derive(Default)]
 pub(crate) struct SlotCounters {
     calls: AtomicU64,
     replies: AtomicU64,
     call_errors: AtomicU64,
+    caller_errors: AtomicU64,
     calls_abandoned: AtomicU64,
     /// Calls answered in their caller's own task: made and replied to.
     direct: AtomicU64,
@@ -66,6 +85,26 @@ pub(crate) struct SlotCounters {
     restarts: AtomicU64,
     trap_restarts: AtomicU64,
     traps: AtomicU64,
+}
+
+/// How a call has ended for its caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CallEnd {
+    Replied,
+    /// In an error that speaks against the callee.
+    Failed,
+    /// In one that does not.
+    CallersFault,
+}
+
+impl CallEnd {
+    pub(crate) fn of(why: &CallError) -> Self {
+        if why.is_callees() {
+            Self::Failed
+        } else {
+            Self::CallersFault
+        }
+    }
 }
 
 fn add_one(counter: &AtomicU64) {
@@ -94,12 +133,15 @@ impl SlotCounters {
     }
 
     /// A call has ended for its caller.
-    pub(crate) fn ended(&self, replied: bool) {
-        add_one(if replied {
-            &self.replies
-        } else {
-            &self.call_errors
-        });
+    pub(crate) fn ended(&self, end: CallEnd) {
+        match end {
+            CallEnd::Replied => add_one(&self.replies),
+            CallEnd::Failed => add_one(&self.call_errors),
+            CallEnd::CallersFault => {
+                add_one(&self.call_errors);
+                add_one(&self.caller_errors);
+            }
+        }
     }
 
     pub(crate) fn abandoned(&self) {
@@ -134,12 +176,14 @@ impl SlotCounters {
     pub(crate) fn read(&self) -> Counters {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let direct = read(&self.direct);
-        // Before the restarts, of which they are a part.
+        // Before the restarts and the errors, of which they are a part.
         let trap_restarts = read(&self.trap_restarts);
+        let caller_errors = read(&self.caller_errors);
         Counters {
             calls: read(&self.calls) + direct,
             replies: read(&self.replies) + direct,
             call_errors: read(&self.call_errors),
+            caller_errors,
             calls_abandoned: read(&self.calls_abandoned),
             casts: read(&self.casts),
             casts_handled: read(&self.casts_handled),

@@ -150,6 +150,30 @@ pub enum CallError {
 }
 
 impl CallError {
+    /// Whether it speaks against the callee, and not against its caller.
+    pub(crate) fn is_callees(&self) -> bool {
+        match self {
+            Self::TooLarge { .. }
+            | Self::Cycle { .. }
+            | Self::CallDepth { .. }
+            | Self::EmptyGroup { .. }
+            | Self::CircuitOpen { .. }
+            | Self::Refused(CallRefused::StaleHandle { .. }) => false,
+            Self::NoSuchActor { .. }
+            | Self::Stopped { .. }
+            | Self::CalleeDied { .. }
+            | Self::Deadline { .. }
+            | Self::MailboxFull { .. }
+            | Self::Evicted { .. }
+            | Self::NoSuchFunction(_)
+            | Self::Refused(_)
+            | Self::PendingReplies { .. }
+            | Self::NoReply { .. }
+            | Self::WrongReply { .. }
+            | Self::Native { .. } => true,
+        }
+    }
+
     /// All kinds there are.
     pub const KINDS: [&str; 18] = [
         "no-such-actor",

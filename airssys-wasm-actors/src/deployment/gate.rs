@@ -96,6 +96,8 @@ pub struct Latency {
 pub struct Interval {
     /// Messages that ended, well or not.
     pub requests: u64,
+    /// Messages that had begun and not ended when it was over.
+    pub unanswered: u64,
     /// Those that ended in an error; never more than `requests`.
     pub errors: u64,
     /// How long they took.
@@ -186,6 +188,21 @@ pub enum Why {
         /// How many more may.
         max: Share,
     },
+    /// More of its requests are not answered yet than the old revision's.
+    #[error(
+        "{unanswered} of {requests} requests are not answered yet, of the old revision's {stable_unanswered} of \
+         {stable_requests}"
+    )]
+    Unanswered {
+        /// How many are not.
+        unanswered: u64,
+        /// Of how many.
+        requests: u64,
+        /// How many of the old one's are not.
+        stable_unanswered: u64,
+        /// Of how many.
+        stable_requests: u64,
+    },
     /// It is slower.
     #[error("{at} is {found:?}, of the old revision {stable:?}: more than {max} times as long")]
     Latency {
@@ -250,6 +267,7 @@ pub fn judge(gate: &Gate, stable: &Interval, candidate: &Interval) -> Verdict {
         error_excess(gate, stable, candidate),
         mismatches(gate, candidate),
         latency(gate, stable, candidate),
+        unanswered(gate, stable, candidate),
     ];
     let mut verdict = Verdict::Pass;
     for next in verdicts {
@@ -313,6 +331,26 @@ fn error_excess(gate: &Gate, stable: &Interval, candidate: &Interval) -> Verdict
         stable_errors: stable.errors,
         stable_requests: stable.requests,
         max: gate.error_excess_max,
+    })
+}
+
+/// What takes longer than the interval has no latency yet: it is seen by how much is under way. That is as many times
+/// the old revision's as its latency is.
+fn unanswered(gate: &Gate, stable: &Interval, candidate: &Interval) -> Verdict {
+    if stable.requests < gate.samples_min.max(1) {
+        return Verdict::Pass;
+    }
+    let begun = |one: &Interval| one.requests + one.unanswered;
+    let usual = ratio(stable.unanswered, begun(stable)) * gate.latency_ratio_max;
+    let found = surely_at_least(candidate.unanswered, begun(candidate).max(1));
+    if found <= usual + gate.error_excess_max.fraction() {
+        return Verdict::Pass;
+    }
+    Verdict::Hold(Why::Unanswered {
+        unanswered: candidate.unanswered,
+        requests: begun(candidate),
+        stable_unanswered: stable.unanswered,
+        stable_requests: begun(stable),
     })
 }
 

@@ -8,10 +8,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use airssys_wasm::{CallRefused, Value};
+use airssys_wasm::Value;
 
 use crate::counters::Counters;
-use crate::error::CallError;
 use crate::mailbox::Refusal;
 use crate::reply::Ending;
 use crate::route::latency::{Latencies, Recorder};
@@ -22,6 +21,8 @@ use crate::route::latency::{Latencies, Recorder};
 pub struct ArmStats {
     /// Calls and casts that went to it.
     pub requests: u64,
+    /// Those that have ended, well or not: `requests` without what its actor had under way when this was read.
+    pub ended: u64,
     /// Those that ended in an error that is its own: it died, was too slow, too full, or answered wrongly.
     pub errors: u64,
     /// How long calls took that were answered, of those that were timed.
@@ -42,6 +43,7 @@ impl ArmStats {
     pub fn since(&self, earlier: &Self) -> Self {
         Self {
             requests: self.requests.saturating_sub(earlier.requests),
+            ended: self.ended.saturating_sub(earlier.ended),
             errors: self.errors.saturating_sub(earlier.errors),
             latencies: self.latencies.since(&earlier.latencies),
             restarts: self.restarts.saturating_sub(earlier.restarts),
@@ -120,7 +122,7 @@ impl Arm {
                 let first = results.values().first();
                 err_is_error && matches!(first, Some(Value::Result(Err(_))))
             }
-            Err(why) => is_callees(why),
+            Err(why) => why.is_callees(),
         };
         if failed {
             self.errors.fetch_add(1, Ordering::Relaxed);
@@ -140,6 +142,7 @@ impl Arm {
         self.dense_until.store(requests + DENSE, Ordering::Relaxed);
         ArmStats {
             requests,
+            ended: requests.saturating_sub(counters.under_way()),
             errors: self.errors.load(Ordering::Relaxed),
             latencies: self.latencies.read(),
             restarts: counters.restarts,
@@ -147,30 +150,6 @@ impl Arm {
             traps: counters.traps,
             dead_letters: counters.dead_letters,
         }
-    }
-}
-
-/// Whether an error speaks against the callee, and not against its caller.
-fn is_callees(why: &CallError) -> bool {
-    match why {
-        CallError::TooLarge { .. }
-        | CallError::Cycle { .. }
-        | CallError::CallDepth { .. }
-        | CallError::EmptyGroup { .. }
-        | CallError::CircuitOpen { .. }
-        | CallError::Refused(CallRefused::StaleHandle { .. }) => false,
-        CallError::NoSuchActor { .. }
-        | CallError::Stopped { .. }
-        | CallError::CalleeDied { .. }
-        | CallError::Deadline { .. }
-        | CallError::MailboxFull { .. }
-        | CallError::Evicted { .. }
-        | CallError::NoSuchFunction(_)
-        | CallError::Refused(_)
-        | CallError::PendingReplies { .. }
-        | CallError::NoReply { .. }
-        | CallError::WrongReply { .. }
-        | CallError::Native { .. } => true,
     }
 }
 
@@ -218,6 +197,7 @@ impl Sampling {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::CallError;
     use airssys_wasm::{Args, IntoArgs};
     use proptest::prelude::*;
     use std::time::Duration;

@@ -111,4 +111,10 @@ async fn a_chain_may_be_as_deep_as_the_limit_and_no_deeper() {
         .unwrap_err()
         .to_string();
     assert!(text.contains("nested calls is too deep"), "{text}");
+    // Nothing of that is the worker's doing; who asked it died of the answer.
+    let errors = |at: usize| {
+        let counters = refs[at].counters();
+        (counters.call_errors, counters.caller_errors)
+    };
+    assert_eq!((errors(0), errors(1)), ((1, 1), (1, 0)));
 }

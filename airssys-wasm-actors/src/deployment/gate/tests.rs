@@ -130,6 +130,32 @@ fn latency_is_compared_where_both_have_samples() {
 }
 
 #[test]
+fn what_is_not_answered_yet_is_compared_where_it_can_be() {
+    let with = |requests, unanswered| Interval {
+        unanswered,
+        ..seen(requests, 0)
+    };
+    for (stable, candidate, expected) in [
+        // Half of them hang.
+        ((10_000, 2), (100, 100), "hold"),
+        ((10_000, 2), (100, 1), "pass"),
+        // One of thirty is under way at any time, of the old revision too.
+        ((10_000, 300), (1_000, 30), "pass"),
+        ((10_000, 300), (1_000, 150), "hold"),
+        // Nothing to compare it with.
+        ((50, 0), (100, 100), "pass"),
+        ((10_000, 0), (0, 10_000), "hold"),
+    ] {
+        let (stable, seen) = (with(stable.0, stable.1), with(candidate.0, candidate.1));
+        assert_eq!(
+            verdict(&stable, &seen),
+            expected,
+            "{stable:?} {candidate:?}"
+        );
+    }
+}
+
+#[test]
 fn memory_and_answers_are_compared() {
     let with = |memory_bytes| Interval {
         memory_bytes,
@@ -216,6 +242,7 @@ prop_compose! {
         memory in 0..(64u64 << 20),
         traps in 0..2u64,
         restarts in 0..2u64,
+        unanswered in prop_oneof![Just(0), 0..1_000u64],
     ) -> Interval {
         // Mostly few errors: squared twice.
         let errors = (bad.powi(4) * requests as f64) as u64;
@@ -228,6 +255,7 @@ prop_compose! {
             memory_bytes: memory,
             compared: requests,
             mismatched: 0,
+            unanswered,
         }
     }
 }
@@ -245,6 +273,7 @@ proptest! {
         slower in 0..10_000u64,
         larger in 0..(64u64 << 20),
         mismatched in 0..3u64,
+        unanswered in 0..1_000u64,
     ) {
         let gate = Gate { traps_max: 1, restarts_max: 1, ..Gate::default() };
         let mut worse = candidate;
@@ -254,6 +283,7 @@ proptest! {
         worse.latency.p50 += micros(slower);
         worse.latency.p99 += micros(slower);
         worse.memory_bytes += larger;
+        worse.unanswered += unanswered;
         worse.mismatched = (candidate.mismatched + mismatched).min(candidate.compared);
         let (one, other) = (judge(&gate, &stable, &candidate), judge(&gate, &stable, &worse));
         prop_assert!(rank(&other) >= rank(&one), "{one:?} {other:?}");

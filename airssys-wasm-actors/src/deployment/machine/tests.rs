@@ -193,6 +193,88 @@ fn a_quiet_soak_ends_by_time_and_a_trap_in_it_rolls_back() {
 }
 
 #[test]
+fn in_a_soak_each_step_has_intervals_of_its_own() {
+    let quick = |interval| RolloutStep {
+        gate: Some(Gate {
+            interval,
+            ..Gate::default()
+        }),
+        ..step(Way::AtOnce)
+    };
+    let mut world = World::new(vec![quick(s(10)), quick(s(15))], s(30));
+    world.run_to(&Output::Wait(s(10)));
+    assert_eq!(world.last(3), "begin:0 begin:1 wait:10s");
+    world.tick();
+    // The other one's interval is not over.
+    assert_eq!(world.last(2), "measure:0 wait:15s");
+    world.measured(0, interval(1_000, 0));
+    assert_eq!(world.last(2), "begin:0 wait:15s");
+    world.tick();
+    // One that says nothing keeps its counts, and only it.
+    world.measured(1, interval(3, 0));
+    assert_eq!(world.last(1), "wait:20s");
+    world.tick();
+    world.measured(0, interval(1_000, 0));
+    assert_eq!(world.last(2), "begin:0 wait:30s");
+    world.tick();
+    assert_eq!(world.last(2), "measure:0 measure:1");
+    world.measured(1, interval(1_000, 0));
+    assert_eq!(
+        world.last(2),
+        "begin:1 wait:45s",
+        "the soak is not over for the other one"
+    );
+    world.measured(0, interval(1_000, 0));
+    assert_eq!(world.last(1), "permanent");
+}
+
+#[test]
+fn a_soak_ends_with_the_last_of_its_steps_and_all_are_looked_at_until_then() {
+    let mut world = World::new(vec![step(Way::AtOnce), step(Way::AtOnce)], s(10));
+    world.run_to(&Output::Wait(s(10)));
+    world.tick();
+    world.measured(0, interval(1_000, 0));
+    world.measured(1, interval(200, 5));
+    assert_eq!(world.last(1), "wait:20s");
+    world.tick();
+    let trapped = Interval {
+        traps: 1,
+        ..interval(1_000, 0)
+    };
+    world.measured(0, trapped);
+    world.run();
+    assert!(matches!(world.end, Some(RolloutEnd::RolledBack { .. })));
+}
+
+#[test]
+fn what_looks_bad_in_a_soak_without_being_sure_makes_it_longer() {
+    let mut world = World::new(vec![step(Way::AtOnce)], s(10));
+    world.run_to(&Output::Measure(StepId(0), 1));
+    for held in 1..=3 {
+        world.measured(0, interval(200, 5));
+        assert_eq!(world.last(1), format!("wait:{}s", 10 * (held + 1)));
+        world.tick();
+    }
+    world.measured(0, interval(200, 5));
+    world.run();
+    let Some(RolloutEnd::RolledBack { why, .. }) = &world.end else {
+        panic!("{:?}", world.end)
+    };
+    assert!(
+        why.contains("at last because 5 of 200 requests failed"),
+        "{why}"
+    );
+
+    // What follows may clear it.
+    let mut world = World::new(vec![step(Way::AtOnce)], s(10));
+    world.run_to(&Output::Measure(StepId(0), 1));
+    world.measured(0, interval(200, 5));
+    world.tick();
+    world.measured(0, interval(2_000, 5));
+    assert_eq!(world.last(1), "permanent");
+}
+
+#[test]
 fn a_pause_stops_the_clock_and_not_the_watch() {
     let mut world = World::new(vec![canary(&[(5, Some(10))])], Duration::ZERO);
     world.run_to(&Output::Wait(s(10)));

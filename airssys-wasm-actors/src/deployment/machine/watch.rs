@@ -2,16 +2,17 @@
 //!
 //! Owns what follows from an interval. The time of a stage is cut into equal intervals of about the gate's length,
 //! each judged by itself, so that a bad revision goes when the first of them says so and a bad hour is not thinned
-//! by a good day. An interval that says nothing is gone on with: what was counted stays counted.
+//! by a good day. An interval that says nothing is gone on with: what was counted stays counted. Of several steps in
+//! one soak each has its own intervals ([`Lane`]); the soak is over when all of them have passed.
 //!
-//! Where nothing is waited for that would come by itself (while paused, before a promotion, in the soak), a quiet
-//! interval is no failure.
+//! Where nothing is waited for that would come by itself (while paused, before a promotion), an interval that says
+//! nothing is no failure. In the soak a quiet one has passed; one that looks bad without being sure is gone on with, as
+//! in a canary, and the soak takes longer by it.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{DeploymentState, Output, Phase, RolloutMachine, Seen, StepId, Then, Way};
-use crate::deployment::gate::{Judge, Verdict, judge};
+use crate::deployment::gate::{Judge, Verdict, Why, judge};
 
 /// How often a soak is looked at where no gate says so.
 const INTERVAL_DEFAULT: Duration = Duration::from_secs(10);
@@ -29,8 +30,14 @@ pub(super) enum Stage {
 #[derive(Debug)]
 pub(super) struct Watching {
     stage: Stage,
-    /// The steps that are looked at, with their gates.
-    judges: Vec<(StepId, Judge)>,
+    /// Not empty.
+    lanes: Vec<Lane>,
+}
+
+/// The intervals of one step that is looked at; or of none, where only time has to pass.
+#[derive(Debug)]
+struct Lane {
+    judged: Option<(StepId, Judge)>,
     /// How long an interval is.
     slice: Duration,
     /// How many have to be passed; `None`: it ends when it is promoted.
@@ -41,53 +48,40 @@ pub(super) struct Watching {
     stopped: Option<Duration>,
     /// What was left of it when the clock went on while an answer was waited for.
     resumed: Option<Duration>,
-    /// The answers that are waited for, and their number.
-    awaited: BTreeSet<StepId>,
-    round: u64,
-    /// Of the answers so far, whether one has held.
-    held: bool,
+    /// The number of the answer that is waited for.
+    awaited: Option<u64>,
+}
+
+/// What an interval has come to, if it is no failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Passed,
+    /// It says nothing, and need not.
+    Quiet,
+    Held,
 }
 
 impl RolloutMachine {
     pub(super) fn watch(&mut self, stage: Stage, pause: Option<Duration>, now: Duration) {
-        let watched: Vec<StepId> = match stage {
-            Stage::Canary(step, _) | Stage::Shadow(step) => vec![step],
-            Stage::Soak => (0..self.steps.len()).map(StepId).collect(),
+        let watched = match stage {
+            Stage::Canary(step, _) | Stage::Shadow(step) => step.0..step.0 + 1,
+            Stage::Soak => 0..self.steps.len(),
         };
-        let judges: Vec<_> = watched
-            .into_iter()
-            .filter_map(|id| {
-                let step = self.steps.get(id.0)?;
-                let gate = step.gate.clone().filter(|_| step.way != Way::Last)?;
-                Some((id, Judge::new(gate)))
-            })
-            .collect();
-        let intervals = judges.iter().map(|(_, judge)| judge.gate().interval);
-        let interval = intervals
-            .min()
-            .unwrap_or(pause.unwrap_or(INTERVAL_DEFAULT))
-            .max(Duration::from_millis(1));
-        let count = pause.map(|pause| {
-            let count = pause.as_nanos() / interval.as_nanos().max(1);
-            u32::try_from(count).unwrap_or(u32::MAX).max(1)
+        let judged = watched.filter_map(|at| {
+            let step = self.steps.get(at)?;
+            let gate = step.gate.clone().filter(|_| step.way != Way::Last)?;
+            Some((StepId(at), Judge::new(gate)))
         });
-        let slice = match (pause, count) {
-            (Some(pause), Some(count)) => pause / count,
-            _ => interval,
-        };
-        let mut watching = Box::new(Watching {
-            stage,
-            judges,
-            slice,
-            slices_left: count,
-            until: now,
-            stopped: self.paused.then_some(slice),
-            resumed: None,
-            awaited: BTreeSet::new(),
-            round: 0,
-            held: false,
-        });
-        watching.begin(now, slice, true, &mut self.outputs);
+        let lane = |judged| Lane::new(judged, pause, self.paused);
+        let mut lanes: Vec<_> = judged.map(Some).map(lane).collect();
+        if lanes.is_empty() {
+            lanes.push(lane(None));
+        }
+        for lane in &mut lanes {
+            lane.begin(now, lane.slice, true, &mut self.outputs);
+        }
+        let watching = Box::new(Watching { stage, lanes });
+        watching.wait(&mut self.outputs);
         self.phase = Phase::Watching(watching);
     }
 
@@ -123,19 +117,25 @@ impl RolloutMachine {
         let Phase::Watching(watching) = &mut self.phase else {
             return;
         };
-        if !watching.awaited.is_empty() || now < watching.until {
-            return;
+        let mut waited = Vec::new();
+        for (at, lane) in watching.lanes.iter_mut().enumerate() {
+            if lane.awaited.is_some() || now < lane.until {
+                continue;
+            }
+            match &lane.judged {
+                Some((step, _)) => {
+                    self.round += 1;
+                    lane.awaited = Some(self.round);
+                    self.outputs.push(Output::Measure(*step, self.round));
+                }
+                None => waited.push(at),
+            }
         }
-        if watching.judges.is_empty() {
-            self.interval_over(now);
-            return;
+        if waited.is_empty() {
+            watching.wait(&mut self.outputs);
         }
-        self.round += 1;
-        watching.round = self.round;
-        watching.held = false;
-        for (step, _) in &watching.judges {
-            watching.awaited.insert(*step);
-            self.outputs.push(Output::Measure(*step, self.round));
+        for at in waited {
+            self.interval_over(at, Outcome::Passed, now);
         }
     }
 
@@ -149,101 +149,164 @@ impl RolloutMachine {
         let Phase::Watching(watching) = &mut self.phase else {
             return;
         };
-        if round != watching.round || !watching.awaited.remove(&step) {
-            return;
-        }
-        let counts = watching.counts_holds();
-        let judges = watching.judges.iter_mut();
-        let Some((_, gate)) = judges.into_iter().find(|(id, _)| *id == step) else {
+        let mut lanes = watching.lanes.iter_mut();
+        let Some(at) = lanes.position(|lane| lane.awaited == Some(round) && lane.is_of(step))
+        else {
             return;
         };
-        let verdict = if counts {
-            gate.judge(stable, candidate)
-        } else {
-            judge(gate.gate(), stable, candidate)
+        let Some(lane) = watching.lanes.get_mut(at) else {
+            return;
+        };
+        lane.awaited = None;
+        let counts = lane.counts_holds();
+        let Some((_, gate)) = &mut lane.judged else {
+            return;
+        };
+        let verdict = match judge(gate.gate(), stable, candidate) {
+            // Nobody came: the soak does not wait for somebody.
+            Verdict::Hold(Why::TooFew { .. }) if watching.stage == Stage::Soak => {
+                self.interval_over(at, Outcome::Quiet, now);
+                return;
+            }
+            _ if counts => gate.judge(stable, candidate),
+            verdict => verdict,
         };
         match verdict {
             Verdict::Fail(why) => {
                 let why = self.at(step, &why.to_string());
                 self.undo(why);
-                return;
             }
-            Verdict::Hold(_) => watching.held = true,
-            Verdict::Pass => {}
-        }
-        if watching.awaited.is_empty() {
-            self.interval_over(now);
+            Verdict::Hold(_) => self.interval_over(at, Outcome::Held, now),
+            Verdict::Pass => self.interval_over(at, Outcome::Passed, now),
         }
     }
 
-    /// Nothing speaks against the new revisions.
-    fn interval_over(&mut self, now: Duration) {
+    /// Nothing speaks against the new revision of a lane.
+    fn interval_over(&mut self, at: usize, outcome: Outcome, now: Duration) {
         let Phase::Watching(watching) = &mut self.phase else {
             return;
         };
-        let held = watching.held;
+        let Some(lane) = watching.lanes.get_mut(at) else {
+            return;
+        };
+        let anew = outcome == Outcome::Passed;
         // What was measured is of the time that the clock stood still.
-        if let Some(left) = watching.resumed.take() {
-            watching.begin(now, left, !held, &mut self.outputs);
+        if let Some(left) = lane.resumed.take() {
+            lane.begin(now, left, anew, &mut self.outputs);
+            watching.wait(&mut self.outputs);
             return;
         }
-        let passed = watching.stopped.is_none() && (!held || watching.stage == Stage::Soak);
-        if passed && let Some(left) = &mut watching.slices_left {
+        if lane.stopped.is_none()
+            && outcome != Outcome::Held
+            && let Some(left) = &mut lane.slices_left
+        {
             *left = left.saturating_sub(1);
-            if *left == 0 {
+            if watching.lanes.iter().all(Lane::is_over) {
                 self.stage_over(now);
                 return;
             }
         }
-        let slice = watching.slice;
-        watching.begin(now, slice, !held, &mut self.outputs);
+        // Also where it is over and another one is not: it is looked at as long as it can be undone.
+        if let Some(lane) = watching.lanes.get_mut(at) {
+            lane.begin(now, lane.slice, anew, &mut self.outputs);
+        }
+        watching.wait(&mut self.outputs);
     }
 
     pub(super) fn stop_clock(&mut self, now: Duration) {
-        if let Phase::Watching(watching) = &mut self.phase {
-            let left = watching.until.saturating_sub(now);
-            watching.stopped = Some(watching.resumed.take().unwrap_or(left));
-            if watching.awaited.is_empty() {
-                let slice = watching.slice;
-                watching.begin(now, slice, false, &mut self.outputs);
+        let Phase::Watching(watching) = &mut self.phase else {
+            return;
+        };
+        for lane in &mut watching.lanes {
+            let left = lane.until.saturating_sub(now);
+            lane.stopped = Some(lane.resumed.take().unwrap_or(left));
+            if lane.awaited.is_none() {
+                lane.begin(now, lane.slice, false, &mut self.outputs);
             }
         }
+        watching.wait(&mut self.outputs);
     }
 
     pub(super) fn start_clock(&mut self, now: Duration) {
-        if let Phase::Watching(watching) = &mut self.phase
-            && let Some(left) = watching.stopped.take()
-        {
-            if watching.awaited.is_empty() {
-                watching.begin(now, left, false, &mut self.outputs);
+        let Phase::Watching(watching) = &mut self.phase else {
+            return;
+        };
+        for lane in &mut watching.lanes {
+            let Some(left) = lane.stopped.take() else {
+                continue;
+            };
+            if lane.awaited.is_none() {
+                lane.begin(now, left, false, &mut self.outputs);
             } else {
-                watching.resumed = Some(left);
+                lane.resumed = Some(left);
             }
         }
+        watching.wait(&mut self.outputs);
     }
 }
 
 impl Watching {
+    /// Waits for the next interval to end, if there is one that ends by time.
+    fn wait(&self, outputs: &mut Vec<Output>) {
+        let waiting = self.lanes.iter().filter(|lane| lane.awaited.is_none());
+        let next = waiting.map(|lane| lane.until).min();
+        if let Some(next) = next.filter(|next| *next < Duration::MAX) {
+            outputs.push(Output::Wait(next));
+        }
+    }
+}
+
+impl Lane {
+    fn new(judged: Option<(StepId, Judge)>, pause: Option<Duration>, is_paused: bool) -> Self {
+        let interval = judged
+            .as_ref()
+            .map_or(pause.unwrap_or(INTERVAL_DEFAULT), |(_, judge)| {
+                judge.gate().interval
+            })
+            .max(Duration::from_millis(1));
+        let count = pause.map(|pause| {
+            let count = pause.as_nanos() / interval.as_nanos().max(1);
+            u32::try_from(count).unwrap_or(u32::MAX).max(1)
+        });
+        let slice = match (pause, count) {
+            (Some(pause), Some(count)) => pause / count,
+            _ => interval,
+        };
+        Self {
+            judged,
+            slice,
+            slices_left: count,
+            until: Duration::ZERO,
+            stopped: is_paused.then_some(slice),
+            resumed: None,
+            awaited: None,
+        }
+    }
+
+    fn is_of(&self, step: StepId) -> bool {
+        self.judged.as_ref().is_some_and(|(id, _)| *id == step)
+    }
+
+    fn is_over(&self) -> bool {
+        self.slices_left == Some(0)
+    }
+
     /// Whether an interval that says nothing is one of those that are too many in a row.
     fn counts_holds(&self) -> bool {
-        self.stage != Stage::Soak
-            && self.slices_left.is_some()
-            && self.stopped.is_none()
-            && self.resumed.is_none()
+        self.slices_left.is_some() && self.stopped.is_none() && self.resumed.is_none()
     }
 
     /// The next interval, or more of the one that said nothing.
     fn begin(&mut self, now: Duration, time: Duration, anew: bool, outputs: &mut Vec<Output>) {
+        let step = self.judged.as_ref().map(|(step, _)| *step);
         if anew {
-            let steps = self.judges.iter().map(|(step, _)| *step);
-            outputs.extend(steps.map(Output::BeginInterval));
+            outputs.extend(step.map(Output::BeginInterval));
         }
         // Nobody is looked at, and the clock stands still.
-        if self.judges.is_empty() && self.stopped.is_some() {
-            self.until = Duration::MAX;
-            return;
-        }
-        self.until = now.saturating_add(time);
-        outputs.push(Output::Wait(self.until));
+        self.until = if step.is_none() && self.stopped.is_some() {
+            Duration::MAX
+        } else {
+            now.saturating_add(time)
+        };
     }
 }

@@ -88,8 +88,9 @@ impl Counted {
                 let restarts = now.restarts.saturating_sub(before.restarts);
                 let after_traps = now.trap_restarts.saturating_sub(before.trap_restarts);
                 let interval = Interval {
-                    requests: (now.calls + now.casts).saturating_sub(before.calls + before.casts),
-                    errors: now.call_errors.saturating_sub(before.call_errors),
+                    requests: now.ended().saturating_sub(before.ended()),
+                    unanswered: now.under_way(),
+                    errors: errors(now).saturating_sub(errors(before)),
                     traps: now.traps.saturating_sub(before.traps),
                     restarts: restarts.saturating_sub(after_traps),
                     ..Interval::default()
@@ -118,20 +119,31 @@ impl Counted {
                     ),
                     Self::Alone(_) => (&nothing, &nothing, 0, 0),
                 };
-                let mut candidate = interval(&candidate.since(candidate_before));
+                let under_way = |arm: &ArmStats| arm.requests.saturating_sub(arm.ended);
+                let unanswered = under_way(candidate);
+                let mut candidate = interval(&candidate.since(candidate_before), unanswered);
                 candidate.compared = (shadow.same + shadow.different).saturating_sub(compared);
                 candidate.mismatched = shadow.different.saturating_sub(different);
-                (interval(&stable.since(stable_before)), candidate)
+                let unanswered = under_way(stable);
+                let stable = interval(&stable.since(stable_before), unanswered);
+                (stable, candidate)
             }
             (Self::Alone(_), Self::Split { .. }) => (Interval::default(), Interval::default()),
         }
     }
 }
 
-fn interval(stats: &ArmStats) -> Interval {
+/// Those that are not the callers' own doing.
+fn errors(counters: &Counters) -> u64 {
+    counters.call_errors.saturating_sub(counters.caller_errors)
+}
+
+/// Of a difference of two readings, the later one of which found so many under way.
+fn interval(stats: &ArmStats, unanswered: u64) -> Interval {
     let latencies = &stats.latencies;
     Interval {
-        requests: stats.requests,
+        requests: stats.ended,
+        unanswered,
         errors: stats.errors,
         latency: Latency {
             p50: latencies.p50().unwrap_or_default(),
@@ -155,6 +167,7 @@ pub(super) fn memory(actor: &ActorRef) -> u64 {
 /// Several components of a step are looked at as one.
 pub(super) fn add(sum: &mut Interval, one: Interval) {
     sum.requests += one.requests;
+    sum.unanswered += one.unanswered;
     sum.errors += one.errors;
     sum.traps += one.traps;
     sum.restarts += one.restarts;
@@ -164,5 +177,50 @@ pub(super) fn add(sum: &mut Interval, one: Interval) {
     // The slower one decides.
     if one.latency.p50 > sum.latency.p50 {
         sum.latency = one.latency;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn alone(counters: Counters) -> Reading {
+        Reading {
+            counted: Counted::Alone(counters),
+            memory: Memory::default(),
+        }
+    }
+
+    #[test]
+    fn of_one_that_serves_alone_only_what_has_ended_counts_and_not_what_callers_did() {
+        let before = Counters {
+            calls: 100,
+            replies: 90,
+            call_errors: 6,
+            caller_errors: 4,
+            ..Counters::default()
+        };
+        let now = Counters {
+            calls: 400,
+            replies: 300,
+            call_errors: 30,
+            caller_errors: 24,
+            calls_abandoned: 5,
+            casts: 50,
+            casts_handled: 40,
+            dead_letters: 3,
+            ..before
+        };
+        let (stable, candidate) = alone(now).since(&alone(before));
+        assert_eq!(stable, Interval::default());
+        assert_eq!(
+            candidate,
+            Interval {
+                requests: 300 + 30 + 40 + 3 - 96,
+                errors: 4,
+                unanswered: 65 + 7,
+                ..Interval::default()
+            }
+        );
     }
 }

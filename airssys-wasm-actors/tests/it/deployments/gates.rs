@@ -5,7 +5,7 @@ use std::time::Duration;
 use airssys_wasm_actors::DeploymentState;
 use airssys_wasm_actors::deployment::{Rollout, RolloutOutcome};
 
-use super::{Host, ONE, one};
+use super::{Host, ONE, Work, one};
 use crate::guests::{address, started};
 use crate::upgrades::{V2, number};
 
@@ -99,5 +99,70 @@ async fn a_kill_is_no_trap_and_a_trap_is_no_restart_besides() {
         assert_eq!(number(&actor, "version").await, 1);
         host.is_clean(1).await;
     }
+    host.running.stop().await;
+}
+
+/// Answers no `work` at all.
+fn hung() -> String {
+    let work = r#"(func (export "work") (param i32) (result i32) (i32.const 2))"#;
+    let wat = V2.stateless();
+    assert!(wat.contains(work));
+    let hung = r#"(func (export "work") (param i32) (result i32)
+        (loop $again (br $again)) (i32.const 2))"#;
+    wat.replace(work, hung)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_candidate_that_answers_nothing_gets_no_more_of_the_traffic() {
+    // Time enough to be slow in.
+    let first = format!("{ONE}limits = \"large\"\n");
+    let host = Host::new(&first).await;
+    let bytes = wat::parse_str(hung()).unwrap();
+    std::fs::write(host.directory.0.join("hung.wasm"), bytes).unwrap();
+    let canary = r#"strategy = "canary", soak = "50ms",
+        steps = [{ weight = "50%", for = "50ms" }, { weight = "100%", for = "1h" }],
+        gate = { interval = "50ms", samples-min = 10, holds-max = 2, latency-ratio-max = 1000 }"#;
+    let canary = one("hung.wasm", &canary.replace('\n', " "));
+    let rollout = host.deploy(&format!("{canary}limits = \"large\"\n")).await;
+    rollout
+        .until(|status| status.steps[0].weight == Some(5_000))
+        .await;
+    let callers: Vec<_> = (0..40).map(|_| Work::start(&host.actor("one"))).collect();
+    let seen = rollout
+        .until(|now| now.end.is_some() || now.steps[0].weight == Some(10_000))
+        .await;
+    assert!(seen.end.is_some(), "{seen:?}");
+    let reason = undone(&rollout).await;
+    assert!(reason.contains("0 requests are too few"), "{reason}");
+    for caller in callers {
+        caller.end().await;
+    }
+    host.running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_traps_in_the_soak_and_stays_down_is_seen() {
+    let first = format!("{ONE}restart = \"temporary\"\n");
+    let host = Host::new(&first).await;
+    let soak = one("v2.wasm", r#"strategy = "blue-green", soak = "1min""#);
+    let rollout = host
+        .deploy(&format!("{soak}restart = \"temporary\"\n"))
+        .await;
+    rollout
+        .until(|status| status.state == Some(DeploymentState::Soaking))
+        .await;
+    let actor = host.actor("one");
+    actor.call("trap", ()).await.unwrap_err();
+    // A rollback starts nobody who is to stay down.
+    let RolloutOutcome::Failed { reason, stuck } = rollout.finished().await else {
+        panic!("{:?}", rollout.status())
+    };
+    assert!(
+        reason.contains("1 traps, at most 0 are allowed"),
+        "{reason}"
+    );
+    let expected = ["one: `app/one` is not switched back: it has been stopped"];
+    assert_eq!(stuck, expected);
+    assert_eq!(host.permanent(), Some(1));
     host.running.stop().await;
 }

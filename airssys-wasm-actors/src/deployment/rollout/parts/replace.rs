@@ -55,6 +55,8 @@ pub(super) struct Replace {
     since: Reading,
     /// The memory of the largest instance of the old revision when the new one took its place; 0 if it is not known.
     memory_before: u64,
+    /// Who was last seen to serve: one that has ended for good is looked for in vain, and has its counts.
+    serving: Option<ActorRef>,
     /// The supervisor of what it spawns, if it could not spawn before.
     family: Option<StartOne>,
     /// The same, if it cannot any more.
@@ -109,6 +111,7 @@ impl Replace {
             rescale: Rescale::of(address, replacement.replicas),
             since: Reading::default(),
             memory_before: 0,
+            serving: None,
             family,
             family_gone,
         })
@@ -235,6 +238,7 @@ impl Replace {
         // From now on there is nothing of the old revision to look at.
         let actor = ground.system.whereis(&self.spec.address);
         self.memory_before = actor.as_ref().map_or(0, reading::memory);
+        self.serving = actor;
         let upgraded = upgrade.switch().await.map_err(|why| {
             self.left = left_by(&why);
             why.to_string()
@@ -284,6 +288,9 @@ impl Replace {
     }
 
     pub(super) fn begin_interval(&mut self, ground: &Ground) {
+        if let Some(actor) = ground.system.whereis(&self.spec.address) {
+            self.serving = Some(actor);
+        }
         self.since = self.reading(ground);
     }
 
@@ -320,6 +327,7 @@ impl Replace {
 
     fn reading(&self, ground: &Ground) -> Reading {
         let actor = ground.system.whereis(&self.spec.address);
+        let actor = actor.or_else(|| self.serving.clone());
         if let (Some(split), Some((_, candidate))) = (&self.split, &self.candidate) {
             return Reading::of_split(split, actor.as_ref(), candidate);
         }
