@@ -64,7 +64,7 @@ pub(crate) enum Input {
     SwitchBackFailed(StepId, String),
     /// The oldest record that was not confirmed yet is on disk.
     Journaled,
-    /// It is not.
+    /// It is not; of [`DeploymentState::Permanent`] that is certain, because what it says cannot be undone.
     JournalFailed(String),
     /// What both revisions did since the interval began.
     IntervalOver {

@@ -263,7 +263,7 @@ impl Deployer {
     }
 
     /// Begins to roll out `new`. Everything that can be known before is checked first; what follows is the rollout's. What
-    /// is in every word what runs already is not recorded, and ends at once.
+    /// is in every word what runs already ends at once, and is recorded only if the registry would boot another.
     ///
     /// # Errors
     /// [`DeployError`], with nothing changed.
@@ -393,12 +393,12 @@ impl Deployer {
         let plan = Arc::new(plan(&before, &new.outline(), &options.plan)?);
         let ground = self.ground(&current, &new);
         let steps = self.steps(&plan, &ground)?;
-        // A record of it would be what the next rollback goes back from, to the very same.
-        let records = !plan.is_empty()
+        // Of what does not differ a record would be what the next rollback goes back from, to the very same.
+        let differs = !plan.is_empty()
             || new.manifest() != current.manifest()
             || new.settings() != current.settings();
         let (rollout, driver) =
-            Driver::new(self.clone(), plan, ground, steps, options, turn, records);
+            Driver::new(self.clone(), plan, ground, steps, options, turn, differs);
         {
             let mut rollouts = self.inner.rollouts.lock();
             if rollouts.len() >= ROLLOUTS_KEPT {

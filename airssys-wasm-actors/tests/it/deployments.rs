@@ -1,5 +1,6 @@
 //! Deployments to an application that runs: what serves afterwards, what is undone, and what the registry says.
 
+mod answers;
 mod autoscaling;
 mod cycles;
 mod families;

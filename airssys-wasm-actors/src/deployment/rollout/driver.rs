@@ -27,7 +27,6 @@ use crate::deployment::machine::{
 };
 use crate::deployment::plan::Plan;
 use crate::exit::ExitReason;
-use crate::registry::Registry;
 
 /// Notes that are kept.
 const NOTES_KEPT: usize = 256;
@@ -39,10 +38,8 @@ type Reply = oneshot::Sender<Result<(), CommandRefused>>;
 
 pub(super) struct Driver {
     deployer: Deployer,
-    /// Where it is recorded.
-    registry: Option<Registry>,
-    /// Whether there is anything to record.
-    records: bool,
+    /// Whether it is to become something that does not run already.
+    differs: bool,
     plan: Arc<Plan>,
     ground: Ground,
     options: DeployOptions,
@@ -83,7 +80,7 @@ impl Driver {
         steps: Vec<StepParts>,
         options: DeployOptions,
         turn: Turn,
-        records: bool,
+        differs: bool,
     ) -> (Rollout, Self) {
         let statuses = plan.steps.iter().map(|step| StepStatus {
             parts: step.parts.iter().map(|part| part.name.clone()).collect(),
@@ -117,11 +114,9 @@ impl Driver {
             status: watching,
             commands: say,
         };
-        let registry = deployer.registry().filter(|_| records).cloned();
         let driver = Self {
             deployer,
-            registry,
-            records,
+            differs,
             machine: RolloutMachine::of(&plan),
             plan,
             ground,
@@ -210,14 +205,15 @@ impl Driver {
     fn act(&mut self, output: Output) {
         match output {
             Output::Prepare => {
-                let registry = self.registry.clone();
                 let (new, options) = (Arc::clone(&self.ground.new), self.options.clone());
                 let (tell, status) = (self.tell.clone(), self.status.clone());
-                let deployer = self.deployer.clone();
+                let (deployer, differs) = (self.deployer.clone(), self.differs);
                 let (number, journal) = oneshot::channel();
-                self.journal = Some(Journal::later(journal, self.tell.clone()));
+                let (notes, plan) = (self.status.clone(), Arc::clone(&self.plan));
+                let say = move |what: String| note(&notes, &plan, what);
+                self.journal = Some(Journal::later(journal, self.tell.clone(), say));
                 tokio::spawn(async move {
-                    let input = match journal::begin(deployer, registry, new, options).await {
+                    let input = match journal::begin(deployer, differs, new, options).await {
                         Ok(deployed) => {
                             status.send_modify(|status| {
                                 status.number = deployed.as_ref().map(|(.., number)| *number);
@@ -292,15 +288,7 @@ impl Driver {
     }
 
     fn note(&self, what: String) {
-        let application = &self.plan.application;
-        tracing::info!(%application, %what, "deployment");
-        self.status.send_modify(|status| {
-            if status.log.len() >= NOTES_KEPT {
-                status.log.pop_front();
-            }
-            let at_unix_ms = unix_ms();
-            status.log.push_back(RolloutNote { at_unix_ms, what });
-        });
+        note(&self.status, &self.plan, what);
     }
 
     fn publish(&self) {
@@ -314,11 +302,10 @@ impl Driver {
         let (done, all_done) = oneshot::channel();
         self.do_later(Work::Finish(done));
         let _ = all_done.await;
+        let number = self.status.borrow().number;
+        let is_recorded = self.differs || number.is_some();
         match &end {
-            RolloutEnd::Permanent if self.records => {
-                let number = self.status.borrow().number;
-                self.deployer.became(&self.ground.new, number);
-            }
+            RolloutEnd::Permanent if is_recorded => self.deployer.became(&self.ground.new, number),
             RolloutEnd::Failed { stuck, .. } if !stuck.is_empty() => {
                 let stuck: Vec<_> = stuck.iter().map(|(step, _)| *step).collect();
                 self.deployer.left(&self.plan, &stuck, &self.ground.new);
@@ -328,12 +315,12 @@ impl Driver {
         self.publish();
         if end.is_unjournaled() {
             self.end_record().await;
-        } else if self.status.borrow().number.is_some() {
+        } else if number.is_some() {
             self.deployer.inner.unended.store(false, Ordering::Release);
         }
         let outcome = RolloutOutcome::of(end, &self.plan);
         self.note(match &outcome {
-            RolloutOutcome::Permanent if !self.records => {
+            RolloutOutcome::Permanent if !is_recorded => {
                 "it is what runs already: nothing is recorded".to_owned()
             }
             RolloutOutcome::Permanent => "the new revisions serve".to_owned(),
@@ -354,7 +341,7 @@ impl Driver {
     /// A record was lost: what is recorded of this deployment is ended, so that it does not stand in the way of the next.
     /// Where that fails too, the next one does it.
     async fn end_record(&self) {
-        let Some(registry) = self.registry.clone() else {
+        let Some(registry) = self.deployer.registry().cloned() else {
             return;
         };
         let deployer = self.deployer.clone();
@@ -363,6 +350,19 @@ impl Driver {
             tracing::warn!(application = %self.plan.application, %why, "a deployment's end is not recorded yet");
         }
     }
+}
+
+/// Something has happened.
+fn note(status: &watch::Sender<RolloutStatus>, plan: &Plan, what: String) {
+    let application = &plan.application;
+    tracing::info!(%application, %what, "deployment");
+    status.send_modify(|status| {
+        if status.log.len() >= NOTES_KEPT {
+            status.log.pop_front();
+        }
+        let at_unix_ms = unix_ms();
+        status.log.push_back(RolloutNote { at_unix_ms, what });
+    });
 }
 
 /// Does what takes time, in order.

@@ -1,11 +1,13 @@
 //! Where a rollout's records go: a registry, or nowhere.
 //!
 //! Owns the task that writes them, one after the other and off the async workers, and what is registered before the first.
+//! An error says nothing of whether the record is there: it is read again then. A machine that is told that a record is not
+//! written may undo what it says, and of one that is final there must be no doubt.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use airssys_wasm::printable;
 use tokio::sync::{mpsc, oneshot};
@@ -16,12 +18,15 @@ use crate::application::{Application, ResolvedComponent};
 use crate::deployment::machine::Input;
 use crate::exit::with_sources;
 use crate::registry::{
-    DeployedComponent, DeployedLink, DeploymentState, NewDeployment, NewRevision, Provenance,
-    Registry, RegistryError, RevisionSurface, Transition,
+    DeployedComponent, DeployedLink, DeploymentState, JournalEntry, NewDeployment, NewRevision,
+    Provenance, Registry, RegistryError, RevisionSurface, Transition,
 };
 
 /// Longest text of a record, and of who deploys and why, in bytes.
 pub(super) const NOTE_BYTES_MAX: usize = 4 << 10;
+
+/// How long a disk rests that has not said whether a record is on it.
+const ASK_EVERY: Duration = Duration::from_secs(1);
 
 /// Now, in milliseconds since 1970.
 pub(crate) fn unix_ms() -> u64 {
@@ -37,25 +42,20 @@ pub(super) struct Journal {
 
 impl Journal {
     /// The deployment is known later, before the first record. Without a registry, records are nowhere and written at
-    /// once. Each one is answered through `inputs`.
+    /// once. Each one is answered through `inputs`; `note` is told why there is no answer yet.
     pub(super) fn later(
         deployment: oneshot::Receiver<Deployed>,
         inputs: mpsc::UnboundedSender<Input>,
+        note: impl Fn(String) + Send + Sync + 'static,
     ) -> Self {
         // unbounded: a rollout writes a record only after it was told of the one before, but for one more in a rollback.
         let (records, mut queue) = mpsc::unbounded_channel::<(DeploymentState, String)>();
         tokio::spawn(async move {
             // Without one there is no record but that it has failed.
             let deployment = deployment.await.unwrap_or(None);
-            while let Some((state, note)) = queue.recv().await {
+            while let Some((state, text)) = queue.recv().await {
                 let written = match &deployment {
-                    Some((registry, application, number)) => {
-                        let (registry, number) = (registry.clone(), *number);
-                        let application = application.clone();
-                        let writing = move || write(&registry, &application, number, state, note);
-                        let joined = tokio::task::spawn_blocking(writing).await;
-                        joined.unwrap_or_else(|_| Err("the host is going down".to_owned()))
-                    }
+                    Some(deployment) => written(deployment, state, &text, &note).await,
                     None => Ok(()),
                 };
                 let input = match written {
@@ -76,12 +76,19 @@ impl Journal {
     }
 }
 
-fn write(
-    registry: &Registry,
-    application: &ActorAddress,
-    number: u64,
+/// Why a record is not written, as far as that is known.
+struct Lost {
+    why: String,
+    /// It may be there all the same.
+    unsure: bool,
+}
+
+/// Writes a record. Whether it is there is waited for where the next host boots by it: what runs must be the same.
+async fn written(
+    deployment: &(Registry, ActorAddress, u64),
     state: DeploymentState,
-    note: String,
+    note: &str,
+    say: &(impl Fn(String) + Send + Sync),
 ) -> Result<(), String> {
     // It was begun in this state.
     if state == DeploymentState::Prepared {
@@ -91,11 +98,89 @@ fn write(
         to: state,
         component: None,
         // A reason may be as long as whoever gave it liked; the record has to be written.
-        note: printable(&note, NOTE_BYTES_MAX),
+        note: printable(note, NOTE_BYTES_MAX),
         at_unix_ms: unix_ms(),
     };
-    let advanced = registry.advance(application, number, transition);
-    advanced.map(|_| ()).map_err(|why| with_sources(&why))
+    let Err(Lost { why, mut unsure }) = blocking(deployment, &transition, write).await else {
+        return Ok(());
+    };
+    if unsure && state == DeploymentState::Permanent {
+        say(format!(
+            "it is not known whether the record `{state}` is written, and nothing is undone until then: {why}"
+        ));
+        while unsure {
+            tokio::time::sleep(ASK_EVERY).await;
+            match blocking(deployment, &transition, look).await {
+                Ok(()) => return Ok(()),
+                Err(lost) => unsure = lost.unsure,
+            }
+        }
+    }
+    Err(why)
+}
+
+/// Asks the disk on a thread for that.
+async fn blocking(
+    (registry, application, number): &(Registry, ActorAddress, u64),
+    transition: &Transition,
+    ask: fn(&Registry, &ActorAddress, u64, &Transition) -> Result<(), Lost>,
+) -> Result<(), Lost> {
+    let (registry, number) = (registry.clone(), *number);
+    let (application, transition) = (application.clone(), transition.clone());
+    let asking = move || ask(&registry, &application, number, &transition);
+    let asked = tokio::task::spawn_blocking(asking).await;
+    asked.unwrap_or_else(|_| {
+        Err(Lost {
+            why: "the host is going down".to_owned(),
+            unsure: true,
+        })
+    })
+}
+
+fn write(
+    registry: &Registry,
+    application: &ActorAddress,
+    number: u64,
+    transition: &Transition,
+) -> Result<(), Lost> {
+    let advanced = registry.advance(application, number, transition.clone());
+    advanced.map(|_| ()).or_else(|why| {
+        let looked = look(registry, application, number, transition);
+        looked.map_err(|lost| Lost {
+            why: with_sources(&why),
+            ..lost
+        })
+    })
+}
+
+/// Whether a record that was to be written is there: it is the last transition then.
+fn look(
+    registry: &Registry,
+    application: &ActorAddress,
+    number: u64,
+    transition: &Transition,
+) -> Result<(), Lost> {
+    let lost = |why, unsure| Err(Lost { why, unsure });
+    let deployment = match registry.deployment(application, number) {
+        Ok(deployment) => deployment,
+        Err(why) => {
+            let unsure = !matches!(why, RegistryError::NoSuchDeployment { .. });
+            return lost(with_sources(&why), unsure);
+        }
+    };
+    let mut records = deployment.journal.iter().rev();
+    let last = records.find(|one| matches!(one.entry, JournalEntry::Transition { .. }));
+    // A state can follow itself, and so the rest is compared, too.
+    let is_it = last.is_some_and(|one| {
+        let JournalEntry::Transition { to, note } = &one.entry else {
+            return false;
+        };
+        *to == transition.to && *note == transition.note && one.at_unix_ms == transition.at_unix_ms
+    });
+    match is_it {
+        true => Ok(()),
+        false => lost("the record is not there".to_owned(), false),
+    }
 }
 
 /// Ends what is recorded of deployments whose rollout is over and whose last record could not be written. Nothing must be
@@ -259,26 +344,33 @@ pub fn artifacts_of(
 /// What a rollout's end is told to: the deployment's number, if it has one.
 pub(super) type Deployed = Option<(Registry, ActorAddress, u64)>;
 
-/// Registers what is to be deployed, off the async workers.
+/// Registers what is to be deployed, off the async workers. What `differs` in nothing from what runs is registered only
+/// where the registry would boot another.
 pub(super) async fn begin(
     deployer: Deployer,
-    registry: Option<Registry>,
+    differs: bool,
     application: Arc<Application>,
     options: DeployOptions,
 ) -> Result<Deployed, String> {
-    let Some(registry) = registry else {
+    let Some(registry) = deployer.registry().cloned() else {
         return Ok(None);
     };
     let name = application.name().clone();
     let begun = tokio::task::spawn_blocking(move || {
+        if !differs {
+            let boots = registry.pointers(application.name())?.permanent;
+            if boots == deployer.current_number() {
+                return Ok(None);
+            }
+        }
         deployer.end_lost(&registry)?;
         // Until its end is recorded. Also if it cannot be begun: its first record may be there, and the answer lost.
         deployer.inner.unended.store(true, Ordering::Release);
         let number = register(&registry, &application, &options);
-        number.map(|number| (registry, number))
+        number.map(|number| Some((registry, number)))
     });
     match begun.await {
-        Ok(Ok((registry, number))) => Ok(Some((registry, name, number))),
+        Ok(Ok(begun)) => Ok(begun.map(|(registry, number)| (registry, name, number))),
         Ok(Err(why)) => Err(with_sources(&why)),
         Err(_) => Err("the host is going down".to_owned()),
     }

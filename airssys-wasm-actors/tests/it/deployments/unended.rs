@@ -7,16 +7,16 @@ use futures_util::future::join_all;
 
 use super::*;
 
-const V2_AT_ONCE: &str = "[components.one]\nfile = \"v2.wasm\"\n";
+pub(super) const V2_AT_ONCE: &str = "[components.one]\nfile = \"v2.wasm\"\n";
 
-const SOAK: &str = r#"strategy = "blue-green", soak = "1h""#;
+pub(super) const SOAK: &str = r#"strategy = "blue-green", soak = "1h""#;
 
-async fn is_permanent(host: &Host, tables: &str) {
+pub(super) async fn is_permanent(host: &Host, tables: &str) {
     let rollout = host.deploy(tables).await;
     assert_eq!(rollout.finished().await, RolloutOutcome::Permanent);
 }
 
-async fn soaks(rollout: &Rollout) {
+pub(super) async fn soaks(rollout: &Rollout) {
     let soaking = |status: &airssys_wasm_actors::deployment::RolloutStatus| {
         status.state == Some(DeploymentState::Soaking)
     };
