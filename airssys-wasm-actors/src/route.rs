@@ -26,6 +26,7 @@ mod latency;
 mod leg;
 mod said;
 mod shadow;
+mod sticky;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
@@ -44,6 +45,7 @@ pub use history::RouteChange;
 pub use latency::Latencies;
 pub(crate) use leg::{Routed, Tally, push_cast};
 pub use shadow::{ShadowSpec, ShadowStats};
+pub(crate) use sticky::Standing;
 
 use crate::address::ActorAddress;
 use crate::counters::Counters;
@@ -55,6 +57,7 @@ use history::History;
 use leg::{Leg, Note};
 use said::Said;
 use shadow::Shadow;
+use sticky::Places;
 
 /// What a split does with the requests that its weight gives to the candidate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -73,9 +76,9 @@ pub struct SplitSpec {
     pub mode: SplitMode,
     /// The candidate's share at first.
     pub weight: Weight,
-    /// The parameter, counted from 0 (at most 254), whose value decides which arm a request goes to, always the same
-    /// at one weight. A function without such a parameter takes turns. Default: all take turns.
-    pub sticky: Option<u8>,
+    /// The parameter, by its name and wherever it stands in each function, whose value decides which arm a request goes to, always
+    /// the same at one weight. A function without such a parameter takes turns. Default: all take turns.
+    pub sticky: Option<String>,
     /// One of so many calls is timed; rounded up to a power of two. Where 8,192 requests and more come to an arm between
     /// two readings of its statistics, an eighth as many of the others, each of which then stands for more. Default 8.
     pub sample_every: u32,
@@ -117,6 +120,14 @@ pub enum SplitRefused {
         /// The stable actor.
         stable: ActorAddress,
     },
+    /// No request would be routed by it.
+    #[error("no function of `{stable}` has a parameter `{parameter}`")]
+    NoParameter {
+        /// The stable actor.
+        stable: ActorAddress,
+        /// The parameter that was to decide, escaped.
+        parameter: String,
+    },
     /// The candidate could not answer every request.
     #[error(
         "`{candidate}` does not have `{function}` of `{stable}` in the same place and of the same type"
@@ -144,6 +155,8 @@ pub struct Split {
     after: OnceLock<ArmStats>,
     sampling: Sampling,
     err_is_error: bool,
+    /// Where the key is, if it is sticky.
+    places: Places,
     shadow: Shadow,
     /// Held while it is changed.
     history: Mutex<History>,
@@ -214,7 +227,7 @@ impl Switch {
             return live.as_ref().and_then(owns).map(Routed::Other);
         }
         let mut note = Note::new(said.err_is_error());
-        if self.is_candidates(said, args)
+        if self.is_candidates(said, export, args)
             && let Some(guard) = self.live_of(said)
             && let Some(live) = &*guard
         {
@@ -228,12 +241,16 @@ impl Switch {
         Some(Routed::Stable(note))
     }
 
-    fn is_candidates(&self, said: Said, args: &Args) -> bool {
+    fn is_candidates(&self, said: Said, export: ExportId, args: &Args) -> bool {
         let weight = said.weight();
-        match said.sticky().and_then(|place| args.values().get(place)) {
-            Some(key) => choice::key_is_candidates(key::hash(key), weight),
-            None => self.turn.is_candidates(weight),
+        if said.is_sticky()
+            && let Some(guard) = self.live_of(said)
+            && let Some(live) = &*guard
+            && let Some(key) = live.split.places.key(export, args)
+        {
+            return choice::key_is_candidates(key::hash(key), weight);
         }
+        self.turn.is_candidates(weight)
     }
 
     /// The split that said this; `None` once it is removed.
@@ -260,6 +277,7 @@ impl Split {
         spec: SplitSpec,
     ) -> Result<Arc<Self>, SplitRefused> {
         fits(stable, &candidate)?;
+        let places = places(stable, &candidate, spec.sticky.as_deref())?;
         let switch = stable.junction().0.get_or_init(Arc::default);
         let number = switch
             .made
@@ -281,6 +299,7 @@ impl Split {
             candidate,
             sampling: said.sampling(),
             err_is_error: said.err_is_error(),
+            places,
             shadow: Shadow::new(spec.shadow),
             history: Mutex::default(),
             removed: AtomicBool::new(false),
@@ -453,12 +472,31 @@ fn fits(stable: &Arc<Slot>, candidate: &Arc<Slot>) -> Result<(), SplitRefused> {
     Ok(())
 }
 
+/// Where the parameter is that decides.
+fn places(
+    stable: &Arc<Slot>,
+    candidate: &Arc<Slot>,
+    sticky: Option<&str>,
+) -> Result<Places, SplitRefused> {
+    let Some(parameter) = sticky else {
+        return Ok(Places::default());
+    };
+    let places = Places::of(parameter, &stable.surface(), &candidate.surface());
+    if places.are_none() {
+        return Err(SplitRefused::NoParameter {
+            stable: stable.address().clone(),
+            parameter: parameter.escape_debug().to_string(),
+        });
+    }
+    Ok(places)
+}
+
 impl ActorRef {
     /// Splits the traffic of this actor: from the next request on `candidate` has the share that the weight says.
     ///
     /// # Errors
-    /// [`SplitRefused`] when it is split already, or when the candidate does not have every function of this actor, in
-    /// the same place and of the same type.
+    /// [`SplitRefused`] when it is split already, when the candidate does not have every function of this actor, in
+    /// the same place and of the same type, or when it is to be sticky by a parameter that no function has.
     pub fn split(&self, candidate: &Self, spec: SplitSpec) -> Result<Arc<Split>, SplitRefused> {
         Split::install(self.slot(), Arc::clone(candidate.slot()), spec)
     }

@@ -11,6 +11,7 @@
 //! canary or shadow in such a step is refused, and so is whatever cannot be changed while it runs: all of it in one
 //! go.
 
+mod beside;
 mod compare;
 mod order;
 mod refusal;

@@ -2,7 +2,7 @@
 //!
 //! Owns how it is packed: a request reads it with one load, and so reads nothing that does not belong together while
 //! its weight changes, or while one split is removed and another made. From the bottom: weight (14 bits), shadow (1), `err` is an
-//! error (1), sampling (5), place of the key, counted from 1 (8), number of the split (32).
+//! error (1), sampling (5), by key (1), number of the split (32).
 
 use crate::route::arm::Sampling;
 use crate::route::{SplitMode, SplitSpec, Weight};
@@ -24,11 +24,10 @@ impl Said {
 
     pub(super) fn new(number: u32, spec: &SplitSpec) -> Self {
         let flag = |set: bool, at: u32| u64::from(set) << at;
-        let sticky = spec.sticky.map_or(0, |place| place.saturating_add(1));
         let settings = flag(spec.mode == SplitMode::Shadow, SHADOW)
             | flag(spec.err_is_error, ERRS)
             | u64::from(Sampling::every(spec.sample_every).bits()) << SAMPLING
-            | u64::from(sticky) << STICKY
+            | flag(spec.sticky.is_some(), STICKY)
             | u64::from(number) << NUMBER;
         Self(settings).with(spec.weight)
     }
@@ -60,8 +59,8 @@ impl Said {
         Sampling::of_bits(u32::try_from(self.bits(SAMPLING, 5)).unwrap_or(0))
     }
 
-    pub(super) fn sticky(self) -> Option<usize> {
-        usize::try_from(self.bits(STICKY, 8)).ok()?.checked_sub(1)
+    pub(super) fn is_sticky(self) -> bool {
+        self.bits(STICKY, 1) == 1
     }
 
     pub(super) fn number(self) -> u32 {
@@ -78,15 +77,14 @@ mod tests {
         #[test]
         fn what_is_packed_comes_out_again(
             (number, parts, other) in (1_u32.., 0_u16..=10_000, 0_u16..=10_000),
-            (shadow, err_is_error) in any::<(bool, bool)>(),
+            (shadow, err_is_error, sticky) in any::<(bool, bool, bool)>(),
             bits in 0_u32..32,
-            sticky in prop::option::of(0_u8..255),
         ) {
             let weight = |parts| Weight::new(parts).unwrap();
             let spec = SplitSpec {
                 mode: if shadow { SplitMode::Shadow } else { SplitMode::Weighted },
                 weight: weight(parts),
-                sticky,
+                sticky: sticky.then(|| "user".to_owned()),
                 sample_every: 1 << bits,
                 err_is_error,
                 ..SplitSpec::default()
@@ -95,7 +93,7 @@ mod tests {
             prop_assert_eq!((said.weight(), said.number()), (weight(parts), number));
             prop_assert_eq!((said.is_shadow(), said.err_is_error()), (shadow, err_is_error));
             prop_assert_eq!(said.sampling(), Sampling::every(1 << bits));
-            prop_assert_eq!(said.sticky(), sticky.map(usize::from));
+            prop_assert_eq!(said.is_sticky(), sticky);
             prop_assert_ne!(said, Said::NOTHING);
             let changed = said.with(weight(other));
             prop_assert_eq!(changed.weight(), weight(other));

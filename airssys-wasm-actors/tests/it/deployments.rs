@@ -2,6 +2,7 @@
 
 mod answers;
 mod autoscaling;
+mod canaries;
 mod cycles;
 mod families;
 mod gates;

@@ -231,9 +231,18 @@ async fn a_key_stays_with_its_arm_and_more_weight_moves_keys_one_way() {
     let system = system(&engine()).await;
     let (stable, next, _) = receivers(&system).await;
     let spec = SplitSpec {
-        sticky: Some(0),
+        sticky: Some("key".to_owned()),
         ..weighted(0)
     };
+    let nobody_has_it = SplitSpec {
+        sticky: Some("kay".to_owned()),
+        ..spec.clone()
+    };
+    let refused = stable.split(&next, nobody_has_it).map(drop).unwrap_err();
+    assert!(
+        refused.to_string().contains("has a parameter `kay`"),
+        "{refused}"
+    );
     let split = stable.split(&next, spec).unwrap();
     let named = stable.function("named").unwrap();
     let keys: Vec<_> = (0..200_u32).map(|n| format!("user-{n}")).collect();

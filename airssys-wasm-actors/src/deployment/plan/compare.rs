@@ -8,6 +8,7 @@ use std::fmt::Display;
 
 use airssys_wasm::{CapabilityManifest, Limits};
 
+use super::beside;
 use super::refusal::PlanRefusal;
 use super::{
     Action, Because, ConfigChange, GrantsChange, LimitChange, PlanOptions, PlannedRevision,
@@ -18,7 +19,6 @@ use crate::deployment::outline::{ApplicationOutline, ComponentOutline, add_unset
 use crate::deployment::strategy::{Nature, StateHandling};
 use crate::mailbox::MailboxConfig;
 use crate::manifest::duration_text;
-use crate::reference::function_path;
 
 /// What is to be done, if anything is. What stands in the way is added to `refused`.
 pub(super) fn action(
@@ -80,17 +80,8 @@ pub(super) fn action(
             help: error.help,
         });
     }
-    let missing = old.revisions().find_map(|old| missing(old, new));
-    if let Some(function) = missing.filter(|_| strategy.is_gradual()) {
-        let kind = strategy.kind();
-        refused.push(PlanRefusal::Strategy {
-            component: new.name.clone(),
-            what: format!(
-                "it cannot be replaced by `{kind}`: a message can go to either revision, and the new one does not have \
-                 `{function}` as the old one has it"
-            ),
-            help: "use `rolling` or `blue-green`, or keep the function until all of them are replaced".to_owned(),
-        });
+    if strategy.is_gradual() {
+        refused.extend(beside::unfit(&strategy, old, new));
     }
     let state = match state(old, new, options) {
         Ok(StateHandling::HandOver) if !asked => {
@@ -237,17 +228,6 @@ fn rescaled(
         );
     }
     None
-}
-
-/// The first function of the old revision that the new one does not have, or of another type.
-fn missing(old: &ComponentOutline, new: &ComponentOutline) -> Option<String> {
-    let mut functions = old.surface.export_functions();
-    let missing = functions.find(|(_, interface, function)| {
-        let interface = new.surface.exported_interface(interface.as_str());
-        let mut others = interface.iter().flat_map(|one| &one.functions);
-        !others.any(|other| other.name == function.name && other.ty.same_shape(&function.ty))
-    });
-    missing.map(|(_, interface, function)| function_path(interface, &function.name))
 }
 
 /// A strategy has to suit both revisions: each of them is one of two.

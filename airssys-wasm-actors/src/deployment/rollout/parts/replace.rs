@@ -200,10 +200,7 @@ impl Replace {
             return Err(format!("there is no actor `{}`", self.spec.address));
         };
         let sticky = match &self.strategy {
-            RolloutStrategy::Canary {
-                sticky: Some(parameter),
-                ..
-            } => place_of(&stable, parameter),
+            RolloutStrategy::Canary { sticky, .. } => sticky.clone(),
             _ => None,
         };
         let spec = SplitSpec {
@@ -333,15 +330,4 @@ impl Replace {
         }
         Reading::alone(actor.as_ref(), self.memory_before)
     }
-}
-
-/// The place of a parameter in the first function that has it.
-fn place_of(actor: &ActorRef, parameter: &str) -> Option<u8> {
-    let surface = actor.surface();
-    let mut functions = surface.export_functions();
-    functions.find_map(|(_, _, function)| {
-        let mut params = function.ty.params.iter();
-        let place = params.position(|(name, _)| **name == *parameter)?;
-        u8::try_from(place).ok()
-    })
 }
