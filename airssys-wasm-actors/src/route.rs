@@ -32,7 +32,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::SystemTime;
 
-use airssys_wasm::{Args, ExportId, Value};
+use airssys_wasm::{Args, ExportId, InterfaceName, Value};
 use arc_swap::{ArcSwapOption, Guard};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -454,11 +454,16 @@ fn fits(stable: &Arc<Slot>, candidate: &Arc<Slot>) -> Result<(), SplitRefused> {
         });
     }
     for (export, interface, function) in stable.surface().export_functions() {
+        // Another version that stands in for it, and other names of parameters, are what a function's number allows, too.
+        let stands_in = |other: &InterfaceName| {
+            other == interface
+                || (other.unversioned() == interface.unversioned() && interface.accepts(other))
+        };
         let has_it = candidate.surface().export_function(export).is_some_and(
             |(in_interface, candidates)| {
-                in_interface == interface
+                stands_in(in_interface)
                     && candidates.name == function.name
-                    && candidates.ty == function.ty
+                    && candidates.ty.same_shape(&function.ty)
             },
         );
         if !has_it {
