@@ -99,6 +99,17 @@ pub(crate) enum Begun {
     Waiting(PendingCall),
 }
 
+impl Begun {
+    /// Whether it was made after its reply-by: nobody has been asked then, and nobody will be.
+    pub(crate) fn is_late(&self) -> bool {
+        match self {
+            Self::Ended(Err(why)) => matches!(**why, CallError::Deadline { .. }),
+            Self::Ended(Ok(())) => false,
+            Self::Waiting(pending) => matches!(pending.state, State::Late),
+        }
+    }
+}
+
 /// Makes a call and waits for its end. `timer` is the caller's, kept over its calls.
 pub(crate) async fn call(
     request: CallRequest<'_>,

@@ -363,7 +363,12 @@ impl LinkedOutbound {
             within: within.unwrap_or(target.within),
             cell: Some(&self.cell),
         };
-        begin(&request, args, cx)
+        let begun = begin(&request, args, cx);
+        // Nobody was asked: it says nothing of whom it was for, and leaves its place to the next.
+        if target.circuit.is_some() && begun.is_late() {
+            self.pass = Pass::None;
+        }
+        begun
     }
 
     /// A call, or an attempt, has ended: the link's breaker is told.

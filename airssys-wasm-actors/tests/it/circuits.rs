@@ -1,13 +1,13 @@
 //! Links that stop calling a callee that fails, and try it again later.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use airssys_wasm::{FromArgs, IntoArgs, Surface, WitError};
 use airssys_wasm_actors::{
-    Actor, ActorRef, Application, ApplicationSpec, Breaker, ChildSpec, Context, Event, Events,
-    Finding, FindingKind, Link, Message, ResolveOptions, Retry, System,
+    Actor, ActorRef, Application, ApplicationSpec, Breaker, CallOptions, ChildSpec, Context, Event,
+    Events, Finding, FindingKind, Link, Message, ResolveOptions, Retry, System,
 };
 use tokio::sync::Notify;
 
@@ -19,6 +19,8 @@ struct Mood {
     dies: AtomicBool,
     holds: AtomicBool,
     errs: AtomicBool,
+    /// Before its next answer is heard, so much time passes.
+    passes_ms: AtomicU64,
     asked: AtomicU32,
     held: Notify,
     open: Notify,
@@ -65,6 +67,10 @@ impl Actor for Callee {
             Ok(sequence + 1)
         };
         message.reply((answer,));
+        let passes = mood.passes_ms.swap(0, Ordering::Relaxed);
+        if passes > 0 {
+            tokio::time::advance(Duration::from_millis(passes)).await;
+        }
         Ok(())
     }
 }
@@ -233,6 +239,44 @@ async fn a_callee_that_does_not_answer_in_time_fails_too_and_a_stopped_one() {
     for change in ["half-opened", "closed", "opened"] {
         assert_eq!(linked.change().await, change);
     }
+    linked.system.shutdown().await;
+}
+
+/// A call that is made when its caller is waited for no longer asks nobody, and says nothing of whom it was for.
+#[tokio::test(start_paused = true)]
+async fn calls_that_are_made_too_late_are_no_failures_of_the_callee() {
+    let rule = Breaker { trial: 2, ..RULE };
+    let mut linked = linked(rule, None).await;
+    // The first is answered, and the time of who has asked for all of them is over then.
+    let late = async |linked: &Linked| {
+        linked.mood.passes_ms.store(400, Ordering::Relaxed);
+        let within = CallOptions {
+            within: Duration::from_millis(300),
+            ..CallOptions::default()
+        };
+        let run = linked.caller.function("run").unwrap();
+        let results = run.call_with((1_u32, 0_u32, 20_u32), within).await;
+        // It is there when that is noticed.
+        let (packed,) = <(u64,)>::from_args(results.unwrap()).unwrap();
+        assert_eq!(packed, 1 << 32 | 19);
+    };
+    late(&linked).await;
+    assert_eq!(linked.mood.asked(), 1);
+    linked.no_change();
+    assert_eq!(linked.calls(3).await, (3, 0));
+    // The same of a link that is tried.
+    linked.mood.dies(true);
+    assert_eq!(linked.calls(3).await, (0, 3));
+    assert_eq!(linked.change().await, "opened");
+    linked.mood.dies(false);
+    tokio::time::advance(RULE.open_for).await;
+    let before = linked.mood.asked();
+    late(&linked).await;
+    assert_eq!(linked.mood.asked(), before + 1);
+    assert_eq!(linked.change().await, "half-opened");
+    linked.no_change();
+    assert_eq!(linked.calls(1).await, (1, 0));
+    assert_eq!(linked.change().await, "closed");
     linked.system.shutdown().await;
 }
 
