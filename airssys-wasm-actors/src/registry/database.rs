@@ -333,11 +333,19 @@ impl Database {
         let done = self.guarded(|| act(database));
         drop(open);
         if done.as_ref().is_err_and(RegistryError::breaks_database) {
-            let broken = self.open.write().take();
+            // Held until it is closed: whoever opens it again before that is told that another host has it.
+            let mut open = self.open.write();
+            let broken = open.take();
             // Closing writes, and may find the same trouble again; the error that is returned says it.
             let _ = catch_unwind(AssertUnwindSafe(|| drop(broken)));
         }
         done
+    }
+
+    /// Whether nobody else can look at it, or open it, at this moment.
+    #[cfg(test)]
+    pub(super) fn is_held_alone(&self) -> bool {
+        self.open.is_locked_exclusive()
     }
 
     fn opened(&self) -> Result<RwLockReadGuard<'_, Option<redb::Database>>, RegistryError> {

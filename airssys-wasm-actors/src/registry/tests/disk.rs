@@ -13,12 +13,22 @@ pub(super) enum Operation {
     Sync,
 }
 
-#[derive(Debug, Default)]
+/// Called when a database lets go of the disk.
+type OnClose = Box<dyn Fn() + Send + Sync>;
+
+#[derive(Default)]
 struct Contents {
     bytes: Vec<u8>,
     log: Vec<Operation>,
     /// Writes and resizes until the disk is full; `None` is never.
     room: Option<u64>,
+    on_close: Option<Arc<OnClose>>,
+}
+
+impl std::fmt::Debug for Contents {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Contents").finish_non_exhaustive()
+    }
 }
 
 /// The disk. Clones are the same one; what lies on it stays when a database is closed.
@@ -62,6 +72,11 @@ impl Disk {
         self.0.lock().unwrap().room = room;
     }
 
+    /// Calls this, from now on or no longer, whenever a database lets go of the disk.
+    pub(super) fn on_close(&self, call: Option<OnClose>) {
+        self.0.lock().unwrap().on_close = call.map(Arc::new);
+    }
+
     /// What is left of the room.
     pub(super) fn room(&self) -> Option<u64> {
         self.0.lock().unwrap().room
@@ -80,6 +95,15 @@ impl Disk {
         apply(&mut contents.bytes, &operation);
         contents.log.push(operation);
         Ok(())
+    }
+}
+
+impl Drop for Backend {
+    fn drop(&mut self) {
+        let on_close = self.0.0.lock().unwrap().on_close.clone();
+        if let Some(call) = on_close {
+            call();
+        }
     }
 }
 

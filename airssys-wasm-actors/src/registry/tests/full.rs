@@ -94,3 +94,32 @@ fn an_error_at_any_step_is_typed_and_the_registry_goes_on() {
         assert_eq!(&dump(&registry).unwrap(), states.last().unwrap());
     }
 }
+
+/// A file that two have open is refused to the second as another host's.
+#[test]
+fn a_database_that_is_broken_is_closed_before_anybody_opens_it_again() {
+    use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+    let (directory, disk) = (Directory::new(), Disk::default());
+    let fails = Arc::new(AtomicBool::new(false));
+    let mut options = options();
+    let failing = Arc::clone(&fails);
+    options.fault = Some(Arc::new(move |_| match failing.load(Ordering::Relaxed) {
+        true => Err(std::io::ErrorKind::StorageFull.into()),
+        false => Ok(()),
+    }));
+    let medium = Medium::Simulated(disk.clone());
+    let registry = Registry::open_in(&directory.registry(), options, medium).unwrap();
+    let new = contents(&registry, "quakes/classify", "text");
+    let closed = [Arc::<AtomicU32>::default(), Arc::<AtomicU32>::default()];
+    let (inner, counted) = (Arc::clone(&registry.inner), closed.clone());
+    disk.on_close(Some(Box::new(move || {
+        let alone = inner.database.is_held_alone();
+        counted[usize::from(alone)].fetch_add(1, Ordering::Relaxed);
+    })));
+    fails.store(true, Ordering::Relaxed);
+    registry.register(new.clone()).unwrap_err();
+    disk.on_close(None);
+    assert_eq!(closed.map(|count| count.load(Ordering::Relaxed)), [0, 1]);
+    fails.store(false, Ordering::Relaxed);
+    registry.register(new).unwrap();
+}
