@@ -65,7 +65,12 @@ impl Recorder {
         let nanos = u64::try_from(took.as_nanos()).map_or(NANOS_MAX, |nanos| nanos.min(NANOS_MAX));
         if let Some(bucket) = self.buckets.get(bucket_of(nanos)) {
             bucket.fetch_add(calls, Ordering::Relaxed);
-            self.nanos.fetch_add(nanos * calls, Ordering::Relaxed);
+            let sum = nanos.saturating_mul(calls);
+            let before = self.nanos.fetch_add(sum, Ordering::Relaxed);
+            if before.checked_add(sum).is_none() {
+                // The sum has begun anew: it is the most there can be from now on.
+                self.nanos.store(u64::MAX, Ordering::Relaxed);
+            }
             self.timed.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -238,5 +243,22 @@ mod tests {
         assert_eq!(read.mean(), Some(Duration::from_nanos(8)));
         assert_eq!(read.p50(), Some(Duration::from_nanos(4)));
         assert_eq!(read.quantile(0.51), Some(Duration::from_nanos(12)));
+    }
+
+    #[test]
+    fn what_is_too_much_to_count_is_as_much_as_there_can_be() {
+        let recorder = Recorder::default();
+        for _ in 0..3 {
+            recorder.record(Duration::from_secs(3_600), 1 << 31);
+        }
+        let read = recorder.read();
+        assert_eq!(
+            (read.timed(), read.count(), read.nanos),
+            (3, 3 << 31, u64::MAX)
+        );
+        assert_eq!(
+            read.p50(),
+            Some(Duration::from_nanos(nanos_of(BUCKETS - 1)))
+        );
     }
 }
