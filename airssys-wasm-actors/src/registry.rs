@@ -169,6 +169,17 @@ impl Registry {
         self.inner.artifacts.read(digest)
     }
 
+    /// Looks whether the bytes of a component are there, compared with their digest. They are kept then until a revision of them is
+    /// registered, as those that are put are.
+    ///
+    /// # Errors
+    /// Those of [`Registry::artifact`].
+    pub fn keep_artifact(&self, digest: Digest) -> Result<(), RegistryError> {
+        // Before it is looked for: what is found is not collected then.
+        self.inner.unused.lock().artifacts.insert(digest);
+        self.inner.artifacts.read(digest).map(drop)
+    }
+
     /// Where an artifact lies, or would lie. What is read there is not compared with the digest.
     #[must_use]
     pub fn artifact_path(&self, digest: Digest) -> PathBuf {

@@ -252,8 +252,8 @@ fn register_one(
 ) -> Result<DeployedComponent, RegisterError> {
     let name = || one.name.clone();
     let digest = one.component.digest();
-    // What is there need not be read again from a file that may be another by now.
-    if registry.artifact(digest).is_err() {
+    // What is there need not be read again from a file that may be another by now, and is not collected until it is registered.
+    if registry.keep_artifact(digest).is_err() {
         let read = std::fs::read(&one.file);
         let bytes = read.map_err(|why| RegisterError::Unreadable { name: name(), why })?;
         if registry.put_artifact(&bytes)? != digest {

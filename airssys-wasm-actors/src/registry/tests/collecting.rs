@@ -69,6 +69,26 @@ fn collection_keeps_what_is_needed_and_removes_the_rest() {
     assert_eq!(deploy(&registry, &[&revision], 9), 6);
 }
 
+/// What is found is not taken away before it is used.
+#[test]
+fn an_artifact_that_was_asked_for_stays_as_long_as_this_process() {
+    let directory = Directory::new();
+    let registry = directory.open();
+    let [first, second] = ["first", "second"].map(|text| {
+        let name = format!("quakes/{text}");
+        contents(&registry, &name, text)
+    });
+    drop(registry);
+    let registry = directory.open();
+    registry.keep_artifact(first.digest).unwrap();
+    let report = registry.gc(0).unwrap();
+    assert_eq!((report.artifacts, report.bytes), (1, "second".len() as u64));
+    registry.register(first).unwrap();
+    let gone = registry.keep_artifact(second.digest).unwrap_err();
+    assert_eq!(gone.kind(), "no-such-artifact");
+    check_invariants(&registry);
+}
+
 #[test]
 fn a_revision_can_be_put_registered_and_deployed_while_garbage_is_collected() {
     let directory = Directory::new();
