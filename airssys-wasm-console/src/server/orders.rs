@@ -30,7 +30,8 @@ use crate::api::{
     RollbackRequest, RolloutWords, ScaleRequest, WaitingView,
 };
 
-/// Most orders that are remembered, and that can be under way or waiting.
+/// Most orders that are remembered, and that can be under way or waiting. As many commands to what is under way are remembered beside
+/// them: none of those is refused for want of a place.
 pub const ORDERS_MAX: usize = 64;
 
 /// What of an application is not in its manifest.
@@ -79,6 +80,8 @@ pub(super) struct Orders {
 struct Kept {
     last: u64,
     orders: VecDeque<Arc<Order>>,
+    /// Those that gave up what was under way. They had their effect when they came.
+    commands: VecDeque<Arc<Order>>,
 }
 
 /// One request to deploy.
@@ -197,6 +200,13 @@ impl Progress {
     }
 }
 
+impl Kept {
+    fn number(&mut self, phase: DeployPhase, rollout: Option<Rollout>) -> Arc<Order> {
+        self.last += 1;
+        Arc::new(Order::new(self.last, phase, rollout))
+    }
+}
+
 impl Orders {
     pub(super) fn new(deploying: Deploying) -> Self {
         Self {
@@ -236,11 +246,12 @@ impl Orders {
     /// The order of a number.
     pub(super) fn get(&self, number: u64) -> Option<Arc<Order>> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut orders = kept.orders.iter();
+        let mut orders = kept.orders.iter().chain(&kept.commands);
         orders.find(|order| order.number == number).cloned()
     }
 
-    fn keep(&self, phase: DeployPhase, rollout: Option<Rollout>) -> Result<Arc<Order>, Refusal> {
+    /// A place for what is to be done, if there is one.
+    fn keep(&self) -> Result<Arc<Order>, Refusal> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.orders.len() >= ORDERS_MAX {
             let done = kept.orders.iter();
@@ -250,10 +261,20 @@ impl Orders {
             };
             kept.orders.remove(oldest);
         }
-        kept.last += 1;
-        let order = Arc::new(Order::new(kept.last, phase, rollout));
+        let order = kept.number(DeployPhase::Checking, None);
         kept.orders.push_back(Arc::clone(&order));
         Ok(order)
+    }
+
+    /// A place for what has been done, always: the oldest one is forgotten for it.
+    fn keep_command(&self, rollout: Rollout) -> Arc<Order> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.commands.len() >= ORDERS_MAX {
+            kept.commands.pop_front();
+        }
+        let order = kept.number(DeployPhase::RollingOut, Some(rollout));
+        kept.commands.push_back(Arc::clone(&order));
+        order
     }
 
     /// Begins to deploy a manifest.
@@ -294,10 +315,9 @@ impl Orders {
                 "" => format!("rolled back by {by}"),
                 why => format!("rolled back by {by}: {why}"),
             };
-            // Before it is begun: whoever is told that it was refused must find nothing rolled back.
-            let order = self.keep(DeployPhase::RollingOut, Some(rollout.clone()))?;
             commanded(rollout.roll_back(&why)).await?;
-            return Ok(order);
+            // What is done cannot be refused any more.
+            return Ok(self.keep_command(rollout));
         }
         self.registry()?;
         let mut words = request.rollout;
@@ -414,7 +434,7 @@ impl Orders {
     }
 
     fn begin(&self, job: Job) -> Result<Arc<Order>, Refusal> {
-        let order = self.keep(DeployPhase::Checking, None)?;
+        let order = self.keep()?;
         let (deploying, compiling) = (Arc::clone(&self.deploying), Arc::clone(&self.compiling));
         let working = Arc::clone(&order);
         self.deploying.runtime.spawn(async move {
