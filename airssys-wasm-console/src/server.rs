@@ -2,7 +2,7 @@
 //!
 //! Owns [`ControlServer`] and the loop that accepts. Every connection carries one request, and has a bounded time for
 //! its head, its body, its answer, and all of it together. The loop does nothing that can wait for a client.
-//! The socket is removed when the server stops; requests in hand then have a moment to finish.
+//! The socket is removed when the server stops; requests in hand then have a moment to finish, and none is waited for longer.
 
 mod actors;
 mod answer;
@@ -100,7 +100,11 @@ impl ControlServer {
         let serving = Arc::clone(&state);
         let thread = std::thread::Builder::new()
             .name("airssys-control".to_owned())
-            .spawn(move || runtime.block_on(serve(listener, socket, serving, stopped)))?;
+            .spawn(move || {
+                runtime.block_on(serve(listener, socket, serving, stopped));
+                // A thread that waits for the disk is left behind: it may never come back.
+                runtime.shutdown_background();
+            })?;
         Ok(Self {
             state,
             stop: Some(stop),

@@ -51,6 +51,11 @@ fn resolve(
 
 impl Host {
     async fn start(recorded: bool) -> Self {
+        Self::with(recorded.then(RegistryOptions::default)).await
+    }
+
+    /// With a registry that is opened so, or without one.
+    async fn with(registry: Option<RegistryOptions>) -> Self {
         let directory = Directory::new();
         let second = WORKER.replace("(i32.const 1))", "(i32.const 2))");
         for (file, wat) in [("one.wasm", WORKER), ("two.wasm", &second)] {
@@ -79,8 +84,7 @@ impl Host {
         let spec = ApplicationSpec::read(&manifest).unwrap();
         let application = resolve(&engine, &spec, Default::default()).unwrap();
         let running = application.clone().start(&system).await.unwrap();
-        let registry = recorded.then(|| {
-            let options = RegistryOptions::default();
+        let registry = registry.map(|options| {
             let registry = Registry::open(&directory.at("state"), options).unwrap();
             let first = register_first(&registry, &application, &DeployOptions::default());
             (registry, first.unwrap())
