@@ -3,10 +3,10 @@
 use std::time::SystemTime;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 
-use super::answer::{Queried, Refusal};
+use super::answer::{Pathed, Queried, Refusal};
 use super::routes::{Host, system};
 use crate::api::{CrashDetail, CrashList, CrashQuery, CrashView};
 
@@ -35,7 +35,7 @@ pub(super) async fn list(
 
 pub(super) async fn show(
     State(state): Host,
-    Path(sequence): Path<String>,
+    Pathed(sequence): Pathed<String>,
 ) -> Result<Json<CrashDetail>, Refusal> {
     let system = system(&state)?;
     let number: u64 = sequence.parse().map_err(|_| {

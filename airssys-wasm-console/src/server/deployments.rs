@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 
 use super::HostState;
-use super::answer::{JsonBody, Queried, Refusal};
+use super::answer::{JsonBody, Pathed, Queried, Refusal};
 use super::orders::{Orders, commanded};
 use super::registry::blocking;
 use super::routes::Host;
@@ -94,7 +94,7 @@ pub(super) async fn scale(
 
 pub(super) async fn request(
     State(state): Host,
-    Path(number): Path<String>,
+    Pathed(number): Pathed<String>,
 ) -> Result<Json<DeployAnswer>, Refusal> {
     let orders = orders(&state)?;
     let what = || format!("`{}` is no number of a request", number.escape_debug());

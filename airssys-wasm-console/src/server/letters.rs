@@ -5,10 +5,10 @@ use std::time::SystemTime;
 use airssys_wasm::format_value;
 use airssys_wasm_actors::{CallError, DeadLetter, System, suggest};
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 
-use super::answer::{JsonBody, Queried, Refusal};
+use super::answer::{JsonBody, Pathed, Queried, Refusal};
 use super::routes::{Host, system};
 use crate::api::{
     DeadLetterDetail, DeadLetterList, DeadLetterQuery, DeadLetterView, PurgeAnswer, PurgeRequest,
@@ -56,7 +56,7 @@ pub(super) async fn list(
 
 pub(super) async fn show(
     State(state): Host,
-    Path(sequence): Path<String>,
+    Pathed(sequence): Pathed<String>,
 ) -> Result<Json<DeadLetterDetail>, Refusal> {
     let system = system(&state)?;
     let number: u64 = sequence.parse().map_err(|_| {

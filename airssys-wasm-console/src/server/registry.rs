@@ -8,10 +8,10 @@ use airssys_wasm_actors::{
     ActorAddress, AddressPattern, FoundRevision, RegistryError, RegistryQuery, suggest,
 };
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 
-use super::answer::{Queried, Refusal};
+use super::answer::{Pathed, Queried, Refusal};
 use super::deployments::orders;
 use super::orders::refusals;
 use super::routes::Host;
@@ -102,7 +102,7 @@ pub(super) async fn list(
 
 pub(super) async fn show(
     State(state): Host,
-    Path(path): Path<String>,
+    Pathed(path): Pathed<String>,
 ) -> Result<Json<RevisionDetail>, Refusal> {
     let registry = orders(&state)?.registry()?.clone();
     let bad = || {

@@ -91,6 +91,16 @@ async fn each_mistake_has_its_own_answer() {
             "x\\\\u{1b}",
         ),
         ("GET", "/v1/dead-letters/7", 404, "no-such-letter", "7"),
+        ("GET", "/v1/dead-letters/%ff", 400, "bad-request", "UTF-8"),
+        ("GET", "/v1/crashes/%ff", 400, "bad-request", "UTF-8"),
+        ("GET", "/v1/registry/a/%ff", 400, "bad-request", "UTF-8"),
+        (
+            "GET",
+            "/v1/deployments/requests/%ff",
+            400,
+            "bad-request",
+            "UTF-8",
+        ),
         ("POST", KILL, 415, "not-json", "content-type"),
     ] {
         refused(
