@@ -39,19 +39,36 @@ impl std::fmt::Debug for ConfigOrder {
     }
 }
 
-/// What is done, in short, for a history.
+/// Bytes of keys that are listed where a change is told: some, of any length, or dozens of short ones.
+const LISTED_BYTES: usize = 1 << 10;
+
+/// As many keys as there is room for, and how many more there are.
+fn listed<'a>(keys: impl ExactSizeIterator<Item = &'a String>) -> String {
+    let mut left = keys.len();
+    let mut text = String::new();
+    for key in keys {
+        if text.len() >= LISTED_BYTES {
+            text.push_str(&format!(" and {left} more"));
+            break;
+        }
+        if !text.is_empty() {
+            text.push_str(", ");
+        }
+        text.push_str(&escaped(key));
+        left -= 1;
+    }
+    text
+}
+
+/// What is done, in short, for a history: at most about 3 KiB, however many keys there are.
 impl std::fmt::Display for ConfigOrder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let keys = |keys: Vec<&String>| {
-            let keys: Vec<_> = keys.into_iter().map(|key| escaped(key)).collect();
-            keys.join(", ")
-        };
         let mut what = Vec::new();
         if !self.set.is_empty() {
-            what.push(format!("set {}", keys(self.set.keys().collect())));
+            what.push(format!("set {}", listed(self.set.keys())));
         }
         if !self.unset.is_empty() {
-            what.push(format!("unset {}", keys(self.unset.iter().collect())));
+            what.push(format!("unset {}", listed(self.unset.iter())));
         }
         if self.reload {
             what.push("reload".to_owned());
@@ -247,5 +264,28 @@ mod tests {
             "{wrong}"
         );
         assert!(!format!("{large:?}").contains("xxx"));
+    }
+
+    #[test]
+    fn of_many_keys_some_are_told_and_how_many_more_there_are() {
+        let order = |keys: usize| ConfigOrder {
+            component: Some("one".to_owned()),
+            set: (0..keys)
+                .map(|n| (format!("{n:0>200}"), "v".to_owned()))
+                .collect(),
+            unset: (0..keys).map(|n| format!("{n:0>255}")).collect(),
+            ..ConfigOrder::default()
+        };
+        let few = order(2).to_string();
+        assert!(
+            few.starts_with("config of one: set 0000") && !few.contains("more"),
+            "{few}"
+        );
+        let many = order(1_000).to_string();
+        assert!(
+            many.contains(" and 994 more, unset 0") && many.ends_with(" and 996 more"),
+            "{many}"
+        );
+        assert!(many.len() < 4_096, "{}", many.len());
     }
 }

@@ -24,7 +24,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub use journal::{RegisterError, artifacts_of, register_first};
+pub use journal::{NOTE_BYTES_MAX, RegisterError, artifacts_of, register_first};
 pub use turns::{CancelRefused, OrderNote, Turn, Waiting, WaitingOrder};
 
 use super::machine::{Command, CommandRefused, RolloutEnd, StepId};
@@ -38,7 +38,6 @@ use crate::registry::{Registry, RegistryError};
 use crate::system::System;
 use driver::Driver;
 use endings::Endings;
-use journal::NOTE_BYTES_MAX;
 use mixed::Mixed;
 use parts::{Ground, StepParts};
 use turns::{Turns, too_long};

@@ -5,6 +5,7 @@
 //! Reading, compiling and the registry block, and do so on threads for that; one manifest is compiled at a time.
 
 pub(super) mod refusals;
+mod words;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 use airssys_wasm_actors::deployment::{
     Action, CommandRefused, DeployError, DeployOptions, Deployer, Gate, OrderNote, Plan,
-    PlanOptions, Rollout, RolloutStrategy, StateHandling, StrategyWords, Turn, artifacts_of,
+    PlanOptions, Rollout, RolloutStrategy, StateHandling, Turn, artifacts_of,
 };
 use airssys_wasm_actors::{
     Application, ApplicationSpec, ConfigOrder, ConfigSettings, ManifestErrors, REPLICAS_MAX,
@@ -27,8 +28,9 @@ use super::ACTION_WITHIN;
 use super::answer::Refusal;
 use crate::api::{
     CancelRequest, ConfigRequest, CurrentDeployment, DeployAnswer, DeployPhase, DeployRequest,
-    RollbackRequest, RolloutWords, ScaleRequest, WaitingView,
+    RollbackRequest, ScaleRequest, WaitingView,
 };
+use words::{note, plan_options, recorded};
 
 /// Most orders that are remembered, and that can be under way or waiting. As many commands to what is under way are remembered beside
 /// them: none of those is refused for want of a place.
@@ -285,7 +287,7 @@ impl Orders {
             return Err(Refusal::bad(what).hint("the host may be in another directory"));
         }
         let what = format!("deploy {}", request.manifest);
-        let note = note(what, &request.by, &request.why);
+        let note = note(&what, &request.by, &request.why);
         let options = DeployOptions {
             plan: plan_options(&request.rollout)?,
             by: request.by,
@@ -343,7 +345,7 @@ impl Orders {
             Some(to) => format!("rollback to {to}"),
             None => "rollback".to_owned(),
         };
-        let note = note(what, &request.by, &request.why);
+        let note = note(&what, &request.by, &request.why);
         let options = DeployOptions {
             plan,
             by: request.by,
@@ -382,8 +384,8 @@ impl Orders {
             ..PlanOptions::default()
         };
         let what = format!("scale {name} to {replicas}");
-        let note = note(what, &by, &why);
-        let why = recorded(&note);
+        let note = note(&what, &by, &why);
+        let why = recorded(&what, &why);
         self.begin(Job {
             from: From::Replicas(name.to_owned(), replicas),
             note,
@@ -416,8 +418,9 @@ impl Orders {
             unset,
             reload,
         };
-        let note = note(order.to_string(), &by, &why);
-        let why = recorded(&note);
+        let what = order.to_string();
+        let note = note(&what, &by, &why);
+        let why = recorded(&what, &why);
         let options = DeployOptions {
             by,
             why,
@@ -443,22 +446,6 @@ impl Orders {
             }
         });
         Ok(order)
-    }
-}
-
-fn note(what: String, by: &str, why: &str) -> OrderNote {
-    OrderNote {
-        what,
-        by: by.to_owned(),
-        why: why.to_owned(),
-    }
-}
-
-/// Why, for the history, of what has no manifest that says what it is.
-fn recorded(note: &OrderNote) -> String {
-    match note.why.as_str() {
-        "" => note.what.clone(),
-        why => format!("{}: {why}", note.what),
     }
 }
 
@@ -578,10 +565,7 @@ fn prepare(deploying: &Deploying, job: Job) -> Result<Ready, Refusal> {
             let settings = deployment.settings;
             let spec = ApplicationSpec::parse(deploying.manifest.clone(), deployment.manifest);
             let spec = spec.map_err(|errors| refusals::of_manifest(&errors))?;
-            options.why = match options.why.as_str() {
-                "" => format!("rollback to {number}"),
-                why => format!("rollback to {number}: {why}"),
-            };
+            options.why = recorded(&format!("rollback to {number}"), &options.why);
             options.source = format!("deployment {number}");
             let beside = Beside {
                 artifacts,
@@ -661,33 +645,4 @@ pub(super) async fn commanded(
             "the rollout is ending, and has not answered in time",
         )),
     }
-}
-
-fn plan_options(words: &RolloutWords) -> Result<PlanOptions, Refusal> {
-    let strategy = StrategyWords {
-        strategy: words.strategy.as_deref(),
-        steps: words.steps.as_deref(),
-        soak: words.soak.as_deref(),
-        max_surge: words.max_surge,
-        max_unavailable: words.max_unavailable,
-        share: words.share.as_deref(),
-        pause: words.pause.as_deref(),
-        sticky: words.sticky.as_deref(),
-    };
-    let strategy = strategy.read().map_err(refusals::of_words)?;
-    let state = match words.state.as_deref() {
-        None => None,
-        Some(text) => {
-            let all = [StateHandling::HandOver, StateHandling::Discard];
-            let known = all.into_iter().find(|handling| handling.as_str() == text);
-            let what = || format!("`{}` is nothing to do with state", text.escape_debug());
-            let refusal = || Refusal::bad(what()).hint("there are `hand-over` and `discard`");
-            Some(known.ok_or_else(refusal)?)
-        }
-    };
-    Ok(PlanOptions {
-        strategy,
-        state,
-        keep_sources: words.keep_sources,
-    })
 }

@@ -23,7 +23,7 @@ use crate::registry::{
 };
 
 /// Longest text of a record, and of who deploys and why, in bytes.
-pub(super) const NOTE_BYTES_MAX: usize = 4 << 10;
+pub const NOTE_BYTES_MAX: usize = 4 << 10;
 
 /// How long a disk rests that has not said whether a record is on it.
 const ASK_EVERY: Duration = Duration::from_secs(1);
