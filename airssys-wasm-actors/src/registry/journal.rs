@@ -176,12 +176,26 @@ impl Registry {
         application: &ActorAddress,
         limit: usize,
     ) -> Result<Vec<Deployment>, RegistryError> {
+        self.history_of(application, limit, |deployment| deployment)
+    }
+
+    /// The same, each made into what is wanted of it before the next one is read: with its manifest one can have a MiB. `of` must not
+    /// ask the registry.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn history_of<T>(
+        &self,
+        application: &ActorAddress,
+        limit: usize,
+        mut of: impl FnMut(Deployment) -> T,
+    ) -> Result<Vec<T>, RegistryError> {
         self.inner.database.read(|transaction| {
             let reader = Reader::new(transaction)?;
             let numbers = reader.numbers(application)?;
             let newest = numbers.into_iter().rev().take(limit);
             newest
-                .map(|number| reader.there(application, number))
+                .map(|number| Ok(of(reader.there(application, number)?)))
                 .collect()
         })
     }

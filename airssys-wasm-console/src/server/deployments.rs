@@ -17,7 +17,7 @@ use crate::api::{
     HistoryQuery, Phase, RollbackRequest, ScaleRequest, WaitingView,
 };
 use airssys_wasm_actors::deployment::Rollout;
-use airssys_wasm_actors::{ActorAddress, Deployment, Registry, RegistryError, suggest};
+use airssys_wasm_actors::{ActorAddress, Registry, RegistryError, suggest};
 
 /// Deployments in an answer when the request does not say how many.
 const HISTORY_DEFAULT: usize = 20;
@@ -160,11 +160,17 @@ pub(super) async fn list(
     let registry = registry.clone();
     blocking(move || {
         let pointers = registry.pointers(&application)?;
-        let deployments = registry.history(&application, limit)?;
+        // Without their manifests, of which a history can have a thousand.
+        let found = registry.history_of(&application, limit, |deployment| {
+            let components = deployment.components.iter();
+            let revisions: Vec<_> = components
+                .map(|(component, deployed)| (component.clone(), deployed.revision))
+                .collect();
+            (DeploymentView::from(deployment), revisions)
+        })?;
         let mut versions = Versions::default();
-        let views = deployments.into_iter().map(|deployment| {
-            let versions = versions.of(&registry, &deployment)?;
-            let view = DeploymentView::from(deployment);
+        let views = found.into_iter().map(|(view, revisions)| {
+            let versions = versions.of(&registry, revisions)?;
             Ok(DeploymentView { versions, ..view })
         });
         let deployments = views.collect::<Result<_, RegistryError>>()?;
@@ -190,15 +196,16 @@ impl Versions {
     fn of(
         &mut self,
         registry: &Registry,
-        deployment: &Deployment,
+        revisions: Vec<(ActorAddress, u64)>,
     ) -> Result<BTreeMap<String, String>, RegistryError> {
         let mut versions = BTreeMap::new();
-        for (component, deployed) in &deployment.components {
-            let revision = (component.clone(), deployed.revision);
+        for revision in revisions {
+            let (component, number) = &revision;
+            let name = component.to_string();
             let version = match self.0.get(&revision) {
                 Some(known) => known.clone(),
                 None => {
-                    let read = match registry.revision(component, deployed.revision) {
+                    let read = match registry.revision(component, *number) {
                         Ok(found) => found.version.map(|version| version.to_string()),
                         // Collected since the list was read, with its deployment.
                         Err(RegistryError::NoSuchRevision { .. }) => None,
@@ -208,7 +215,7 @@ impl Versions {
                     read
                 }
             };
-            versions.extend(version.map(|version| (component.to_string(), version)));
+            versions.extend(version.map(|version| (name, version)));
         }
         Ok(versions)
     }

@@ -275,6 +275,9 @@ fn a_deployment_moves_the_pointers_with_its_states() {
         .advance(&app(), 3, to(DeploymentState::Failed))
         .unwrap();
     assert_eq!(pointers(), (Some(2), None, Some(1)));
+    let told = registry.history_of(&app(), 2, |one| (one.number, one.manifest.len()));
+    let length = deployment(&[], 0).manifest.len();
+    assert_eq!(told.unwrap(), [(3, length), (2, length)]);
     let history = registry.history(&app(), 2).unwrap();
     let history: Vec<_> = history.iter().map(|one| (one.number, one.state)).collect();
     assert_eq!(
