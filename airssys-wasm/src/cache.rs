@@ -1,22 +1,18 @@
 //! The compile cache: authenticated native code on disk, by digest of its source.
 //!
-//! Deserializing native code is running it, so an entry is believed only if its keyed BLAKE3 over the source's
+//! Deserializing native code is running it (`artifact.rs`), so an entry is believed only if its keyed BLAKE3 over the source's
 //! digest, wasmtime's version, the engine's configuration and every byte of the code matches. The key is 32
 //! random bytes in a file only its owner can read; whoever can write there can already run code as that user.
 //! Anything else found (flipped, cut, swapped, older) is refused, counted, audited, and compiled again.
 //! A hit costs one read, one hash and wasmtime's own mapping of the code. Not here: eviction; files are named
 //! by digest, and a directory may be deleted at any time.
-#![expect(
-    unsafe_code,
-    reason = "wasmtime's deserialize is unsafe by contract: the bytes must be its own output. \
-              `Cache::get` calls it only on bytes whose keyed hash this process's key verifies."
-)]
 
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use wasmtime::component::Component;
 
+use crate::artifact::Artifact;
 use crate::component::{Digest, REEXPORT_REVISION};
 
 mod entry;
@@ -51,7 +47,11 @@ pub enum CacheError {
 
 /// What the cache has for a component.
 pub(crate) enum Lookup {
-    Hit(Component),
+    Hit {
+        raw: Component,
+        /// Whether it was compiled with what it exports again (`component/reexport.rs`).
+        reexports: bool,
+    },
     Miss,
     /// There was an entry, and it was not believed.
     Rejected {
@@ -71,8 +71,9 @@ impl Cache {
         key::make_private_directory(directory)?;
         let key = Key::load_or_create(directory)?;
         let mut hasher = Blake3Hasher(blake3::Hasher::new());
-        engine.precompile_compatibility_hash().hash(&mut hasher);
-        REEXPORT_REVISION.hash(&mut hasher);
+        // Entries of another format have other names: they are not there, rather than refused.
+        hasher.write(&entry::VERSION.to_le_bytes());
+        hasher.write(&configuration_of(engine));
         let configuration = *hasher.0.finalize().as_bytes();
         Ok(Self {
             directory: directory.to_owned(),
@@ -92,18 +93,16 @@ impl Cache {
                 };
             }
         };
-        let artifact = match entry::open(&bytes, &self.key, &self.subject(source)) {
-            Ok(artifact) => artifact,
+        let (artifact, reexports) = match entry::open(&bytes, &self.key, &self.subject(source)) {
+            Ok(opened) => opened,
             Err(refused) => {
                 return Lookup::Rejected {
                     reason: refused.to_string(),
                 };
             }
         };
-        // SAFETY: `entry::open` verified, with our private key, that these bytes are what this version of
-        // wasmtime, in this configuration, serialized for this source, and that we wrote them.
-        match unsafe { Component::deserialize(engine, artifact) } {
-            Ok(component) => Lookup::Hit(component),
+        match artifact.load(engine) {
+            Ok(raw) => Lookup::Hit { raw, reexports },
             Err(error) => Lookup::Rejected {
                 reason: format!("wasmtime refuses it: {error}"),
             },
@@ -111,13 +110,15 @@ impl Cache {
     }
 
     /// Keeps a compiled component. A failure costs the next start a compilation and nothing else.
-    pub(crate) fn put(&self, source: Digest, component: &Component) -> std::io::Result<()> {
-        let artifact = component
-            .serialize()
-            .map_err(|error| std::io::Error::other(error.to_string()))?;
-        let entry = Entry::seal(&artifact, &self.key, &self.subject(source))
+    pub(crate) fn put(
+        &self,
+        source: Digest,
+        artifact: &Artifact<'_>,
+        reexports: bool,
+    ) -> std::io::Result<()> {
+        let entry = Entry::seal(artifact, reexports, &self.key, &self.subject(source))
             .map_err(std::io::Error::other)?;
-        key::write_atomically(&self.path(source), &[&entry, &artifact])
+        key::write_atomically(&self.path(source), &[&entry, artifact.bytes()])
     }
 
     fn subject(&self, source: Digest) -> Subject {
@@ -133,6 +134,15 @@ impl Cache {
         self.directory
             .join(format!("{}-{a:02x}{b:02x}{c:02x}{d:02x}.bin", source.hex()))
     }
+}
+
+/// Of what compiled code depends on: the engine's settings, wasmtime's version, and what is made of a component first.
+pub(crate) fn configuration_of(engine: &wasmtime::Engine) -> [u8; 32] {
+    let mut hasher = Blake3Hasher(blake3::Hasher::new());
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    REEXPORT_REVISION.hash(&mut hasher);
+    hasher.write(entry::wasmtime_version().as_bytes());
+    *hasher.0.finalize().as_bytes()
 }
 
 /// Feeds what `Hash` writes to BLAKE3: the 64 bits of std's own hasher are too few to authenticate with.

@@ -2,8 +2,8 @@
 //!
 //! Loading is the first stage and the only one that sees a stranger's bytes. What the bytes are is decided
 //! before any of them is parsed as wasm (`component/refuse.rs`), then they are walked once against the artifact
-//! limits, and only then compiled. A component already in the authenticated cache skips the walk and the
-//! compiler. Files are read whole; text is never parsed; a precompiled artifact is never accepted as input.
+//! limits, and only then compiled, by whom `compiler.rs` says. A component already in the authenticated cache skips the
+//! walk and the compiler. Files are read whole; text is never parsed; a precompiled artifact is never accepted as input.
 
 use std::fmt;
 use std::io::Read;
@@ -14,13 +14,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use semver::Version;
 
+use crate::artifact::Artifact;
 use crate::audit::{AuditAction, AuditEvent};
 use crate::cache::Lookup;
+use crate::compiler::Compiled;
 use crate::engine::Engine;
 use crate::limits::ArtifactLimits;
 use crate::surface::Surface;
-
-use reexport::Reexport;
 
 mod digest;
 mod lines;
@@ -31,7 +31,8 @@ mod walk;
 
 pub use digest::{Digest, DigestError};
 pub(crate) use lines::SourceLines;
-pub(crate) use reexport::REVISION as REEXPORT_REVISION;
+pub(crate) use reexport::{REVISION as REEXPORT_REVISION, Reexport};
+pub(crate) use refuse::refused_by_wasmtime;
 pub use refuse::{Finding, LoadError, LoadErrorKind};
 
 /// Where a component comes from.
@@ -107,10 +108,10 @@ impl Component {
         let digest = Digest::of(&bytes);
         let (raw, reexports, cached) = match lookup(engine, digest) {
             // It was a component when it was compiled.
-            Some(raw) => (raw, Reexport::of(&bytes).is_some(), true),
+            Some((raw, reexports)) => (raw, reexports, true),
             None => {
-                let (raw, reexports) = compile(engine, &bytes, digest, limits).map_err(refused)?;
-                (raw, reexports, false)
+                let compiled = compile(engine, &bytes, digest, limits).map_err(refused)?;
+                (compiled.raw, compiled.reexports, false)
             }
         };
         let surface = Arc::new(Surface::of(&raw));
@@ -216,9 +217,10 @@ fn read_file(path: &Path, bytes_max: u64) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn lookup(engine: &Engine, digest: Digest) -> Option<wasmtime::component::Component> {
+/// Looks it up in the cache, and whether it was compiled with what it exports again.
+fn lookup(engine: &Engine, digest: Digest) -> Option<(wasmtime::component::Component, bool)> {
     match engine.cache()?.get(engine.raw(), digest) {
-        Lookup::Hit(raw) => Some(raw),
+        Lookup::Hit { raw, reexports } => Some((raw, reexports)),
         Lookup::Miss => None,
         Lookup::Rejected { reason } => {
             tracing::warn!(%digest, %reason, "an entry of the compile cache was refused; compiling again");
@@ -234,32 +236,21 @@ fn lookup(engine: &Engine, digest: Digest) -> Option<wasmtime::component::Compon
     }
 }
 
-/// Compiles a component, and tells whether with what it exports again.
+/// Compiles a component, and keeps it.
 fn compile(
     engine: &Engine,
-    bytes: &[u8],
+    bytes: &Bytes,
     digest: Digest,
     limits: &ArtifactLimits,
-) -> Result<(wasmtime::component::Component, bool), LoadErrorKind> {
+) -> Result<Compiled, LoadErrorKind> {
     // Before anything else looks at bytes that nobody has checked.
     walk::check(bytes, limits)?;
-    let reexport = Reexport::of(bytes);
-    let compiled = |bytes: &[u8]| wasmtime::component::Component::from_binary(engine.raw(), bytes);
-    let wanted = reexport.is_some();
-    let reexported = reexport
-        .and_then(|reexport| reexport.applied_to(bytes))
-        .and_then(|bytes| compiled(&bytes).ok());
-    let done = reexported.is_some();
-    let raw = match reexported {
-        Some(raw) => raw,
-        // What is wrong is said of its own bytes.
-        None => compiled(bytes).map_err(|error| refuse::refused_by_wasmtime(&error))?,
-    };
-    if done == wanted
-        && let Some(cache) = engine.cache()
-        && let Err(error) = cache.put(digest, &raw)
-    {
-        tracing::warn!(%digest, %error, "the compiled component was not kept; it is compiled again next time");
+    let compiled = engine.compilation().compile(engine.raw(), bytes)?;
+    if let Some(cache) = engine.cache() {
+        let keep = |artifact: &Artifact<'_>| cache.put(digest, artifact, compiled.reexports);
+        if let Err(error) = compiled.serialized(keep) {
+            tracing::warn!(%digest, %error, "the compiled component was not kept; it is compiled again next time");
+        }
     }
-    Ok((raw, done))
+    Ok(compiled)
 }

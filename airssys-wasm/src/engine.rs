@@ -20,6 +20,7 @@ use ticker::{TickCount, Ticker};
 use crate::audit::{Audit, AuditConfig, AuditError};
 use crate::cache::{Cache, CacheError};
 use crate::capacity::{Admission, CapacityConfig};
+use crate::compiler::{self, Compilation, Compiler};
 use crate::component::{Component, ComponentRef, LoadError};
 use crate::provided::Provided;
 
@@ -36,6 +37,8 @@ pub struct EngineConfig {
     pub capacity: CapacityConfig,
     /// Where compiled components are kept.
     pub cache: CacheLocation,
+    /// Where components are compiled that are not kept yet (default: in this process).
+    pub compiler: Compiler,
     /// How the audit trail is kept.
     pub audit: AuditConfig,
 }
@@ -49,6 +52,7 @@ impl Default for EngineConfig {
             pool_instances_max: 10_240,
             capacity: CapacityConfig::default(),
             cache: CacheLocation::UserDirectory,
+            compiler: Compiler::InProcess,
             audit: AuditConfig::default(),
         }
     }
@@ -83,6 +87,12 @@ pub enum EngineError {
     /// The directory given for the compile cache cannot be used.
     #[error("the compile cache cannot be used")]
     Cache(#[source] CacheError),
+    /// This process was started to compile for another one, and would start one in its turn.
+    #[error(
+        "this process was started as a compiler, and has not called `serve_compiler`: call it first thing in `main`, when the \
+         program is started with the arguments of its `CompilerProcess`"
+    )]
+    InCompiler,
     /// The audit trail cannot be kept.
     #[error("the audit trail cannot be kept")]
     Audit(#[source] AuditError),
@@ -103,6 +113,7 @@ struct Shared {
     profile: Profile,
     tick: Duration,
     cache: Option<Cache>,
+    compilation: Compilation,
     audit: Audit,
     provided: Provided,
 }
@@ -129,8 +140,12 @@ impl Engine {
             pool_instances_max,
             capacity,
             cache,
+            compiler,
             audit,
         } = config;
+        if compiler != Compiler::InProcess && compiler::is_child() {
+            return Err(EngineError::InCompiler);
+        }
         if tick < Duration::from_micros(100) || tick > Duration::from_secs(1) {
             return Err(EngineError::Tick(tick));
         }
@@ -139,6 +154,7 @@ impl Engine {
         let provided =
             Provided::new(&raw).map_err(|error| EngineError::Engine(format!("{error:#}")))?;
         let cache = open_cache(cache, &raw)?;
+        let compilation = Compilation::new(compiler, profile, &raw);
         let audit = Audit::start(audit).map_err(EngineError::Audit)?;
         let ticker = Ticker::start(raw.clone(), tick).map_err(EngineError::Ticker)?;
         let pool = match allocation {
@@ -154,6 +170,7 @@ impl Engine {
             profile,
             tick,
             cache,
+            compilation,
             audit,
             provided,
         };
@@ -162,11 +179,12 @@ impl Engine {
         })
     }
 
-    /// Loads a component: checks what it is, then compiles it or takes it from the cache. Blocks the thread,
-    /// for as long as compiling takes.
+    /// Loads a component: checks what it is, then takes it from the cache, or has it compiled where
+    /// [`EngineConfig::compiler`] says. Blocks the thread, for as long as compiling takes.
     ///
     /// # Errors
-    /// Says what the bytes are, if they are not a component this engine accepts, and what to do.
+    /// Says what the bytes are, if they are not a component this engine accepts, and what to do; or why they were not
+    /// compiled.
     pub fn load(&self, from: &ComponentRef) -> Result<Component, LoadError> {
         Component::load(self, from)
     }
@@ -222,6 +240,10 @@ impl Engine {
 
     pub(crate) fn provided(&self) -> &Provided {
         &self.shared.provided
+    }
+
+    pub(crate) fn compilation(&self) -> &Compilation {
+        &self.shared.compilation
     }
 
     pub(crate) fn cache(&self) -> Option<&Cache> {

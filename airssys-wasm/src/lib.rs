@@ -3,15 +3,18 @@
 //! Owns everything that touches wasmtime: loading and compiling under limits, the authenticated compile
 //! cache, linking, instantiating, calling, killing, classifying faults, capabilities and their audit
 //! trail. It knows nothing of actors, names or routes, spawns no task, and starts two plain threads: one
-//! epoch ticker for each [`Engine`] and one writer for its audit log.
+//! epoch ticker for each [`Engine`] and one writer for its audit log. While a [`CompilerProcess`] compiles there are three
+//! more, for its standard streams.
 //!
 //! Calls cross the crate's edge as [`Args`]: one opaque owned value in each direction, so that a crate
 //! above this one names no wasmtime type.
 
 mod args;
+mod artifact;
 mod audit;
 mod cache;
 mod capacity;
+mod compiler;
 mod component;
 mod configuration;
 mod dynamic;
@@ -48,6 +51,7 @@ pub use audit::{
 };
 pub use cache::CacheError;
 pub use capacity::{CapacityConfig, Needs, Resource};
+pub use compiler::{CompileLimits, Compiler, CompilerError, CompilerProcess, serve_compiler};
 pub use component::{
     Component, ComponentRef, Digest, DigestError, Finding, LoadError, LoadErrorKind, Loaded,
 };

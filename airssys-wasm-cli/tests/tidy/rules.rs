@@ -34,10 +34,10 @@ const ASKING_ELSEWHERE: &[&str] = &[
 /// What registers a function, or a whole interface of them, with a linker.
 const REGISTERING: &[&str] = &["func_wrap", "func_new", "add_to_linker"];
 
-/// The modules that may hold `unsafe`, one for each reason: reading back compiled code, and lifting and
+/// The modules that may hold `unsafe`, one for each reason: taking compiled code for code, and lifting and
 /// lowering values.
 const UNSAFE: &[&str] = &[
-    "airssys-wasm/src/cache.rs",
+    "airssys-wasm/src/artifact.rs",
     "airssys-wasm/src/dynamic.rs",
     "airssys-wasm/src/dynamic/",
 ];

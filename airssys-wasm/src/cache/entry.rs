@@ -6,11 +6,12 @@
 use bincode::{Decode, Encode};
 
 use super::key::Key;
+use crate::artifact::Artifact;
 
 const MAGIC: [u8; 8] = *b"AIRSYSWC";
 
 /// Raised when the header or what is hashed changes.
-const VERSION: u16 = 1;
+pub(super) const VERSION: u16 = 2;
 
 /// Headers are about 150 bytes; a bound for the decoder, which reads lengths from the file.
 const HEADER_BYTES_MAX: usize = 1_024;
@@ -29,6 +30,7 @@ struct Header {
     configuration: [u8; 32],
     wasmtime: String,
     artifact_bytes: u64,
+    reexports: bool,
     seal: [u8; 32],
 }
 
@@ -62,10 +64,12 @@ pub(super) struct Entry;
 impl Entry {
     /// Returns the header that seals the artifact.
     pub(super) fn seal(
-        artifact: &[u8],
+        artifact: &Artifact<'_>,
+        reexports: bool,
         key: &Key,
         subject: &Subject,
     ) -> Result<Vec<u8>, bincode::error::EncodeError> {
+        let artifact = artifact.bytes();
         let header = Header {
             magic: MAGIC,
             version: VERSION,
@@ -73,18 +77,19 @@ impl Entry {
             configuration: subject.configuration,
             wasmtime: wasmtime_version().to_owned(),
             artifact_bytes: u64::try_from(artifact.len()).unwrap_or(u64::MAX),
-            seal: *seal(artifact, key, subject).as_bytes(),
+            reexports,
+            seal: *seal(artifact, reexports, key, subject).as_bytes(),
         };
         bincode::encode_to_vec(header, configuration())
     }
 }
 
-/// Verifies an entry and returns its artifact.
+/// Verifies an entry; returns its artifact, and whether that was compiled with what it exports again.
 pub(super) fn open<'a>(
     bytes: &'a [u8],
     key: &Key,
     subject: &Subject,
-) -> Result<&'a [u8], EntryRefused> {
+) -> Result<(Artifact<'a>, bool), EntryRefused> {
     let (header, used): (Header, usize) =
         bincode::decode_from_slice(bytes, configuration()).map_err(|_| EntryRefused::NotAnEntry)?;
     if header.magic != MAGIC {
@@ -114,13 +119,13 @@ pub(super) fn open<'a>(
         });
     }
     // `Hash` compares in constant time.
-    if seal(artifact, key, subject) != blake3::Hash::from_bytes(header.seal) {
+    if seal(artifact, header.reexports, key, subject) != blake3::Hash::from_bytes(header.seal) {
         return Err(EntryRefused::Seal);
     }
-    Ok(artifact)
+    Ok((Artifact::sealed(artifact), header.reexports))
 }
 
-fn seal(artifact: &[u8], key: &Key, subject: &Subject) -> blake3::Hash {
+fn seal(artifact: &[u8], reexports: bool, key: &Key, subject: &Subject) -> blake3::Hash {
     let mut hasher = blake3::Hasher::new_keyed(key.bytes());
     hasher
         .update(&MAGIC)
@@ -133,12 +138,13 @@ fn seal(artifact: &[u8], key: &Key, subject: &Subject) -> blake3::Hash {
                 .to_le_bytes(),
         )
         .update(wasmtime_version().as_bytes())
+        .update(&[u8::from(reexports)])
         .update(artifact);
     hasher.finalize()
 }
 
 /// The exact version the workspace pins; wasmtime exports no constant of it. A test compares the two.
-const fn wasmtime_version() -> &'static str {
+pub(super) const fn wasmtime_version() -> &'static str {
     "48.0.8"
 }
 
@@ -154,31 +160,40 @@ mod tests {
     }
 
     fn sealed(artifact: &[u8], key: &Key) -> Vec<u8> {
-        let mut bytes = Entry::seal(artifact, key, &subject()).unwrap();
-        bytes.extend_from_slice(artifact);
+        let artifact = Artifact::sealed(artifact);
+        let mut bytes = Entry::seal(&artifact, true, key, &subject()).unwrap();
+        bytes.extend_from_slice(artifact.bytes());
         bytes
+    }
+
+    fn opened<'a>(
+        bytes: &'a [u8],
+        key: &Key,
+        subject: &Subject,
+    ) -> Result<(&'a [u8], bool), EntryRefused> {
+        open(bytes, key, subject).map(|(artifact, reexports)| (artifact.bytes(), reexports))
     }
 
     #[test]
     fn an_entry_opens_with_its_key_and_subject_only() {
         let key = Key::from_bytes([1; 32]);
         let bytes = sealed(b"code", &key);
-        assert_eq!(open(&bytes, &key, &subject()), Ok(&b"code"[..]));
+        assert_eq!(opened(&bytes, &key, &subject()), Ok((&b"code"[..], true)));
         assert_eq!(
-            open(&bytes, &Key::from_bytes([2; 32]), &subject()),
+            opened(&bytes, &Key::from_bytes([2; 32]), &subject()),
             Err(EntryRefused::Seal)
         );
         let other = Subject {
             source: [8; 32],
             ..subject()
         };
-        assert_eq!(open(&bytes, &key, &other), Err(EntryRefused::OtherSource));
+        assert_eq!(opened(&bytes, &key, &other), Err(EntryRefused::OtherSource));
         let other = Subject {
             configuration: [8; 32],
             ..subject()
         };
         assert_eq!(
-            open(&bytes, &key, &other),
+            opened(&bytes, &key, &other),
             Err(EntryRefused::OtherConfiguration)
         );
     }
@@ -192,7 +207,7 @@ mod tests {
                 let mut changed = bytes.clone();
                 changed[at] ^= flip;
                 assert!(
-                    open(&changed, &key, &subject()).is_err(),
+                    opened(&changed, &key, &subject()).is_err(),
                     "byte {at} flipped by {flip:#x}"
                 );
             }
@@ -205,13 +220,13 @@ mod tests {
         let bytes = sealed(b"some native code", &key);
         for length in 0..bytes.len() {
             assert!(
-                open(&bytes[..length], &key, &subject()).is_err(),
+                opened(&bytes[..length], &key, &subject()).is_err(),
                 "cut to {length}"
             );
         }
         let longer = [&bytes[..], b"x"].concat();
         assert!(matches!(
-            open(&longer, &key, &subject()),
+            opened(&longer, &key, &subject()),
             Err(EntryRefused::Length { .. })
         ));
     }
@@ -225,7 +240,7 @@ mod tests {
         header.version = 0;
         let bytes = bincode::encode_to_vec(header, configuration()).unwrap();
         assert_eq!(
-            open(&bytes, &key, &subject()),
+            opened(&bytes, &key, &subject()),
             Err(EntryRefused::Version { found: 0 })
         );
     }

@@ -32,7 +32,7 @@ const FROM: &str = "lifted";
 pub(crate) const REVISION: u8 = 1;
 
 /// What is put into one component, and where.
-pub(super) struct Reexport<'a> {
+pub(crate) struct Reexport<'a> {
     /// Where the alias sections lie, whole, that name something that is lifted, in order. The new module and its instance
     /// come before the first.
     sections: Vec<(Range<usize>, ComponentAliasSectionReader<'a>)>,
@@ -45,12 +45,12 @@ pub(super) struct Reexport<'a> {
 
 impl<'a> Reexport<'a> {
     /// Finds what there is to export again; `None` if there is nothing, or it cannot be, or this is no valid component.
-    pub(super) fn of(bytes: &'a [u8]) -> Option<Self> {
+    pub(crate) fn of(bytes: &'a [u8]) -> Option<Self> {
         Outline::of(bytes)?.reexport(bytes)
     }
 
     /// Returns the component with it.
-    pub(super) fn applied_to(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+    pub(crate) fn applied_to(&self, bytes: &[u8]) -> Option<Vec<u8>> {
         let mut made = Vec::with_capacity(bytes.len() + 1024);
         let mut copied = 0;
         for (range, section) in &self.sections {

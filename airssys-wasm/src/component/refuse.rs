@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use crate::compiler::CompilerError;
 use crate::printable::printable;
 
 /// Bytes of a message of wasmtime's that are shown.
@@ -83,6 +84,9 @@ pub enum LoadErrorKind {
     /// It is a component, but not a valid one for this engine.
     #[error("is not a component this engine accepts: {0}")]
     Invalid(String),
+    /// The process that compiles did not.
+    #[error("{0}")]
+    NotCompiled(CompilerError),
 }
 
 /// One limit of an artifact that is exceeded.
@@ -171,9 +175,9 @@ fn is_wat(bytes: &[u8]) -> bool {
     }
 }
 
-/// What wasmtime says of bytes that begin as a component does.
-pub(super) fn refused_by_wasmtime(error: &wasmtime::Error) -> LoadErrorKind {
-    let text = printable(&format!("{error:#}"), DETAIL_BYTES_MAX);
+/// What wasmtime says of bytes that begin as a component does, in this process or in the one that compiles.
+pub(crate) fn refused_by_wasmtime(text: &str) -> LoadErrorKind {
+    let text = printable(text, DETAIL_BYTES_MAX);
     // The pool's caps are the largest class's; its refusals have no type of their own.
     if text.contains("pooling allocator") {
         LoadErrorKind::TooDemanding(text)

@@ -57,7 +57,7 @@ impl Profile {
     }
 
     /// Builds the configuration, without an allocation strategy.
-    pub(super) fn config(self) -> Config {
+    pub(crate) fn config(self) -> Config {
         let mut config = Config::new();
         config
             .strategy(Strategy::Cranelift)

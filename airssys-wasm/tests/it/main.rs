@@ -8,6 +8,7 @@ mod audit;
 mod cache;
 mod calls;
 mod capacity;
+mod compiler;
 mod configuration;
 mod cpu;
 mod faults;
