@@ -264,13 +264,14 @@ fn indented(text: &str) -> String {
 }
 
 impl From<ManifestErrors> for Failure {
-    /// Bad options are the command line's fault, an unreadable manifest the machine's, files that are no
-    /// components their own, where nothing else is wrong.
+    /// Bad options are the command line's fault, an unreadable manifest or a compiler that fails the machine's, files that are
+    /// no components their own, where nothing else is wrong.
     fn from(errors: ManifestErrors) -> Self {
         let all = |kind| errors.findings.iter().all(|finding| finding.kind == kind);
         let kind = match () {
             () if all(FindingKind::BadOption) => FailureKind::Usage,
             () if all(FindingKind::Unreadable) => FailureKind::Io,
+            () if all(FindingKind::CompilerFailed) => FailureKind::Io,
             () if all(FindingKind::BadComponent) => FailureKind::Component,
             () => FailureKind::Manifest,
         };

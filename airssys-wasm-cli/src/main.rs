@@ -6,6 +6,7 @@
 
 mod args;
 mod commands;
+mod compiling;
 mod failure;
 mod logging;
 mod output;
@@ -18,6 +19,9 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let argv: Vec<_> = std::env::args_os().collect();
+    if compiling::is_asked_for(&argv) {
+        return airssys_wasm::serve_compiler();
+    }
     // Wanted before the arguments are known to be right, so that a mistake in them is told in that format too.
     let format = args::format_of(&argv);
     match commands::run(argv) {

@@ -117,18 +117,19 @@ fn load_file(
             );
         }
         other => {
+            let kind = match &other {
+                LoadErrorKind::NotCompiled(error) if !error.is_of_component() => {
+                    FindingKind::CompilerFailed
+                }
+                _ => FindingKind::BadComponent,
+            };
             let text = other.to_string();
             // The engine's messages are "what; what to do".
             let (what, help) = match text.split_once("; ") {
                 Some((what, help)) => (what.to_owned(), Some(help.to_owned())),
                 None => (text, None),
             };
-            resolving.find_at(
-                named,
-                FindingKind::BadComponent,
-                format!("`{name}` {what}"),
-                help,
-            );
+            resolving.find_at(named, kind, format!("`{name}` {what}"), help);
         }
     }
     None

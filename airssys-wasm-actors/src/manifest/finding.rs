@@ -37,6 +37,8 @@ pub enum FindingKind {
     MissingFile,
     /// A file named as a component is none, or not one that is taken.
     BadComponent,
+    /// The process that compiles components failed, which is no fault of the component.
+    CompilerFailed,
     /// Two things have one name.
     DuplicateName,
     /// A link, a source, an option or a report call names an actor that is not there.
@@ -69,6 +71,7 @@ impl FindingKind {
             Self::BadValue => "bad-value",
             Self::MissingFile => "missing-file",
             Self::BadComponent => "bad-component",
+            Self::CompilerFailed => "compiler-failed",
             Self::DuplicateName => "duplicate-name",
             Self::UnknownActor => "unknown-actor",
             Self::UnknownFunction => "unknown-function",

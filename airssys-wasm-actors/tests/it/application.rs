@@ -4,7 +4,9 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use airssys_wasm::{FromArgs, Policy};
+use airssys_wasm::{
+    CacheLocation, Compiler, CompilerProcess, Engine, EngineConfig, FromArgs, Policy,
+};
 use airssys_wasm_actors::{
     ActorRef, Application, ApplicationEnded, ApplicationSpec, ExitReason, FindingKind, Input,
     InputOverride, ResolveOptions, RunningApplication, SourceError, System, SystemConfig,
@@ -366,4 +368,47 @@ async fn a_component_has_as_many_replicas_as_the_manifest_says() {
         assert!(text.contains("use 1 to 64"), "{text}");
     }
     system.shutdown().await;
+}
+
+/// Of what takes too much it is the component's, of a compiler that is not there it is the machine's.
+#[cfg(unix)]
+#[test]
+fn i5_a_compiler_that_fails_is_a_finding_with_what_to_do() {
+    let directory = Directory::new("");
+    let spec = directory.spec("uncompiled", "", "");
+    let shell = |script: &str| CompilerProcess {
+        args: vec!["-c".into(), script.into()],
+        ..CompilerProcess::new("/bin/sh")
+    };
+    for (process, kind, says) in [
+        (
+            CompilerProcess::new("no/such/compiler"),
+            FindingKind::CompilerFailed,
+            "cannot be started",
+        ),
+        (shell("exit 3"), FindingKind::CompilerFailed, "ended with 3"),
+        (
+            shell("kill -ABRT $$"),
+            FindingKind::BadComponent,
+            "died of signal 6",
+        ),
+    ] {
+        let engine = Engine::new(EngineConfig {
+            cache: CacheLocation::Off,
+            pool_instances_max: 16,
+            compiler: Compiler::Process(process),
+            ..EngineConfig::default()
+        })
+        .unwrap();
+        let errors = spec
+            .resolve(&engine, &ResolveOptions::default())
+            .unwrap_err();
+        let [finding] = &errors.findings[..] else {
+            panic!("{errors}")
+        };
+        assert_eq!(finding.kind, kind);
+        assert!(finding.what.starts_with("`sink.wasm` was "), "{errors}");
+        assert!(finding.what.contains(says), "{errors}");
+        assert!(finding.at.is_some() && finding.help.is_some(), "{errors}");
+    }
 }

@@ -10,6 +10,7 @@ use airssys_wasm_actors::{
 };
 
 use crate::args;
+use crate::compiling;
 use crate::failure::{Failure, FailureKind};
 use crate::progress::Progress;
 use crate::signals::Signals;
@@ -20,6 +21,7 @@ pub(super) fn engine(audit: Option<&Path>) -> Result<Engine, Failure> {
         AuditSinkConfig::File(file.to_owned())
     });
     let config = EngineConfig {
+        compiler: compiling::compiler()?,
         audit: AuditConfig {
             sink,
             ..AuditConfig::default()

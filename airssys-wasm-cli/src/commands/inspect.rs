@@ -30,8 +30,9 @@ pub(super) fn run(globals: &Globals, inspect: &Inspect) -> Result<ExitCode, Fail
     let component = engine
         .load(&ComponentRef::File(inspect.file.clone()))
         .map_err(|error| {
-            let kind = match error.kind {
+            let kind = match &error.kind {
                 LoadErrorKind::Read(_) => FailureKind::Io,
+                LoadErrorKind::NotCompiled(error) if !error.is_of_component() => FailureKind::Io,
                 _ => FailureKind::Component,
             };
             Failure::of(kind, &error)

@@ -7,6 +7,7 @@ mod bad_manifests;
 #[cfg(feature = "bench")]
 mod bench;
 mod call;
+mod compiling;
 mod configuring;
 mod control;
 mod dead_letters;
