@@ -3,7 +3,7 @@
 //! A compiler reads a stranger's bytes, and no bound on their size bounds what it makes of them: memory, time, or a fault of
 //! its own. In a [`CompilerProcess`] that costs a child, and the host a typed error. The child gets the component and what
 //! of the engine's settings matters for code by its standard input, sets its own limits before it reads a byte of the
-//! component, and answers with serialized code by its standard output; its environment is empty, and it is killed and
+//! component, and answers with serialized code by its standard output; it has nothing of the host's environment, and is killed and
 //! reaped however a compilation ends. What is in the compile cache starts none. In both places the same code decides what
 //! is compiled (`compile_either`), so that artifacts and refusals are the same.
 //!
