@@ -311,6 +311,8 @@ impl Slot {
         }
         let hands_on = self.hands_on();
         let mut life = self.life.lock();
+        // Those who would go on under its name may have been stopped together with it.
+        let hands_on = hands_on && life.gone.is_none();
         let was_active = std::mem::replace(&mut life.active, false);
         life.running = false;
         life.kill = None;
@@ -322,7 +324,7 @@ impl Slot {
             }
         }
         let (reason, watching) = if was_active && hands_on {
-            (reason, life.hand_on())
+            life.hand_on(reason)
         } else if was_active {
             life.part(self.incarnation(), reason)
         } else {

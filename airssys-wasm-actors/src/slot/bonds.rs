@@ -83,15 +83,10 @@ impl Life {
         incarnation: u64,
         reason: ExitReason,
     ) -> (ExitReason, HashMap<MonitorId, Option<Arc<Slot>>>) {
+        let (reason, watching) = self.hand_on(reason);
         let Some(bonds) = &mut self.bonds else {
-            return (reason, HashMap::new());
+            return (reason, watching);
         };
-        let reason = match (reason, bonds.exit.take()) {
-            // The kill was a link's.
-            (ExitReason::Killed, Some(exit)) => exit,
-            (reason, _) => reason,
-        };
-        bonds.traps_exits = false;
         let links = std::mem::take(&mut bonds.links);
         let departed = Departed {
             incarnation,
@@ -103,14 +98,25 @@ impl Life {
                 .collect(),
         };
         bonds.departed = Some(departed);
-        (reason, std::mem::take(&mut bonds.watching))
+        (reason, watching)
     }
 
     /// The incarnation has ended, and others go on under its name: who monitors it or is linked to it is so with them.
-    /// Returns whom it watched.
-    pub(super) fn hand_on(&mut self) -> HashMap<MonitorId, Option<Arc<Slot>>> {
-        let watching = self.bonds.as_mut().map(|bonds| &mut bonds.watching);
-        watching.map(std::mem::take).unwrap_or_default()
+    /// Returns the reason to report, and whom it watched.
+    pub(super) fn hand_on(
+        &mut self,
+        reason: ExitReason,
+    ) -> (ExitReason, HashMap<MonitorId, Option<Arc<Slot>>>) {
+        let Some(bonds) = &mut self.bonds else {
+            return (reason, HashMap::new());
+        };
+        let reason = match (reason, bonds.exit.take()) {
+            // The kill was a link's.
+            (ExitReason::Killed, Some(exit)) => exit,
+            (reason, _) => reason,
+        };
+        bonds.traps_exits = false;
+        (reason, std::mem::take(&mut bonds.watching))
     }
 
     /// Whether somebody watches, or is linked to, an incarnation whose end is not known of yet.
@@ -484,5 +490,79 @@ mod tests {
             assert_eq!(down.incarnation, 1);
             assert!(matches!(down.reason, ExitReason::Normal));
         }
+    }
+
+    /// One that is to be several, and has a replica; it runs, and is at its last message.
+    fn leaving() -> (Arc<Slot>, Arc<Slot>) {
+        let slot = super::super::testing::slot(MailboxConfig::default());
+        slot.begin();
+        let replica = slot.replica(slot.address().join("0").unwrap(), false);
+        let shared = Arc::clone(&slot.shared);
+        shared
+            .register(std::slice::from_ref(&replica), &[])
+            .unwrap();
+        slot.join(std::slice::from_ref(&replica));
+        replica.begin();
+        slot.lane().leave();
+        (slot, replica)
+    }
+
+    #[test]
+    fn who_monitors_one_whose_heirs_go_before_they_have_its_name_is_told() {
+        let (slot, replica) = leaving();
+        let mut before = watched(&slot);
+        slot.ended(ExitReason::Normal);
+        let mut after = watched(&slot);
+        for told in [&mut before, &mut after] {
+            assert!(told.try_recv().is_err(), "the others go on");
+        }
+        replica.ended(ExitReason::Killed);
+        replica.retire(&ExitReason::Shutdown);
+        assert!(!slot.vacate());
+        slot.retire(&ExitReason::Shutdown);
+        for told in [&mut before, &mut after] {
+            let down = told.try_recv().unwrap();
+            assert_eq!(down.incarnation, 1);
+            assert!(matches!(down.reason, ExitReason::Shutdown));
+        }
+    }
+
+    #[test]
+    fn who_monitors_one_whose_heirs_were_stopped_before_its_end_is_told_of_that() {
+        for retired in [false, true] {
+            let (slot, replica) = leaving();
+            let mut told = watched(&slot);
+            replica.ended(ExitReason::Killed);
+            replica.suspend(&ExitReason::Shutdown);
+            // Everybody is stopped while it is at its last message.
+            slot.kill_own();
+            slot.suspend(&ExitReason::Shutdown);
+            if retired {
+                replica.retire(&ExitReason::Shutdown);
+            }
+            assert!(told.try_recv().is_err());
+            slot.ended(ExitReason::Killed);
+            let down = told.try_recv().unwrap();
+            assert_eq!(down.incarnation, 1);
+            assert!(matches!(down.reason, ExitReason::Killed));
+        }
+    }
+
+    #[test]
+    fn an_exit_that_ended_one_is_not_that_of_its_heirs() {
+        let (slot, replica) = leaving();
+        let mut told = watched(&slot);
+        slot.trap_exits(true);
+        let link = ExitReason::Panicked("on purpose".into()).through_link(replica.address());
+        slot.life.lock().bonds().exit = Some(link.clone());
+        let reason = slot.ended(ExitReason::Killed);
+        assert_eq!(reason.to_string(), link.to_string());
+        assert!(slot.vacate());
+        assert!(!slot.trap_exits(false), "nobody of theirs has asked for it");
+        assert!(told.try_recv().is_err());
+        // What ends the last of them is told, and nothing else.
+        slot.retire(&ExitReason::Killed);
+        let down = told.try_recv().unwrap();
+        assert!(matches!(down.reason, ExitReason::Killed), "{}", down.reason);
     }
 }
