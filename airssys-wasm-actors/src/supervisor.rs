@@ -15,6 +15,7 @@ mod machine;
 mod prepare;
 mod record;
 mod spec;
+mod tuning;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -31,6 +32,7 @@ pub use errors::{StartError, StopError};
 pub(crate) use prepare::{predecessor, successor};
 pub(crate) use record::{ExitSink, Record};
 pub use spec::{AutoShutdown, Backoff, SpecError, Strategy, SupervisorSpec};
+pub(crate) use tuning::Tuning;
 
 use crate::address::{ActorAddress, ActorId};
 use crate::exit::ExitReason;

@@ -32,8 +32,7 @@ use crate::scaling::Alteration;
 use crate::shared::Shared;
 use crate::slot::Slot;
 use crate::supervisor::{
-    ChildSpec, PreparedActor, PreparedChild, Record, Start, StartError, SupervisorMessage,
-    successor,
+    ChildSpec, PreparedActor, PreparedChild, Record, Start, StartError, Tuning, successor,
 };
 use crate::system::System;
 
@@ -211,6 +210,26 @@ impl System {
         spec: ChildSpec,
         options: UpgradeOptions,
     ) -> Result<Upgrade, UpgradeError> {
+        self.upgrade_to(spec, options, |_, _| {})
+    }
+
+    /// The same to what differs in nothing of how it is supervised, whatever `spec` says of that.
+    pub(crate) fn upgrade_as_tuned(
+        &self,
+        spec: ChildSpec,
+        options: UpgradeOptions,
+    ) -> Result<Upgrade, UpgradeError> {
+        self.upgrade_to(spec, options, |spec, before| {
+            Tuning::of(before).put_into(spec);
+        })
+    }
+
+    fn upgrade_to(
+        &self,
+        spec: ChildSpec,
+        options: UpgradeOptions,
+        adapt: impl Fn(&mut ChildSpec, &ChildSpec),
+    ) -> Result<Upgrade, UpgradeError> {
         let address = spec.address.clone();
         let Some(actor) = self.whereis(&address) else {
             return Err(UpgradeError::NoSuchActor(address));
@@ -235,7 +254,9 @@ impl System {
             if !is_component(&before.spec) || !is_component(&spec) {
                 return Err(UpgradeError::NotComponent(address));
             }
-            let successor = prepare(&before, spec.clone())?;
+            let mut spec = spec.clone();
+            adapt(&mut spec, &before.spec);
+            let successor = prepare(&before, spec)?;
             pairs.push(Pair {
                 record,
                 before,
@@ -258,32 +279,23 @@ impl System {
 
 impl System {
     /// Changes what only the supervisor of an actor knows of it: when it is restarted, how it is stopped, asked how it is,
-    /// and how long that may take. No instance is touched, and it is that from now on.
+    /// and how long that may take. No instance is touched, and it is that from now on, of whichever revision runs: an upgrade
+    /// that was prepared before, or is taken back after, leaves what has changed by this as it is. Nothing else of `spec` is
+    /// looked at.
     ///
     /// # Errors
-    /// [`UpgradeError`].
+    /// [`UpgradeError::NoSuchActor`]: nobody has the address; one of several replicas is known by that of all of them.
     pub fn retune(&self, spec: ChildSpec) -> Result<(), UpgradeError> {
-        let address = spec.address.clone();
-        let Some(actor) = self.whereis(&address) else {
-            return Err(UpgradeError::NoSuchActor(address));
-        };
-        for (record, before) in children_of(actor.slot().shared(), &address) {
-            let tuned = ChildSpec {
-                restart: spec.restart,
-                shutdown: spec.shutdown,
-                significant: spec.significant,
-                backoff: spec.backoff,
-                health: spec.health,
-                start_within: spec.start_within,
-                ..before.spec.clone()
-            };
-            let successor = prepare(&before, tuned)?;
-            if record.respec(&successor).is_ok() {
-                let id = successor.slot.id();
-                record.tell(SupervisorMessage::Respecced(id));
-            }
+        let tuning = Tuning::of(&spec);
+        let records = self.shared().records();
+        let tuned = records
+            .iter()
+            .any(|record| record.retune(&spec.address, tuning));
+        if tuned {
+            Ok(())
+        } else {
+            Err(UpgradeError::NoSuchActor(spec.address))
         }
-        Ok(())
     }
 }
 

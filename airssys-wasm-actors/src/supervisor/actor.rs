@@ -389,6 +389,7 @@ impl State {
                     Ok(())
                 };
                 if down && done.is_ok() {
+                    // Before anything else that it is told of this child.
                     self.respecced(successor.slot.id());
                 }
                 // The asker may have left.

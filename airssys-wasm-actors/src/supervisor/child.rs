@@ -29,6 +29,7 @@ use crate::passivation::{ComponentBehaviour, Passivation};
 use crate::slot::Slot;
 use crate::spawning::Spawning;
 use crate::supervisor::spec::{Backoff, SupervisorSpec};
+use crate::supervisor::tuning::Tuning;
 use crate::supervisor::{ExitSink, Record, RestartPolicy};
 
 /// Most replicas that drain one mailbox: an enqueue looks for an idle one among all.
@@ -383,6 +384,9 @@ pub(crate) struct PreparedActor {
     pub(crate) standing: Arc<Standing>,
     /// The revision of the slot that it was prepared for.
     pub(crate) follows: u64,
+    /// How it was supervised when it was prepared: what differs from that by the time that it takes its place has been
+    /// changed meanwhile.
+    pub(crate) tuned_from: Tuning,
 }
 
 impl PreparedActor {

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 
 use super::child::{PreparedActor, PreparedChild, PreparedSupervisor, Scaling, Standing};
 use super::record::Record;
+use super::tuning::Tuning;
 use crate::address::ActorAddress;
 use crate::component::Hooks;
 use crate::exit::ExitReason;
@@ -72,6 +73,7 @@ pub(crate) fn respec(actor: &PreparedActor, spec: ChildSpec) -> Result<PreparedA
     Ok(PreparedActor {
         hooks: hooks(&spec, &slot.surface()),
         targets,
+        tuned_from: Tuning::of(&actor.spec),
         spec: ChildSpec {
             address: slot.address().clone(),
             ..spec
@@ -101,6 +103,7 @@ pub(crate) fn successor(
     Ok(PreparedActor {
         hooks: hooks(&spec, surface),
         targets,
+        tuned_from: Tuning::of(&actor.spec),
         spec: ChildSpec {
             address: slot.address().clone(),
             ..spec
@@ -111,8 +114,8 @@ pub(crate) fn successor(
     })
 }
 
-/// What an actor was before it became `now`, to take that back, and nothing that came later. Its links are as they were;
-/// its functions are numbered after those that it has now, so that nobody's number comes to mean another one.
+/// What an actor was before it became `now`, to take that back, and nothing that came later. Its links are as they were,
+/// and so is how it is supervised, where that has not been changed since; its functions are numbered after those that it has now, so that nobody's number comes to mean another one.
 pub(crate) fn predecessor(now: &PreparedActor, before: &PreparedActor) -> PreparedActor {
     let mut spec = before.spec.clone();
     let mut hooks = before.hooks;
@@ -127,6 +130,7 @@ pub(crate) fn predecessor(now: &PreparedActor, before: &PreparedActor) -> Prepar
         hooks,
         standing: Arc::clone(&before.standing),
         follows: now.follows + 1,
+        tuned_from: Tuning::of(&now.spec),
     }
 }
 
@@ -260,6 +264,7 @@ pub(crate) fn more_replicas(
             follows: slot.revision(),
             slot: Arc::clone(slot),
             targets,
+            tuned_from: Tuning::of(&like.spec),
             spec: ChildSpec {
                 address: slot.address().clone(),
                 ..like.spec.clone()
@@ -319,6 +324,7 @@ fn link_all(
                         follows: slot.revision(),
                         slot,
                         targets,
+                        tuned_from: Tuning::of(&spec),
                         spec,
                         standing: standing(),
                     })));
@@ -327,4 +333,53 @@ fn link_all(
         }
     }
     Ok(prepared)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mailbox::MailboxConfig;
+    use crate::native::Actor;
+    use crate::supervisor::{RestartPolicy, SupervisorSpec};
+    use crate::upgrade::NotReplaced;
+
+    struct Idle;
+
+    impl Actor for Idle {
+        type Error = std::convert::Infallible;
+
+        fn surface() -> Result<Surface, airssys_wasm::WitError> {
+            Surface::from_wit("package test:t; interface idle { f: func(); }")
+        }
+
+        async fn handle_message(
+            &mut self,
+            _message: &mut crate::native::Message,
+            _ctx: &mut crate::native::Context,
+        ) -> Result<(), Self::Error> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn of_two_successors_of_one_the_second_is_refused_from_the_first_moment_on() {
+        let shared = Arc::clone(crate::slot::testing::slot(MailboxConfig::default()).shared());
+        let above = SupervisorSpec::new("above".parse().unwrap());
+        let record = Record::new(&above, &shared, Weak::new(), RestartPolicy::default());
+        let spec = ChildSpec::native("idle".parse().unwrap(), || Idle);
+        let made = prepare(&shared, &Arc::downgrade(&record), vec![spec.clone()], true);
+        let [PreparedChild::Actor(now)] = &made.unwrap()[..] else {
+            panic!("one child is one actor");
+        };
+        let child = PreparedChild::Actor(Arc::clone(now));
+        record.children.lock().insert(child.id(), child);
+        let [one, two] = [(), ()].map(|()| Arc::new(successor(now, spec.clone()).unwrap()));
+        record.respec(&one).unwrap();
+        let refused = record.respec(&two).unwrap_err();
+        assert!(matches!(refused, NotReplaced::Superseded), "{refused}");
+        let back = Arc::new(predecessor(&one, now));
+        record.respec(&back).unwrap();
+        let refused = record.respec(&back).unwrap_err();
+        assert!(matches!(refused, NotReplaced::Superseded), "{refused}");
+    }
 }

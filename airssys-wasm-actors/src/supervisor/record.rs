@@ -16,6 +16,7 @@ use super::actor::SupervisorMessage;
 use super::child::{ChildSpec, PreparedActor, PreparedChild, Standing};
 use super::decide::{RestartIntensity, RestartPolicy};
 use super::spec::{AutoShutdown, Strategy, SupervisorSpec};
+use super::tuning::Tuning;
 use crate::address::{ActorAddress, ActorId};
 use crate::crashes::{self, Ended};
 use crate::events::Event;
@@ -146,24 +147,32 @@ impl Record {
         self.children.lock().get(&id).cloned()
     }
 
-    /// The child is this from its next start on, and for whoever asks.
+    /// The child is this from its next start on, and for whoever asks, and callers resolve functions in it. How it is
+    /// supervised stays as it is where that has been changed meanwhile.
     ///
     /// # Errors
     /// There is no such child, or another revision has come since this one was prepared.
     pub(crate) fn respec(&self, successor: &Arc<PreparedActor>) -> Result<(), NotReplaced> {
+        let slot = &successor.slot;
         let mut children = self.children.lock();
-        let Some(child) = children.get_mut(&successor.slot.id()) else {
+        let Some(PreparedChild::Actor(child)) = children.get_mut(&slot.id()) else {
             return Err(NotReplaced::Gone);
         };
-        if successor.follows != successor.slot.revision() {
+        if successor.follows != slot.revision() {
             return Err(NotReplaced::Superseded);
         }
-        let before = std::mem::replace(child, PreparedChild::Actor(Arc::clone(successor)));
-        let address = child.shared_address();
-        drop(children);
-        drop(before);
+        let successor = successor.in_place_of(child);
+        let before = std::mem::replace(child, Arc::clone(&successor));
+        // Under the lock: no other one finds that this has not come yet.
+        if let Ok(surface) = successor.spec.surface() {
+            slot.publish(surface);
+            if let Some(front) = slot.front() {
+                front.publish(surface);
+            }
+        }
         self.edit_first(|first| {
-            if let Some(spec) = first.iter_mut().find(|spec| spec.address == address) {
+            let address = slot.front().unwrap_or(slot).address();
+            if let Some(spec) = first.iter_mut().find(|spec| spec.address == *address) {
                 *spec = ChildSpec {
                     address: address.clone(),
                     // How many there are is not a revision's to say.
@@ -172,10 +181,62 @@ impl Record {
                 };
             }
         });
+        drop(children);
+        drop(before);
+        self.tell(SupervisorMessage::Respecced(slot.id()));
         Ok(())
     }
 
-    /// Changes what it starts with; also what it will start with once it is what its parent's spec says by now.
+    /// The actors that have this address, or share it, are supervised so from now on. Says whether there are any.
+    pub(crate) fn retune(&self, address: &ActorAddress, tuning: Tuning) -> bool {
+        let mut children = self.children.lock();
+        let (mut tuned, mut before) = (Vec::new(), Vec::new());
+        for (id, child) in &mut *children {
+            if child.shared_address() == *address
+                && let PreparedChild::Actor(actor) = child
+            {
+                let again = Arc::new(actor.tuned(tuning));
+                before.push(std::mem::replace(actor, again));
+                tuned.push(*id);
+            }
+        }
+        if !tuned.is_empty() {
+            self.edit_first(|first| {
+                if let Some(spec) = first.iter_mut().find(|spec| spec.address == *address) {
+                    tuning.put_into(spec);
+                }
+            });
+        }
+        drop(children);
+        drop(before);
+        for id in &tuned {
+            self.tell(SupervisorMessage::Respecced(*id));
+        }
+        !tuned.is_empty()
+    }
+
+    /// More children that are supervised as `like` is by now, whatever it was when they were prepared.
+    pub(crate) fn add_like(
+        &self,
+        like: &PreparedActor,
+        new: Vec<Arc<PreparedActor>>,
+    ) -> Vec<PreparedChild> {
+        let mut children = self.children.lock();
+        let like = children
+            .get(&like.slot.id())
+            .map_or(&like.spec, PreparedChild::spec);
+        let tuning = Tuning::of(like);
+        let tuned = new.into_iter().map(|one| {
+            let child = PreparedChild::Actor(Arc::new(one.tuned(tuning)));
+            (child.id(), child)
+        });
+        let added: BTreeMap<_, _> = tuned.collect();
+        children.extend(added.clone());
+        added.into_values().collect()
+    }
+
+    /// Changes what it starts with; also what it will start with once it is what its parent's spec says by now. Whoever has
+    /// changed a child does so with the children locked: what is changed last is last in both.
     pub(crate) fn edit_first(&self, edit: impl Fn(&mut Vec<ChildSpec>)) {
         edit(&mut self.first.lock());
         if let Some(next) = &mut *self.next.lock() {

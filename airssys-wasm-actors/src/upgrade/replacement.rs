@@ -451,7 +451,7 @@ fn become_configured(
     successor: &Arc<PreparedActor>,
     config: &Configuration,
 ) -> Result<(), NotReplaced> {
-    become_known(record, successor)?;
+    record.respec(successor)?;
     let slot = &successor.slot;
     slot.shared().emit(Event::Configured {
         address: slot.address().clone(),
@@ -509,7 +509,7 @@ pub(crate) fn become_revision(
     record: &Record,
     successor: &Arc<PreparedActor>,
 ) -> Result<(), NotReplaced> {
-    become_known(record, successor)?;
+    record.respec(successor)?;
     let slot = &successor.slot;
     let after = successor.spec.passivation().map(|asked| asked.after);
     Sweep::change(slot, after);
@@ -519,22 +519,6 @@ pub(crate) fn become_revision(
             incarnation: slot.incarnation(),
             digest: start.template.digest().hex().into(),
         });
-    }
-    Ok(())
-}
-
-/// Its supervisor starts this from now on, and callers resolve functions in it.
-pub(super) fn become_known(
-    record: &Record,
-    successor: &Arc<PreparedActor>,
-) -> Result<(), NotReplaced> {
-    record.respec(successor)?;
-    let slot = &successor.slot;
-    if let Ok(surface) = successor.spec.surface() {
-        slot.publish(surface);
-        if let Some(front) = slot.front() {
-            front.publish(surface);
-        }
     }
     Ok(())
 }

@@ -36,11 +36,6 @@ impl Place<'_> {
     ) -> Result<Replaced, NotReplaced> {
         let mut fresh = Some(fresh);
         let mut regardless = false;
-        let told = |replaced| {
-            let id = self.successor.slot.id();
-            self.record.tell(SupervisorMessage::Respecced(id));
-            Ok(replaced)
-        };
         loop {
             if self.record.child(self.successor.slot.id()).is_none() {
                 return Err(NotReplaced::Gone);
@@ -56,7 +51,7 @@ impl Place<'_> {
                 .ask(fresh.take().unwrap_or_else(&again), regardless)
                 .await
             {
-                Asked::Done(replaced) => return told(*replaced),
+                Asked::Done(replaced) => return Ok(*replaced),
                 Asked::Refused(
                     why @ (NotReplaced::HandlesHeld(_) | NotReplaced::CallsOwed(_)),
                     kept,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
-use super::replacement::{Fresh, NotReplaced, StateTaken, become_known};
+use super::replacement::{Fresh, NotReplaced, StateTaken};
 use super::slots::Place;
 use super::{UpgradeOptions, UpgradeState};
 use crate::address::ActorAddress;
@@ -74,7 +74,10 @@ impl Upgraded {
 
     /// Switches every replica back to the revision before, with the instances that were kept where they are. State that
     /// was handed over is handed back where the old revision understands it; otherwise its instance goes on with the state
-    /// it had. Returns what became of the state of each.
+    /// it had. How the actor is supervised is as before, but for what has been changed since ([`System::retune`]). Returns
+    /// what became of the state of each.
+    ///
+    /// [`System::retune`]: crate::System::retune
     ///
     /// # Errors
     /// [`NotSwitchedBack`]: the others have been.
@@ -187,7 +190,7 @@ async fn tell_back(
     // Its message in hand takes longer than anybody waits, and what it goes on with the others do not have: it is ended,
     // and the next incarnation begins with the old one.
     if matches!(told, Err(NotReplaced::Busy)) {
-        become_known(place.record, place.successor)?;
+        place.record.respec(place.successor)?;
         place.successor.slot.kill_own();
         return Ok(StateTaken::None);
     }

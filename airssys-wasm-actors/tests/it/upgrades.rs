@@ -2,6 +2,7 @@
 
 mod revision;
 mod second;
+mod tuning;
 mod waiting;
 
 use std::sync::Arc;

@@ -127,12 +127,10 @@ impl State {
         let numbers = (0..=u32::MAX).filter(|number| !taken.contains(number));
         let new = more_replicas(like, numbers.take(missing))?;
         let mut ids = Vec::with_capacity(new.len());
-        for actor in new {
-            let child = PreparedChild::Actor(actor);
+        for child in self.record.add_like(like, new) {
             let (id, policy) = (child.id(), self.policy(&child));
             let backoff = child.spec().backoff;
             self.machine.insert(id, policy, backoff, 0);
-            self.record.children.lock().insert(id, child);
             ids.push(id);
         }
         let order: Vec<_> = self
