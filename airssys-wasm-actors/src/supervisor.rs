@@ -355,10 +355,11 @@ impl Supervisor {
     }
 
     /// Takes over other flags and specs while it runs, as OTP's code change does. Children are told apart by their
-    /// address: those that run keep running and are what the new spec says from their next start on; new ones are not
-    /// started; those that are not mentioned are kept as they are, until this supervisor is started again. A supervisor among
-    /// them that has another [`SupervisorSpec`] than before is what it says from its own next start on; that start fails
-    /// if a name is taken by then, or a link leads nowhere.
+    /// address: those that run keep running and are what the new spec says from their next start on, but for how long one may
+    /// have nothing to do until it gives up its instance, which holds at once; new ones are not started; those that are not
+    /// mentioned are kept as they are, until this supervisor is started again. A supervisor among them that has another
+    /// [`SupervisorSpec`] than before is what it says from its own next start on; that start fails if a name is taken by
+    /// then, or a link leads nowhere.
     ///
     /// # Errors
     /// [`StartError`]: then nothing has changed.

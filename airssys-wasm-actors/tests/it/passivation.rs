@@ -1,5 +1,7 @@
 //! Actors that give up their instances while they have nothing to do, and are brought back by a message.
 
+mod idle;
+
 use std::time::Duration;
 
 use airssys_wasm::IntoArgs;

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use super::{Request, StartReply, State, StopReply, Team, flags};
 use crate::address::{ActorAddress, ActorId};
 use crate::exit::ExitReason;
+use crate::passivation::Sweep;
 use crate::supervisor::actor::Reply;
 use crate::supervisor::child::{PreparedChild, PreparedSupervisor};
 use crate::supervisor::machine::{Input, NotStopped};
@@ -270,10 +271,17 @@ impl State {
         let (id, policy) = (child.id(), self.policy(&child));
         self.machine.set_policy(id, policy);
         self.machine.set_backoff(id, child.spec().backoff);
-        if let PreparedChild::Supervisor(one) = &child
-            && let Some(before) = self.child(id)
-        {
-            one.record.specced(before.spec(), &one.spec);
+        if let Some(before) = self.child(id) {
+            match &child {
+                PreparedChild::Supervisor(one) => one.record.specced(before.spec(), &one.spec),
+                PreparedChild::Actor(one) => {
+                    let after = |spec: &ChildSpec| spec.passivation().map(|asked| asked.after);
+                    let idle = after(&one.spec);
+                    if idle != after(before.spec()) {
+                        Sweep::change(&one.slot, idle);
+                    }
+                }
+            }
         }
         self.record.children.lock().insert(id, child);
     }
