@@ -1,5 +1,7 @@
 //! Several replicas that drain one queue.
 
+mod retuned;
+
 use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};

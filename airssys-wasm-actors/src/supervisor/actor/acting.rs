@@ -87,6 +87,8 @@ impl State {
             return;
         };
         let Some(check) = actor.spec.health else {
+            // Nobody asks any more who could take it back into rotation.
+            actor.slot.lane().rotate(false);
             return;
         };
         let (myself, actor) = (self.myself.clone(), ActorRef::new(Arc::clone(&actor.slot)));
