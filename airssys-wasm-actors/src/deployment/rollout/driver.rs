@@ -403,9 +403,21 @@ async fn do_one(
     status: &watch::Sender<RolloutStatus>,
     work: Work,
 ) -> Option<Input> {
-    let id = match &work {
-        // Done before.
-        Work::Finish(_) => return None,
+    let id = step_of(&work)?;
+    let mut parts = steps.get(id.0)?.lock().await;
+    let failed = if_it_panics(&work);
+    let input = answered(id, failed, work_on(&mut parts, id, ground, work)).await;
+    // Whoever waits for a weight waits for it to be set, and not for what happens next.
+    status.send_if_modified(|status| {
+        let step = status.steps.get_mut(id.0);
+        step.is_some_and(|step| std::mem::replace(&mut step.weight, parts.weight()) != step.weight)
+    });
+    input
+}
+
+/// Which step it is of; none where there is nothing to do but to say so.
+fn step_of(work: &Work) -> Option<StepId> {
+    match work {
         Work::Warm(step)
         | Work::SetWeight(step, _)
         | Work::Shadow(step, _)
@@ -413,21 +425,22 @@ async fn do_one(
         | Work::Measure(step, _)
         | Work::Switch(step)
         | Work::SwitchBack(step)
-        | Work::Release(step, _) => *step,
-    };
-    let mut parts = steps.get(id.0)?.lock().await;
-    let failed = if_it_panics(&work);
-    let working = AssertUnwindSafe(work_on(&mut parts, id, ground, work)).catch_unwind();
-    // A rollout that was never answered would never end, and keep the turn.
-    let input = working.await.unwrap_or_else(|panic| {
+        | Work::Release(step, _) => Some(*step),
+        Work::Finish(_) => None,
+    }
+}
+
+/// What is answered of what is being done, also if that panics: a rollout that was never answered would never end, and keep
+/// the turn.
+async fn answered(
+    id: StepId,
+    failed: Option<fn(StepId, String) -> Input>,
+    working: impl Future<Output = Option<Input>>,
+) -> Option<Input> {
+    let working = AssertUnwindSafe(working).catch_unwind();
+    working.await.unwrap_or_else(|panic| {
         failed.map(|failed| failed(id, ExitReason::panicked(&*panic).to_string()))
-    });
-    // Whoever waits for a weight waits for it to be set, and not for what happens next.
-    status.send_if_modified(|status| {
-        let step = status.steps.get_mut(id.0);
-        step.is_some_and(|step| std::mem::replace(&mut step.weight, parts.weight()) != step.weight)
-    });
-    input
+    })
 }
 
 /// What is answered when it panics.
@@ -488,3 +501,6 @@ async fn work_on(parts: &mut StepParts, id: StepId, ground: &Ground, work: Work)
         Work::Finish(_) => None,
     }
 }
+
+#[cfg(test)]
+mod tests;
