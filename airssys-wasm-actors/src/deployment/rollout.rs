@@ -87,8 +87,8 @@ pub enum DeployError {
     /// Another deployment is under way.
     #[error("another deployment is under way: wait for it, roll it back, or queue this one")]
     UnderWay,
-    /// Somebody has cancelled it while it waited for its turn.
-    #[error("cancelled while it waited{}", by_whom(by, why))]
+    /// Somebody has cancelled it while it waited for its turn, or had it and had not begun.
+    #[error("cancelled before it began{}", by_whom(by, why))]
     Cancelled {
         /// Who.
         by: String,
@@ -288,8 +288,8 @@ impl Deployer {
         self.inner.turns.try_take().ok_or(DeployError::UnderWay)
     }
 
-    /// Takes the turn to deploy, or a place in the line of those who wait for it. The order is listed and can be cancelled
-    /// until its turn comes.
+    /// Takes the turn to deploy, or a place in the line of those who wait for it. The order is listed until its turn comes,
+    /// and can be cancelled until its deployment begins.
     ///
     /// # Errors
     /// [`DeployError::TooLong`] if the note has more than 4 KiB anywhere.
@@ -307,8 +307,8 @@ impl Deployer {
         self.inner.turns.waiting()
     }
 
-    /// Cancels an order that waits: whoever waits for its turn is told by whom and why, and the others keep their order.
-    /// Nothing had begun, so nothing is recorded.
+    /// Cancels an order that waits, or has its turn and has not begun: whoever waits for its turn, or deploys in it, is told
+    /// by whom and why, and the others keep their order. Nothing had begun, so nothing is recorded.
     ///
     /// # Errors
     /// [`CancelRefused`], with nothing changed.
@@ -316,7 +316,7 @@ impl Deployer {
         let order = self.inner.turns.cancel(id, by, why)?;
         let application = self.current().name().clone();
         let what = order.note.what.as_str();
-        tracing::info!(%application, id, what, by, why, "an order that waited is cancelled");
+        tracing::info!(%application, id, what, by, why, "an order is cancelled");
         Ok(order)
     }
 
@@ -332,7 +332,7 @@ impl Deployer {
     /// As [`Deployer::deploy`], in a turn that was taken before.
     ///
     /// # Errors
-    /// [`DeployError`], with nothing changed; the turn is given back.
+    /// [`DeployError`], with nothing changed; the turn is given back. [`DeployError::Cancelled`] if it was taken away.
     pub fn deploy_at(
         &self,
         turn: Turn,
@@ -396,6 +396,7 @@ impl Deployer {
         let differs = !plan.is_empty()
             || new.manifest() != current.manifest()
             || new.settings() != current.settings();
+        turn.begin()?;
         let (rollout, driver) =
             Driver::new(self.clone(), plan, ground, steps, options, turn, differs);
         {

@@ -269,7 +269,7 @@ fn an_order_that_waits_is_listed_and_cancelled() {
     let stderr = String::from_utf8(told.stderr).unwrap();
     assert_eq!(told.status.code(), Some(9), "{stderr}");
     assert!(
-        stderr.contains("cancelled while it waited, by `"),
+        stderr.contains("cancelled before it began, by `"),
         "{stderr}"
     );
     assert!(stderr.contains("`: not today"), "{stderr}");

@@ -2,12 +2,14 @@
 //!
 //! Owns the one [`Turn`] there is and the line for it: who comes first is served first, what waits can be listed, and be
 //! cancelled. An order leaves the line once, under one lock, and whoever takes it out of there decides what becomes of it: it
-//! has its turn, it is cancelled, or whoever waited has left. A deployment that has begun is not cancelled, but rolled back.
+//! has its turn, it is cancelled, or whoever waited has left. Whoever has the turn still reads and compiles, perhaps: until
+//! the deployment begins, which is decided under the same lock, it is cancelled too, and the next one has the turn. One that
+//! has begun is not cancelled, but rolled back.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
 use super::DeployError;
@@ -40,7 +42,7 @@ pub struct WaitingOrder {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CancelRefused {
-    /// It has its turn.
+    /// Its deployment has begun.
     #[error("order {0} does not wait any more: it is under way; roll it back, or pause it")]
     UnderWay(u64),
     /// It had its turn, or was cancelled, or whoever waited has left.
@@ -65,15 +67,24 @@ pub(super) struct Turns(Arc<Mutex<Line>>);
 
 #[derive(Default)]
 struct Line {
-    /// Somebody has the turn.
-    taken: bool,
-    /// The order that has it, if it came by the line.
-    now: Option<u64>,
-    /// The last number given.
+    /// Who has the turn.
+    holder: Option<Holder>,
+    /// The last number given to a turn.
+    turns: u64,
+    /// The last number given to an order.
     last: u64,
     /// First come, first served. Nobody waits while the turn is free. As many as there are futures that wait: each takes its
     /// entry along when it is dropped.
     waiting: VecDeque<Waiter>,
+}
+
+struct Holder {
+    turn: u64,
+    /// The order that has it, if it came by the line.
+    order: Option<WaitingOrder>,
+    /// Its deployment has begun.
+    begun: bool,
+    cancelled: Arc<OnceLock<Cancelled>>,
 }
 
 struct Waiter {
@@ -84,15 +95,20 @@ struct Waiter {
 /// What becomes of an order that waited.
 type Verdict = Result<Turn, Cancelled>;
 
-/// Who took an order out of the line.
-#[derive(Debug)]
+/// Who took an order out of the line, or its turn from it.
+#[derive(Debug, Clone)]
 struct Cancelled {
     by: String,
     why: String,
 }
 
-/// The right to deploy next, given back when it is dropped: see [`Deployer::turn`](super::Deployer::turn).
-pub struct Turn(Option<Turns>);
+/// The right to deploy next, given back when it is dropped: see [`Deployer::turn`](super::Deployer::turn). It is taken away
+/// when its order is cancelled before the deployment has begun.
+pub struct Turn {
+    turns: Turns,
+    number: u64,
+    cancelled: Arc<OnceLock<Cancelled>>,
+}
 
 impl std::fmt::Debug for Turn {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -100,11 +116,37 @@ impl std::fmt::Debug for Turn {
     }
 }
 
+impl Turn {
+    /// The deployment begins: from now on the order is not cancelled any more.
+    pub(super) fn begin(&self) -> Result<(), DeployError> {
+        let mut line = self.turns.0.lock();
+        let holder = line.holder.as_mut();
+        if let Some(holder) = holder.filter(|holder| holder.turn == self.number) {
+            holder.begun = true;
+            return Ok(());
+        }
+        drop(line);
+        self.is_kept()
+    }
+
+    fn is_kept(&self) -> Result<(), DeployError> {
+        match self.cancelled.get() {
+            Some(cancelled) => Err(cancelled.clone().into()),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Drop for Turn {
     fn drop(&mut self) {
-        if let Some(turns) = self.0.take() {
-            turns.pass_on();
-        }
+        self.turns.give_back(self.number);
+    }
+}
+
+impl From<Cancelled> for DeployError {
+    fn from(cancelled: Cancelled) -> Self {
+        let Cancelled { by, why } = cancelled;
+        Self::Cancelled { by, why }
     }
 }
 
@@ -156,10 +198,29 @@ impl Waiting {
     /// [`DeployError::Cancelled`] if somebody has cancelled the order meanwhile.
     pub async fn turn(mut self) -> Result<Turn, DeployError> {
         match (&mut self.verdict).await {
-            Ok(Ok(turn)) => Ok(turn),
-            Ok(Err(Cancelled { by, why })) => Err(DeployError::Cancelled { by, why }),
+            Ok(Ok(turn)) => turn.is_kept().map(|()| turn),
+            Ok(Err(cancelled)) => Err(cancelled.into()),
             // It is in line for as long as this is there.
             Err(_) => Err(DeployError::GoingDown),
+        }
+    }
+}
+
+impl Line {
+    /// Gives the turn, which is free, to this order.
+    fn give(&mut self, turns: &Turns, order: Option<WaitingOrder>) -> Turn {
+        self.turns += 1;
+        let (number, cancelled) = (self.turns, Arc::default());
+        self.holder = Some(Holder {
+            turn: number,
+            order,
+            begun: false,
+            cancelled: Arc::clone(&cancelled),
+        });
+        Turn {
+            turns: turns.clone(),
+            number,
+            cancelled,
         }
     }
 }
@@ -168,12 +229,7 @@ impl Turns {
     /// The turn, if nobody has it.
     pub(super) fn try_take(&self) -> Option<Turn> {
         let mut line = self.0.lock();
-        if line.taken {
-            return None;
-        }
-        line.taken = true;
-        line.now = None;
-        Some(Turn(Some(self.clone())))
+        line.holder.is_none().then(|| line.give(self, None))
     }
 
     /// The turn, or a place behind all who wait for it.
@@ -182,19 +238,16 @@ impl Turns {
         let mut line = self.0.lock();
         line.last += 1;
         let id = line.last;
-        if line.taken {
-            let since_unix_ms = unix_ms();
-            let order = WaitingOrder {
-                id,
-                note,
-                since_unix_ms,
-            };
+        let order = WaitingOrder {
+            id,
+            note,
+            since_unix_ms: unix_ms(),
+        };
+        if line.holder.is_some() {
             line.waiting.push_back(Waiter { order, verdict });
         } else {
-            line.taken = true;
-            line.now = Some(id);
             // The other end is kept below.
-            let _ = verdict.send(Ok(Turn(Some(self.clone()))));
+            let _ = verdict.send(Ok(line.give(self, Some(order))));
         }
         drop(line);
         let turns = self.clone();
@@ -211,7 +264,7 @@ impl Turns {
         waiting.map(|waiter| waiter.order.clone()).collect()
     }
 
-    /// Takes one that waits out of the line.
+    /// Takes one that waits out of the line, or the turn from one that has not begun.
     pub(super) fn cancel(
         &self,
         id: u64,
@@ -221,46 +274,57 @@ impl Turns {
         if let Some((what, bytes)) = too_long(&[("by", by), ("why", why)]) {
             return Err(CancelRefused::TooLong { what, bytes });
         }
-        let waiter = {
-            let mut line = self.0.lock();
-            let mut waiting = line.waiting.iter();
-            let place = waiting.position(|waiter| waiter.order.id == id);
-            let waiter = place.and_then(|place| line.waiting.remove(place));
-            let refused = if line.now == Some(id) {
-                CancelRefused::UnderWay(id)
-            } else if (1..=line.last).contains(&id) {
-                CancelRefused::Gone(id)
-            } else {
-                CancelRefused::NoSuchOrder(id)
-            };
-            waiter.ok_or(refused)?
-        };
         let (by, why) = (by.to_owned(), why.to_owned());
-        // Whoever waited may be leaving at this moment.
-        let _ = waiter.verdict.send(Err(Cancelled { by, why }));
-        Ok(waiter.order)
+        let cancelled = Cancelled { by, why };
+        let mut line = self.0.lock();
+        let mut waiting = line.waiting.iter();
+        let place = waiting.position(|waiter| waiter.order.id == id);
+        if let Some(waiter) = place.and_then(|place| line.waiting.remove(place)) {
+            drop(line);
+            // Whoever waited may be leaving at this moment.
+            let _ = waiter.verdict.send(Err(cancelled));
+            return Ok(waiter.order);
+        }
+        let has_turn = |holder: &Holder| holder.order.as_ref().is_some_and(|one| one.id == id);
+        match line
+            .holder
+            .take_if(|holder| has_turn(holder) && !holder.begun)
+        {
+            Some(Holder {
+                order: Some(order),
+                cancelled: told,
+                ..
+            }) => {
+                // Nobody else takes the turn from it.
+                let _ = told.set(cancelled);
+                self.pass_on(line);
+                Ok(order)
+            }
+            _ if line.holder.as_ref().is_some_and(has_turn) => Err(CancelRefused::UnderWay(id)),
+            _ if (1..=line.last).contains(&id) => Err(CancelRefused::Gone(id)),
+            _ => Err(CancelRefused::NoSuchOrder(id)),
+        }
     }
 
-    /// Whoever is the next has the turn.
-    fn pass_on(self) {
-        loop {
-            let waiter = {
-                let mut line = self.0.lock();
-                let next = line.waiting.pop_front();
-                line.now = next.as_ref().map(|waiter| waiter.order.id);
-                line.taken = next.is_some();
-                next
-            };
-            let Some(waiter) = waiter else {
-                return;
-            };
-            match waiter.verdict.send(Ok(Turn(Some(self.clone())))) {
-                Ok(()) => return,
-                // Whoever waited has left since: the turn is the next one's, and is not given back by being dropped.
-                Err(Ok(mut turn)) => turn.0 = None,
-                Err(Err(_)) => {}
-            }
+    /// Whoever has this turn has it no longer.
+    fn give_back(&self, number: u64) {
+        let mut line = self.0.lock();
+        let given = line.holder.take_if(|holder| holder.turn == number);
+        // It may have been taken away before.
+        if given.is_some() {
+            self.pass_on(line);
         }
+    }
+
+    /// The turn is free: whoever is the next has it.
+    fn pass_on(&self, mut line: MutexGuard<'_, Line>) {
+        let Some(Waiter { order, verdict }) = line.waiting.pop_front() else {
+            return;
+        };
+        let turn = line.give(self, Some(order));
+        drop(line);
+        // Where whoever waited has left since, the turn is dropped here, and with that is the next one's.
+        drop(verdict.send(Ok(turn)));
     }
 }
 

@@ -81,7 +81,7 @@ async fn what_waits_is_listed_in_order_and_cancelled_by_its_number() {
     );
     assert_eq!(
         error.to_string(),
-        "cancelled while it waited, by `ann`: not today"
+        "cancelled before it began, by `ann`: not today"
     );
     drop(third);
     assert_eq!(host.line(), [one, four.clone()]);
@@ -196,7 +196,7 @@ async fn a_place_in_line_is_bounded_in_words_and_a_configuration_waits_like_any_
     assert_eq!(host.line(), [(1, format!("{what} somebody: tidy"))]);
     host.deployer.cancel(1, "", "").unwrap();
     let error = configuring.await.unwrap_err();
-    assert_eq!(error.to_string(), "cancelled while it waited");
+    assert_eq!(error.to_string(), "cancelled before it began");
     rollout.roll_back("enough").await.unwrap();
     rollout.finished().await;
     host.running.stop().await;

@@ -89,7 +89,7 @@ async fn what_waits_is_listed_and_cancelled_and_the_others_have_their_turn() {
         (&*refusal.kind, &*refusal.message),
         (
             "cancelled",
-            "cancelled while it waited, by `ben`: not today"
+            "cancelled before it began, by `ben`: not today"
         )
     );
     assert_eq!(host.line().await, [line[0].clone(), line[2].clone()]);

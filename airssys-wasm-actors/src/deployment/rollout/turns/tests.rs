@@ -32,7 +32,7 @@ async fn first_come_first_served_and_each_can_be_taken_out() {
     let error = two.turn().await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "cancelled while it waited, by `ann`: not today"
+        "cancelled before it began, by `ann`: not today"
     );
     assert_eq!(turns.cancel(2, "", "").unwrap_err(), CancelRefused::Gone(2));
     for unknown in [0, 5] {
@@ -45,6 +45,7 @@ async fn first_come_first_served_and_each_can_be_taken_out() {
     assert_eq!(ids(&turns), [1, 4]);
     drop(turn);
     let turn = one.turn().await.unwrap();
+    turn.begin().unwrap();
     assert_eq!(
         turns.cancel(1, "", "").unwrap_err(),
         CancelRefused::UnderWay(1)
@@ -72,6 +73,34 @@ async fn a_turn_that_nobody_takes_goes_to_the_next() {
     drop(one);
     assert!(ids(&turns).is_empty());
     drop(two.turn().await.unwrap());
+    assert!(turns.try_take().is_some());
+}
+
+/// Until it begins, an order that has its turn loses it when it is cancelled, and nobody waits for what it prepares.
+#[tokio::test]
+async fn a_turn_is_taken_away_until_its_order_begins() {
+    let turns = Turns::default();
+    let one = turns.queue(note("one")).turn().await.unwrap();
+    let (two, three) = (turns.queue(note("two")), turns.queue(note("three")));
+    let cancelled = turns.cancel(1, "ann", "not today").unwrap();
+    assert_eq!((cancelled.id, cancelled.note.what.as_str()), (1, "one"));
+    let said = "cancelled before it began, by `ann`: not today";
+    assert_eq!(one.begin().unwrap_err().to_string(), said);
+    assert_eq!(turns.cancel(1, "", "").unwrap_err(), CancelRefused::Gone(1));
+    // The next one has the turn, and keeps it when the first lets go of what is not its own any more.
+    assert_eq!(ids(&turns), [3]);
+    drop(one);
+    assert_eq!(ids(&turns), [3]);
+    // It is cancelled before it has looked: it has no turn.
+    turns.cancel(2, "ben", "").unwrap();
+    let error = two.turn().await.unwrap_err();
+    assert_eq!(error.to_string(), "cancelled before it began, by `ben`");
+    let three = three.turn().await.unwrap();
+    three.begin().unwrap();
+    let refused = turns.cancel(3, "", "").unwrap_err();
+    assert_eq!(refused, CancelRefused::UnderWay(3));
+    three.begin().unwrap();
+    drop(three);
     assert!(turns.try_take().is_some());
 }
 
@@ -111,6 +140,11 @@ async fn each_order_is_run_or_cancelled_or_left_and_never_two_of_them() {
             }
             match waiting.turn().await {
                 Ok(turn) => {
+                    tokio::task::yield_now().await;
+                    if turn.begin().is_err() {
+                        cancelled.fetch_add(1, Ordering::Relaxed);
+                        return;
+                    }
                     assert!(!busy.swap(true, Ordering::AcqRel), "two at a time");
                     tokio::task::yield_now().await;
                     run.fetch_add(1, Ordering::Relaxed);
