@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use super::asking::{Report, ReportError, ReportPlan};
 use crate::address::ActorAddress;
@@ -16,6 +17,10 @@ use crate::reference::ActorRef;
 use crate::source::{ReasonGroup, SourceCounts, SourceError, SourceState};
 use crate::supervisor::{StopReport, Supervisor};
 use crate::system::System;
+
+/// How long a deployment that is under way has to record its end when the application is stopped. The disk takes a moment
+/// for it; where it takes longer, the next start of the host records it.
+const RECORDED_WITHIN: Duration = Duration::from_secs(5);
 
 /// How long a supervisor that is ending is waited for, to tell its end from that of one source.
 const ENDING_WITHIN: Duration = Duration::from_secs(10);
@@ -37,6 +42,8 @@ pub(crate) struct Live {
     pub(crate) report: Mutex<ReportPlan>,
     /// Actors that were started since.
     pub(crate) added: Mutex<Vec<ActorRef>>,
+    /// Whether it is being stopped. Each deployment under way listens until it has recorded its end.
+    pub(crate) stopping: watch::Sender<bool>,
 }
 
 /// An application has ended before it was finished.
@@ -79,6 +86,7 @@ impl RunningApplication {
             live: Arc::new(Live {
                 report: Mutex::new(report),
                 added: Mutex::default(),
+                stopping: watch::Sender::default(),
             }),
             before,
         }
@@ -256,8 +264,14 @@ impl RunningApplication {
     }
 
     /// Stops it: the sources first, then the components in reverse start order.
-    /// What its sources have sent is accounted for when this returns.
+    /// What its sources have sent is accounted for when this returns. A deployment that is under way goes no further: its
+    /// end is recorded before anything is stopped, which is waited for, but not for long.
     pub async fn stop(&self) -> StopReport {
+        self.live.stopping.send_replace(true);
+        let ended = self.live.stopping.closed();
+        if tokio::time::timeout(RECORDED_WITHIN, ended).await.is_err() {
+            tracing::warn!(application = %self.supervisor.address(), "a deployment's end is not recorded yet");
+        }
         let report = self.supervisor.stop().await;
         self.settled().await;
         report

@@ -396,7 +396,13 @@ impl Deployer {
         let differs = !plan.is_empty()
             || new.manifest() != current.manifest()
             || new.settings() != current.settings();
+        // One that begins after this is told of the stop, and waited for.
+        let stopping = self.inner.live.stopping.subscribe();
+        if *stopping.borrow() {
+            return Err(DeployError::GoingDown);
+        }
         turn.begin()?;
+        let turn = (turn, stopping);
         let (rollout, driver) =
             Driver::new(self.clone(), plan, ground, steps, options, turn, differs);
         {
@@ -422,12 +428,17 @@ impl Deployer {
         self.inner.rollouts.lock().iter().cloned().collect()
     }
 
-    /// Ends what its own deployments have left in the registry without an end, if they have; for whoever has the turn.
+    /// Ends what its own deployments have left in the registry without an end, if they have; for whoever has the turn. `note`
+    /// says why.
     /// Blocks the thread for as long as the disk takes.
-    fn end_lost(&self, registry: &Registry) -> Result<(), RegistryError> {
+    fn end_lost(
+        &self,
+        registry: &Registry,
+        note: fn(DeploymentState) -> String,
+    ) -> Result<(), RegistryError> {
         if self.inner.unended.load(Ordering::Acquire) {
             let name = self.current().name().clone();
-            journal::end_unfinished(registry, &name)?;
+            journal::end_unfinished(registry, &name, note)?;
             self.inner.unended.store(false, Ordering::Release);
         }
         Ok(())

@@ -9,6 +9,7 @@ mod gates;
 mod kills;
 mod mixed;
 mod scaling;
+mod stopped;
 mod turns;
 mod unended;
 mod waiting;

@@ -27,6 +27,7 @@ use crate::deployment::machine::{
 };
 use crate::deployment::plan::Plan;
 use crate::exit::ExitReason;
+use crate::registry::DeploymentState;
 
 /// Notes that are kept.
 const NOTES_KEPT: usize = 256;
@@ -56,6 +57,8 @@ pub(super) struct Driver {
     tick: Option<Duration>,
     /// Until the end, nobody else deploys.
     turn: Turn,
+    /// Whether the application is being stopped, which waits for this to be dropped.
+    stopping: Option<watch::Receiver<bool>>,
 }
 
 /// What takes time.
@@ -79,7 +82,7 @@ impl Driver {
         ground: Ground,
         steps: Vec<StepParts>,
         options: DeployOptions,
-        turn: Turn,
+        (turn, stopping): (Turn, watch::Receiver<bool>),
         differs: bool,
     ) -> (Rollout, Self) {
         let statuses = plan.steps.iter().map(|step| StepStatus {
@@ -130,6 +133,7 @@ impl Driver {
             began: Instant::now(),
             tick: None,
             turn,
+            stopping: Some(stopping),
         };
         (rollout, driver)
     }
@@ -152,8 +156,17 @@ impl Driver {
                     None => std::future::pending().await,
                 }
             };
+            let stopping = self.stopping.clone();
+            let stopped = async move {
+                let Some(mut stopping) = stopping else {
+                    return std::future::pending().await;
+                };
+                // The other end is kept by what this works with.
+                let _ = stopping.wait_for(|stopping| *stopping).await;
+            };
             tokio::select! {
                 biased;
+                () = stopped => return self.stop().await,
                 Some((command, reply)) = self.commands.recv() => {
                     let now = self.began.elapsed();
                     let what = command.to_string();
@@ -298,7 +311,43 @@ impl Driver {
         });
     }
 
-    async fn finish(self, end: RolloutEnd) {
+    /// The application is being stopped: nothing more is done, and what is recorded is ended. What is being written is
+    /// written first, and may have been the last.
+    async fn stop(mut self) {
+        if let Some(journal) = self.journal.take() {
+            journal.close().await;
+        }
+        while let Ok(input) = self.inputs.try_recv() {
+            self.take(input);
+        }
+        let mut end = None;
+        for output in self.machine.take_outputs() {
+            match output {
+                Output::Finish(over) => end = Some(over),
+                output @ Output::Release(..) => self.act(output),
+                _ => {}
+            }
+        }
+        if let Some(end) = end {
+            return self.finish(end).await;
+        }
+        self.publish();
+        self.end_record(journal::was_stopped).await;
+        let reason = match self.machine.state() {
+            Some(state) => journal::was_stopped(state),
+            None => "the host was stopped".to_owned(),
+        };
+        self.note(reason.clone());
+        let stuck = Vec::new();
+        let outcome = RolloutOutcome::Failed { reason, stuck };
+        self.status.send_modify(|status| status.end = Some(outcome));
+    }
+
+    async fn finish(mut self, end: RolloutEnd) {
+        if !end.is_unjournaled() {
+            // Its end is on disk: the rest is nothing to wait for.
+            self.stopping = None;
+        }
         let (done, all_done) = oneshot::channel();
         self.do_later(Work::Finish(done));
         let _ = all_done.await;
@@ -314,7 +363,7 @@ impl Driver {
         }
         self.publish();
         if end.is_unjournaled() {
-            self.end_record().await;
+            self.end_record(journal::was_lost).await;
         } else if number.is_some() {
             self.deployer.inner.unended.store(false, Ordering::Release);
         }
@@ -338,14 +387,14 @@ impl Driver {
 }
 
 impl Driver {
-    /// A record was lost: what is recorded of this deployment is ended, so that it does not stand in the way of the next.
-    /// Where that fails too, the next one does it.
-    async fn end_record(&self) {
+    /// There is no last record: what is recorded of this deployment is ended, so that it does not stand in the way of the
+    /// next. Where that fails too, the next one does it, or the next start of the host.
+    async fn end_record(&self, note: fn(DeploymentState) -> String) {
         let Some(registry) = self.deployer.registry().cloned() else {
             return;
         };
         let deployer = self.deployer.clone();
-        let ended = tokio::task::spawn_blocking(move || deployer.end_lost(&registry));
+        let ended = tokio::task::spawn_blocking(move || deployer.end_lost(&registry, note));
         if let Ok(Err(why)) = ended.await {
             tracing::warn!(application = %self.plan.application, %why, "a deployment's end is not recorded yet");
         }
@@ -387,11 +436,18 @@ fn workers(
                 let _ = done.send(());
                 return;
             }
-            if let Some(input) = do_one(&steps, &ground, &status, work).await
-                && tell.send(input).is_err()
-            {
-                return;
+            // What is not begun is not done any more.
+            if tell.is_closed() {
+                break;
             }
+            if let Some(input) = do_one(&steps, &ground, &status, work).await {
+                // The driver may have stopped meanwhile.
+                let _ = tell.send(input);
+            }
+        }
+        // The application is stopped, and what is tried is no part of it.
+        for step in &steps {
+            step.lock().await.abandon().await;
         }
     });
     work

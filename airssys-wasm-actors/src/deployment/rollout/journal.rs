@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use airssys_wasm::printable;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 
 use super::{DeployOptions, Deployer};
 use crate::address::ActorAddress;
@@ -38,6 +39,7 @@ pub(crate) fn unix_ms() -> u64 {
 /// Writes the records of one deployment in order.
 pub(super) struct Journal {
     records: mpsc::UnboundedSender<(DeploymentState, String)>,
+    task: JoinHandle<()>,
 }
 
 impl Journal {
@@ -50,7 +52,7 @@ impl Journal {
     ) -> Self {
         // unbounded: a rollout writes a record only after it was told of the one before, but for one more in a rollback.
         let (records, mut queue) = mpsc::unbounded_channel::<(DeploymentState, String)>();
-        tokio::spawn(async move {
+        let task = tokio::spawn(async move {
             // Without one there is no record but that it has failed.
             let deployment = deployment.await.unwrap_or(None);
             while let Some((state, text)) = queue.recv().await {
@@ -67,12 +69,19 @@ impl Journal {
                 }
             }
         });
-        Self { records }
+        Self { records, task }
     }
 
     pub(super) fn write(&self, state: DeploymentState, note: String) {
         // The task ends only with the rollout.
         let _ = self.records.send((state, note));
+    }
+
+    /// Waits for what has been written so far; there is no more.
+    pub(super) async fn close(self) {
+        drop(self.records);
+        // An error is the end of the runtime.
+        let _ = self.task.await;
     }
 }
 
@@ -183,13 +192,23 @@ fn look(
     }
 }
 
-/// Ends what is recorded of deployments whose rollout is over and whose last record could not be written. Nothing must be
-/// under way. Blocks the thread for as long as the disk takes.
+/// Why a deployment is ended that was over before.
+pub(super) fn was_lost(was: DeploymentState) -> String {
+    format!("its end could not be recorded when it came; it was {was} until then")
+}
+
+/// Why a deployment is ended by the stop of its host.
+pub(super) fn was_stopped(was: DeploymentState) -> String {
+    format!("the host was stopped while it was {was}")
+}
+
+/// Ends what is recorded of deployments whose rollout is over, or stopped, without a last record. Nothing must be under way.
+/// `note` says why. Blocks the thread for as long as the disk takes.
 pub(super) fn end_unfinished(
     registry: &Registry,
     application: &ActorAddress,
+    note: fn(DeploymentState) -> String,
 ) -> Result<(), RegistryError> {
-    let note = |was| format!("its end could not be recorded when it came; it was {was} until then");
     let ended = registry.end_unfinished(application, unix_ms(), note)?;
     for one in ended {
         tracing::warn!(%application, number = one.number, was = %one.was, now = %one.now, "a deployment is recorded as ended");
@@ -363,7 +382,7 @@ pub(super) async fn begin(
                 return Ok(None);
             }
         }
-        deployer.end_lost(&registry)?;
+        deployer.end_lost(&registry, was_lost)?;
         // Until its end is recorded. Also if it cannot be begun: its first record may be there, and the answer lost.
         deployer.inner.unended.store(true, Ordering::Release);
         let number = register(&registry, &application, &options);

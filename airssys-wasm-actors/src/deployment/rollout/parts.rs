@@ -199,6 +199,15 @@ impl StepParts {
         }
     }
 
+    /// Lets go of what is tried beside the application, which is stopped.
+    pub(super) async fn abandon(&mut self) {
+        for part in &mut self.parts {
+            if let OnePart::Replace(replace) = part {
+                replace.abandon().await;
+            }
+        }
+    }
+
     pub(super) fn begin_interval(&mut self, ground: &Ground) {
         for part in &mut self.parts {
             if let OnePart::Replace(replace) = part {

@@ -284,6 +284,11 @@ impl Replace {
         }
     }
 
+    /// The application is stopped.
+    pub(super) async fn abandon(&mut self) {
+        self.end_candidate("the application is stopped").await;
+    }
+
     pub(super) fn begin_interval(&mut self, ground: &Ground) {
         if let Some(actor) = ground.system.whereis(&self.spec.address) {
             self.serving = Some(actor);
