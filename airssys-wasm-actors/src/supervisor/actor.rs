@@ -389,7 +389,6 @@ impl State {
                     Ok(())
                 };
                 if down && done.is_ok() {
-                    // Before anything else that it is told of this child.
                     self.respecced(successor.slot.id());
                 }
                 // The asker may have left.

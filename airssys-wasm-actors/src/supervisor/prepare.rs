@@ -361,25 +361,49 @@ mod tests {
         }
     }
 
-    #[test]
-    fn of_two_successors_of_one_the_second_is_refused_from_the_first_moment_on() {
+    fn idle() -> ChildSpec {
+        ChildSpec::native("idle".parse().unwrap(), || Idle)
+    }
+
+    /// A supervisor's record with one child.
+    fn record() -> (Arc<Record>, Arc<PreparedActor>) {
         let shared = Arc::clone(crate::slot::testing::slot(MailboxConfig::default()).shared());
         let above = SupervisorSpec::new("above".parse().unwrap());
         let record = Record::new(&above, &shared, Weak::new(), RestartPolicy::default());
-        let spec = ChildSpec::native("idle".parse().unwrap(), || Idle);
-        let made = prepare(&shared, &Arc::downgrade(&record), vec![spec.clone()], true);
+        let made = prepare(&shared, &Arc::downgrade(&record), vec![idle()], true);
         let [PreparedChild::Actor(now)] = &made.unwrap()[..] else {
             panic!("one child is one actor");
         };
         let child = PreparedChild::Actor(Arc::clone(now));
         record.children.lock().insert(child.id(), child);
-        let [one, two] = [(), ()].map(|()| Arc::new(successor(now, spec.clone()).unwrap()));
+        (record, Arc::clone(now))
+    }
+
+    #[test]
+    fn of_two_successors_of_one_the_second_is_refused_from_the_first_moment_on() {
+        let (record, now) = record();
+        let [one, two] = [(), ()].map(|()| Arc::new(successor(&now, idle()).unwrap()));
         record.respec(&one).unwrap();
         let refused = record.respec(&two).unwrap_err();
         assert!(matches!(refused, NotReplaced::Superseded), "{refused}");
-        let back = Arc::new(predecessor(&one, now));
+        let back = Arc::new(predecessor(&one, &now));
         record.respec(&back).unwrap();
         let refused = record.respec(&back).unwrap_err();
         assert!(matches!(refused, NotReplaced::Superseded), "{refused}");
+    }
+
+    #[test]
+    fn what_is_retuned_while_more_replicas_are_made_holds_for_them_too() {
+        let (record, like) = record();
+        let more = more_replicas(&like, [0, 1]).unwrap();
+        let tuning = Tuning::of(&idle().restart_temporary());
+        assert!(record.retune(like.slot.address(), tuning));
+        let added = record.add_like(&like, more);
+        assert_eq!(added.len(), 2);
+        for one in added {
+            assert_eq!(one.spec().restart, RestartPolicy::Temporary);
+            let known = record.child(one.id()).unwrap();
+            assert_eq!(known.spec().restart, RestartPolicy::Temporary);
+        }
     }
 }
