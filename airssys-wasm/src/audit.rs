@@ -18,6 +18,7 @@ use serde::{Serialize, Serializer};
 use crate::fault::FaultClass;
 use crate::gate::{AccessKind, InstanceIdentity};
 
+mod file;
 mod writer;
 
 use writer::Writer;
@@ -49,7 +50,9 @@ pub enum AuditSinkConfig {
     /// Nowhere; events are counted.
     #[default]
     Off,
-    /// Appended to this file. A new one is readable by its owner only; one that is there keeps its mode.
+    /// Appended to this file. A new one is for its owner alone (mode 600). One that is there keeps its mode, and is refused
+    /// ([`AuditError::Unsafe`]) if it is no regular file, a symbolic link, of another user (root excepted), writable for
+    /// others than its owner, or readable for others than its owner and its group.
     File(PathBuf),
     /// Written to this.
     Writer(Box<dyn Write + Send>),
@@ -76,6 +79,16 @@ pub enum AuditError {
         path: PathBuf,
         /// The operating system's reason.
         source: std::io::Error,
+    },
+    /// What is there is no file for records that others must neither read nor write. It was not changed.
+    #[error("{} cannot hold the audit trail: {why}; {remedy}", .path.display())]
+    Unsafe {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+        /// What to do.
+        remedy: &'static str,
     },
     /// The writer thread cannot be started.
     #[error("cannot start the audit writer's thread")]
@@ -262,13 +275,12 @@ impl Audit {
     /// Opens the sink and starts the writer.
     ///
     /// # Errors
-    /// If the file cannot be opened or the thread not started.
+    /// If the file cannot be opened, what is there is no file for it, or the thread cannot be started.
     pub fn start(config: AuditConfig) -> Result<Self, AuditError> {
         let writer = match config.sink {
             AuditSinkConfig::Off => None,
             AuditSinkConfig::File(path) => {
-                let sink =
-                    writer::open(&path).map_err(|source| AuditError::Open { path, source })?;
+                let sink = file::open(path)?;
                 Some(Writer::start(Box::new(sink), config.capacity).map_err(AuditError::Thread)?)
             }
             AuditSinkConfig::Writer(sink) => {

@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -127,18 +126,6 @@ impl Drop for Writer {
             tracing::error!("the audit writer panicked; records may be missing");
         }
     }
-}
-
-/// Opens a file for appending; a new one is readable by its owner only.
-pub(super) fn open(path: &Path) -> std::io::Result<std::fs::File> {
-    let mut options = std::fs::OpenOptions::new();
-    options.create(true).append(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt;
-        options.mode(0o600);
-    }
-    options.open(path)
 }
 
 fn run(receiver: &Receiver<Message>, sink: Box<dyn Write + Send>, overflow: &Overflow) {

@@ -4,8 +4,8 @@ use std::io::Write;
 use std::sync::{Arc, Condvar, Mutex};
 
 use airssys_wasm::{
-    AccessKind, Audit, AuditAction, AuditConfig, AuditEvent, AuditSinkConfig, CacheLocation,
-    CallOutcome, CapabilityManifest, FaultClass,
+    AccessKind, Audit, AuditAction, AuditConfig, AuditError, AuditEvent, AuditSinkConfig,
+    CacheLocation, CallOutcome, CapabilityManifest, FaultClass,
 };
 use serde_json::Value as Json;
 
@@ -262,6 +262,87 @@ fn a_file_is_appended_to_and_private() {
         );
     }
     std::fs::remove_file(path).unwrap();
+}
+
+/// A directory of this test's own.
+#[cfg(unix)]
+fn directory(name: &str) -> std::path::PathBuf {
+    let name = format!("audit-{name}-{}", std::process::id());
+    let directory = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _left_by_a_killed_run = std::fs::remove_dir_all(&directory);
+    std::fs::create_dir_all(&directory).unwrap();
+    directory
+}
+
+#[cfg(unix)]
+fn opened(path: &std::path::Path) -> Result<Audit, AuditError> {
+    Audit::start(AuditConfig {
+        sink: AuditSinkConfig::File(path.to_owned()),
+        ..AuditConfig::default()
+    })
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_no_regular_file_is_refused_and_nothing_waits_for_it() {
+    let directory = directory("kinds");
+    let fifo = directory.join("fifo");
+    let made = std::process::Command::new("mkfifo").arg(&fifo).status();
+    assert!(made.unwrap().success());
+    let socket = directory.join("socket");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let file = directory.join("file");
+    std::fs::write(&file, "").unwrap();
+    let link = directory.join("link");
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    for (path, said) in [
+        (fifo.as_path(), "it is a pipe"),
+        (socket.as_path(), "it is a socket"),
+        (directory.as_path(), "it is a directory"),
+        (std::path::Path::new("/dev/null"), "it is a device"),
+        (link.as_path(), "it is a symbolic link"),
+    ] {
+        let error = opened(path).unwrap_err().to_string();
+        assert!(error.contains(said), "{error}");
+        assert!(error.contains("name "), "says what to do: {error}");
+    }
+    assert_eq!(std::fs::read(&file).unwrap(), b"");
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_that_others_can_read_or_write_is_refused_and_left_as_it_is() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = directory("modes");
+    let file = directory.join("file");
+    std::fs::write(&file, "").unwrap();
+    let mode = |mode| {
+        let permissions = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(&file, permissions).unwrap();
+    };
+    for (refused, said) in [
+        (0o644, "its mode is 644, so everybody can read it"),
+        (0o604, "chmod o-rwx"),
+        (0o660, "its mode is 660, so others could have written it"),
+        (0o602, "its mode is 602, so others could have written it"),
+    ] {
+        mode(refused);
+        let error = opened(&file).unwrap_err();
+        assert!(matches!(error, AuditError::Unsafe { .. }), "{error}");
+        assert!(error.to_string().contains(said), "{error}");
+        let now = std::fs::metadata(&file).unwrap().permissions().mode();
+        assert_eq!(now & 0o777, refused);
+    }
+    for taken in [0o600, 0o640] {
+        mode(taken);
+        opened(&file).unwrap().record(died());
+        let now = std::fs::metadata(&file).unwrap().permissions().mode();
+        assert_eq!(now & 0o777, taken);
+    }
+    let lines = std::fs::read_to_string(&file).unwrap();
+    assert_eq!(lines.lines().count(), 2);
+    std::fs::remove_dir_all(directory).unwrap();
 }
 
 const ASKER: &str = r#"(component
