@@ -21,6 +21,7 @@ use crate::call::{Begun, CallRequest, PendingCall, begin};
 use crate::deadline::{LazyTimer, after};
 use crate::envelope::CallContext;
 use crate::error::CallError;
+use crate::manifest::name_shown;
 use crate::messaging::Plane;
 use crate::reply::{Answer, Ending, ReplyCell};
 use crate::route::{Breaker, LinkCircuit, Pass};
@@ -78,7 +79,10 @@ impl Link {
 #[non_exhaustive]
 pub enum LinkRefused {
     /// Nobody has the address.
-    #[error("the link of `{from}` for `{import}` leads to `{to}`, and there is no such actor")]
+    #[error(
+        "the link of `{from}` for `{}` leads to `{to}`, and there is no such actor",
+        name_shown(import)
+    )]
     NoSuchActor {
         /// The importing actor.
         from: ActorAddress,
@@ -88,7 +92,10 @@ pub enum LinkRefused {
         to: ActorAddress,
     },
     /// The two sides do not fit.
-    #[error("the link of `{from}` for `{import}` to `{to}` does not fit")]
+    #[error(
+        "the link of `{from}` for `{}` to `{to}` does not fit",
+        name_shown(import)
+    )]
     Mismatch {
         /// The importing actor.
         from: ActorAddress,
@@ -102,8 +109,11 @@ pub enum LinkRefused {
     },
     /// A resource of one actor would be handed to another that has its own of that name.
     #[error(
-        "the link of `{from}` for `{import}` to `{to}` passes handles to `{resource}`, which is declared in \
-         `{declared_in}` and comes from elsewhere: link both interfaces to one actor"
+        "the link of `{from}` for `{}` to `{to}` passes handles to `{}`, which is declared in \
+         `{}` and comes from elsewhere: link both interfaces to one actor",
+        name_shown(import),
+        name_shown(resource),
+        name_shown(declared_in)
     )]
     Stranger {
         /// The importing actor.

@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 
 pub use autoscale::AutoscaleSpec;
 pub use edit::EditError;
+pub(crate) use finding::name_shown;
 pub use finding::suggest;
 pub use finding::{Finding, FindingKind, Location, ManifestErrors};
 pub(crate) use grammar::in_order;

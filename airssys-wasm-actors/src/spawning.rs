@@ -15,6 +15,7 @@ use airssys_wasm::{Configuration, ConfigurationError, MessagingError, MessagingR
 use parking_lot::Mutex;
 
 use crate::address::{ActorAddress, ActorId};
+use crate::manifest::name_shown;
 use crate::shared::Shared;
 use crate::slot::Slot;
 use crate::supervisor::{ChildSpec, Start, StartError, StopError, Supervisor};
@@ -153,6 +154,7 @@ impl Nursery {
     ) -> Result<Asked, MessagingError> {
         let family = &self.spawning.family;
         let Some(template) = family.templates.get(component) else {
+            let component = name_shown(component);
             let why = format!("no component `{component}` is declared to be spawned");
             return Err(MessagingError::Rejected(why));
         };

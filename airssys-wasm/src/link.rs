@@ -9,6 +9,7 @@
 
 use std::fmt::Write as _;
 
+use crate::printable::name;
 use crate::surface::{
     ExportId, ImportId, Interface, InterfaceName, InterfaceResource, Surface, nearest,
 };
@@ -40,7 +41,7 @@ impl LinkTable {
 #[non_exhaustive]
 pub enum LinkMismatch {
     /// The importer has no such import.
-    #[error("`{interface}` is not imported{}; imported: {}", suggest(nearest.as_deref()), list(imported))]
+    #[error("`{}` is not imported{}; imported: {}", name(interface), suggest(nearest.as_deref()), list(imported))]
     NotImported {
         /// The name asked for.
         interface: String,
@@ -50,7 +51,7 @@ pub enum LinkMismatch {
         imported: Vec<String>,
     },
     /// The exporter has no such export, in any version.
-    #[error("`{interface}` is not exported{}; exported: {}", suggest(nearest.as_deref()), list(exported))]
+    #[error("`{}` is not exported{}; exported: {}", name(interface), suggest(nearest.as_deref()), list(exported))]
     NotExported {
         /// The interface that is imported.
         interface: String,
@@ -61,7 +62,8 @@ pub enum LinkMismatch {
     },
     /// The exporter has the interface in versions that do not fit.
     #[error(
-        "the import is `{import}`, exported is {}: these versions do not fit together",
+        "the import is `{}`, exported is {}: these versions do not fit together",
+        name(import),
         list(exported)
     )]
     Version {
@@ -72,7 +74,9 @@ pub enum LinkMismatch {
     },
     /// Functions of the import are missing, differ in type, or cannot be carried by a link.
     #[error(
-        "import `{import}` and export `{export}` do not fit: {}",
+        "import `{}` and export `{}` do not fit: {}",
+        name(import),
+        name(export),
         report(functions)
     )]
     Functions {
@@ -90,7 +94,7 @@ pub enum LinkMismatch {
 #[non_exhaustive]
 pub enum FunctionMismatch {
     /// The export has no function of that name.
-    #[error("`{function}` is missing, wanted: {wanted}")]
+    #[error("`{}` is missing, wanted: {wanted}", name(function))]
     Missing {
         /// The function.
         function: String,
@@ -98,7 +102,10 @@ pub enum FunctionMismatch {
         wanted: String,
     },
     /// The types differ.
-    #[error("`{function}` differs: imported as {wanted}, exported as {found}")]
+    #[error(
+        "`{}` differs: imported as {wanted}, exported as {found}",
+        name(function)
+    )]
     Type {
         /// The function.
         function: String,
@@ -108,13 +115,16 @@ pub enum FunctionMismatch {
         found: String,
     },
     /// The export has no resource of that name.
-    #[error("the resource `{resource}` is missing")]
+    #[error("the resource `{}` is missing", name(resource))]
     Resource {
         /// The resource.
         resource: String,
     },
     /// The type has a part that cannot leave its Store.
-    #[error("`{function}` cannot be linked: `{part}` in {wanted} cannot be carried between actors")]
+    #[error(
+        "`{}` cannot be linked: `{part}` in {wanted} cannot be carried between actors",
+        name(function)
+    )]
     Uncarriable {
         /// The function.
         function: String,
@@ -124,7 +134,10 @@ pub enum FunctionMismatch {
         wanted: String,
     },
     /// The function is an `async func`.
-    #[error("`{function}` cannot be linked: `async func` is not supported in links ({wanted})")]
+    #[error(
+        "`{}` cannot be linked: `async func` is not supported in links ({wanted})",
+        name(function)
+    )]
     Async {
         /// The function.
         function: String,
@@ -161,7 +174,7 @@ pub fn check_link(
         })
         .collect();
     for (at, function) in wanted.functions.iter().enumerate() {
-        let name = || function.name.clone();
+        let named = || function.name.clone();
         let text = || function.ty.to_string();
         let partner = found
             .functions
@@ -170,24 +183,24 @@ pub fn check_link(
             .and_then(|place| Some((place, found.functions.get(place)?)));
         if let Some(part) = function.ty.uncarriable() {
             mismatches.push(FunctionMismatch::Uncarriable {
-                function: name(),
+                function: named(),
                 part: part.to_string(),
                 wanted: text(),
             });
         } else if function.ty.is_async {
             mismatches.push(FunctionMismatch::Async {
-                function: name(),
+                function: named(),
                 wanted: text(),
             });
         } else {
             match partner {
                 None => mismatches.push(FunctionMismatch::Missing {
-                    function: name(),
+                    function: named(),
                     wanted: text(),
                 }),
                 Some((_, partner)) if !function.ty.same_shape(&partner.ty) => {
                     mismatches.push(FunctionMismatch::Type {
-                        function: name(),
+                        function: named(),
                         wanted: text(),
                         found: partner.ty.to_string(),
                     });
@@ -302,11 +315,11 @@ fn list(names: &[String]) -> String {
         [] => "nothing".to_owned(),
         names => names
             .iter()
-            .map(|name| {
-                if name.is_empty() {
+            .map(|one| {
+                if one.is_empty() {
                     "functions at the root".to_owned()
                 } else {
-                    format!("`{name}`")
+                    format!("`{}`", name(one))
                 }
             })
             .collect::<Vec<_>>()
@@ -315,7 +328,9 @@ fn list(names: &[String]) -> String {
 }
 
 fn suggest(nearest: Option<&str>) -> String {
-    nearest.map_or_else(String::new, |name| format!(" (did you mean `{name}`?)"))
+    nearest.map_or_else(String::new, |one| {
+        format!(" (did you mean `{}`?)", name(one))
+    })
 }
 
 fn report(functions: &[FunctionMismatch]) -> String {

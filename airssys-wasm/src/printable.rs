@@ -1,10 +1,13 @@
 //! Text that came from a guest, made safe to show on one line.
 //!
 //! Every message a guest can influence (fault messages, log lines, stdio, audit records, function names in a
-//! backtrace) passes here before it leaves the engine. Control characters, line breaks, bidirectional
+//! backtrace, names of imports and exports in errors) passes here before it leaves the engine. Control characters, line breaks, bidirectional
 //! overrides and other invisible format characters are written as `\u{…}`; the rest stays as it is. The cost
 //! is one pass over at most `bytes_max` bytes. It does not escape for HTML or JSON: whoever writes those
 //! formats does that with its own writer.
+
+/// Most bytes of one name in a message: those of real interfaces have some tens.
+const NAME_BYTES_MAX: usize = 256;
 
 /// Appended where text was cut.
 const CUT: &str = "… (cut)";
@@ -32,6 +35,18 @@ pub fn printable(text: &str, bytes_max: usize) -> String {
         }
     }
     out
+}
+
+/// A name of a component's or a manifest's, as it may stand in a message: an import can be called `url=<…>`, with
+/// anything between the brackets.
+pub(crate) fn name(text: &str) -> String {
+    printable(text, NAME_BYTES_MAX)
+}
+
+/// The same for several, with what stands around each and between them.
+pub(crate) fn names(texts: &[String], around: &str) -> String {
+    let each = |text: &String| format!("{around}{}{around}", name(text));
+    texts.iter().map(each).collect::<Vec<_>>().join(", ")
 }
 
 /// Whether a terminal or a reader's eye would be led by `c` instead of seeing it.

@@ -13,7 +13,7 @@ use airssys_wasm::Policy;
 use super::Loading;
 use super::resolving::Resolving;
 use crate::configuration::ConfigSettings;
-use crate::manifest::{FindingKind, in_order, suggest};
+use crate::manifest::{FindingKind, in_order, name_shown, suggest};
 use crate::source::Input;
 
 /// An input instead of a source's file.
@@ -221,5 +221,5 @@ pub(super) fn inputs(resolving: &mut Resolving<'_>) -> BTreeMap<String, Input> {
 
 /// Text from outside, on one line.
 pub(super) fn escaped(text: &str) -> String {
-    text.escape_debug().to_string()
+    name_shown(text)
 }

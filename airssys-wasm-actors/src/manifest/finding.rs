@@ -7,7 +7,14 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use airssys_wasm::printable;
 use serde::Serialize;
+
+/// Most bytes of a text of a finding: lists of names are long.
+const TEXT_BYTES_MAX: usize = 16 << 10;
+
+/// Most bytes of one name: those of real interfaces have some tens.
+const NAME_BYTES_MAX: usize = 256;
 
 /// A place in a manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -125,6 +132,17 @@ impl Finding {
     }
 }
 
+impl Finding {
+    /// On one line: names that a manifest or a component chose can be in it.
+    fn shown(self) -> Self {
+        Self {
+            what: printable(&self.what, TEXT_BYTES_MAX),
+            help: self.help.map(|help| printable(&help, TEXT_BYTES_MAX)),
+            ..self
+        }
+    }
+}
+
 /// All faults that were found in a manifest, in the order of their places.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ManifestErrors {
@@ -138,15 +156,16 @@ impl ManifestErrors {
     pub(crate) fn one(file: &Path, finding: Finding) -> Self {
         Self {
             file: file.to_owned(),
-            findings: vec![finding],
+            findings: vec![finding.shown()],
         }
     }
 
     /// `Ok` if nothing was found.
-    pub(crate) fn check(file: &Path, mut findings: Vec<Finding>) -> Result<(), Self> {
+    pub(crate) fn check(file: &Path, findings: Vec<Finding>) -> Result<(), Self> {
         if findings.is_empty() {
             return Ok(());
         }
+        let mut findings: Vec<_> = findings.into_iter().map(Finding::shown).collect();
         findings.sort_by_key(|finding| finding.at);
         findings.dedup();
         Err(Self {
@@ -162,7 +181,8 @@ impl fmt::Display for ManifestErrors {
             if index > 0 {
                 f.write_str("\n")?;
             }
-            write!(f, "{}", self.file.display())?;
+            let file = self.file.display().to_string();
+            f.write_str(&printable(&file, TEXT_BYTES_MAX))?;
             if let Some(at) = finding.at {
                 write!(f, ":{}:{}", at.line, at.column)?;
             }
@@ -204,14 +224,22 @@ pub fn suggest<'a>(
     names: impl IntoIterator<Item = &'a str> + Clone,
 ) -> String {
     if let Some(name) = nearest(wanted, names.clone()) {
-        return format!("did you mean `{name}`?");
+        return format!("did you mean `{}`?", name_shown(name));
     }
-    let names: Vec<_> = names.into_iter().map(|name| format!("`{name}`")).collect();
+    let names = names.into_iter();
+    let names: Vec<_> = names
+        .map(|name| format!("`{}`", name_shown(name)))
+        .collect();
     if names.is_empty() {
         format!("there are no {what}")
     } else {
         format!("the {what} are {}", names.join(", "))
     }
+}
+
+/// A name of a component's or a manifest's, as it may stand in a message.
+pub(crate) fn name_shown(name: &str) -> String {
+    printable(name, NAME_BYTES_MAX)
 }
 
 /// Letters to insert, delete or replace (Levenshtein), in one row of memory.

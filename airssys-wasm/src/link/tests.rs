@@ -132,3 +132,62 @@ fn resources_are_compared_by_where_they_are_declared() {
     let error = check_link(&importer, "q:app/copy", &local).unwrap_err();
     assert!(error.to_string().contains("`copy` differs"), "{error}");
 }
+
+#[test]
+fn names_are_escaped_in_every_mismatch() {
+    const FORGED: &str = "a\n\u{1b}[31m\u{202e}";
+    let text = || FORGED.to_owned();
+    let wanted = || "func()".to_owned();
+    let functions = vec![
+        FunctionMismatch::Missing {
+            function: text(),
+            wanted: wanted(),
+        },
+        FunctionMismatch::Type {
+            function: text(),
+            wanted: wanted(),
+            found: wanted(),
+        },
+        FunctionMismatch::Resource { resource: text() },
+        FunctionMismatch::Uncarriable {
+            function: text(),
+            part: "stream".to_owned(),
+            wanted: wanted(),
+        },
+        FunctionMismatch::Async {
+            function: text(),
+            wanted: wanted(),
+        },
+    ];
+    let mismatches = [
+        LinkMismatch::NotImported {
+            interface: text(),
+            nearest: Some(text()),
+            imported: vec![text()],
+        },
+        LinkMismatch::NotExported {
+            interface: text(),
+            nearest: Some(text()),
+            exported: vec![text()],
+        },
+        LinkMismatch::Version {
+            import: text(),
+            exported: vec![text()],
+        },
+        LinkMismatch::Functions {
+            import: text(),
+            export: text(),
+            functions,
+        },
+    ];
+    for mismatch in mismatches {
+        let text = mismatch.to_string();
+        assert!(text.contains("`a\\n\\u{1b}[31m\\u{202e}`"), "{text}");
+        assert!(!text.contains(['\n', '\u{1b}', '\u{202e}']), "{text:?}");
+    }
+    let unknown = Surface::default().export(FORGED).unwrap_err().to_string();
+    assert!(
+        !unknown.contains(['\n', '\u{1b}', '\u{202e}']),
+        "{unknown:?}"
+    );
+}

@@ -1,5 +1,7 @@
 //! From a path that a person typed to a function's number.
 
+use crate::printable::{name, names};
+
 use super::{ExportId, Function, InterfaceName, Surface};
 
 /// No exported function has this path, or several do.
@@ -23,22 +25,19 @@ const PATHS_SHOWN_MAX: usize = 12;
 impl NoSuchFunction {
     fn message(&self) -> String {
         let list = |paths: &[String]| {
-            let shown: Vec<&str> = paths
-                .iter()
-                .take(PATHS_SHOWN_MAX)
-                .map(String::as_str)
-                .collect();
+            let shown = paths.get(..PATHS_SHOWN_MAX).unwrap_or(paths);
             let more = match paths.len().saturating_sub(PATHS_SHOWN_MAX) {
                 0 => String::new(),
                 more => format!(" and {more} more"),
             };
-            format!("{}{more}", shown.join(", "))
+            format!("{}{more}", names(shown, ""))
         };
-        let path = &self.path;
+        let path = name(&self.path);
         match (&self.nearest, self.ambiguous.len(), self.exported.len()) {
             (_, 1.., _) => format!("`{path}` could be any of: {}", list(&self.ambiguous)),
             (_, _, 0) => format!("there is no function `{path}`: nothing is exported"),
             (Some(nearest), ..) => {
+                let nearest = name(nearest);
                 format!("there is no exported function `{path}`; did you mean `{nearest}`?")
             }
             (None, ..) => format!(

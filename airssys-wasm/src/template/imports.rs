@@ -14,7 +14,7 @@ use crate::dynamic::{define_import, define_proxy};
 use crate::host::HostState;
 use crate::host::carry::Carry;
 use crate::link::{LinkMismatch, check_link};
-use crate::printable::printable;
+use crate::printable::{name, names, printable};
 use crate::surface::{Interface, InterfaceName, Surface};
 use crate::wit::ResourceName;
 
@@ -27,8 +27,9 @@ pub enum LinkError {
     Missing(Vec<MissingImport>),
     /// A link is for an interface the component does not import.
     #[error(
-        "the component does not import `{interface}`, so it cannot be linked; it imports {}",
-        if .imports.is_empty() { "nothing".to_owned() } else { .imports.join(", ") }
+        "the component does not import `{}`, so it cannot be linked; it imports {}",
+        name(.interface),
+        if .imports.is_empty() { "nothing".to_owned() } else { names(.imports, "") }
     )]
     NotImported {
         /// The interface the link names.
@@ -37,10 +38,10 @@ pub enum LinkError {
         imports: Vec<String>,
     },
     /// Two links are for the same interface.
-    #[error("`{0}` is linked twice")]
+    #[error("`{}` is linked twice", name(.0))]
     Twice(String),
     /// A linked interface has something that cannot travel as a message.
-    #[error("`{interface}` cannot be linked: {why}")]
+    #[error("`{}` cannot be linked: {why}", name(.interface))]
     Unlinkable {
         /// The interface.
         interface: String,
@@ -48,7 +49,7 @@ pub enum LinkError {
         why: String,
     },
     /// The error type of linked functions cannot carry a failure the way the link says; all of them.
-    #[error("the link of `{interface}` cannot tell failures as it says:{}", lines(.functions))]
+    #[error("the link of `{}` cannot tell failures as it says:{}", name(.interface), lines(.functions))]
     Carry {
         /// The interface.
         interface: String,
@@ -56,7 +57,7 @@ pub enum LinkError {
         functions: Vec<CarryMismatch>,
     },
     /// The component imports an interface of the host's with other types than it has.
-    #[error("the component was built against another `{interface}` than this host has: {source}")]
+    #[error("the component was built against another `{}` than this host has: {source}", name(.interface))]
     HostInterface {
         /// The interface.
         interface: String,
@@ -84,12 +85,13 @@ pub struct MissingImport {
 
 impl fmt::Display for MissingImport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = if self.interface.is_empty() {
-            "functions at the root"
+        let interface = if self.interface.is_empty() {
+            "functions at the root".to_owned()
         } else {
-            &self.interface
+            name(&self.interface)
         };
-        write!(f, "{name} ({}): {}", self.functions.join(", "), self.remedy)
+        let functions = names(&self.functions, "");
+        write!(f, "{interface} ({functions}): {}", self.remedy)
     }
 }
 
@@ -106,7 +108,8 @@ pub struct CarryMismatch {
 
 impl fmt::Display for CarryMismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} ({})", self.function, self.why, self.signature)
+        let function = name(&self.function);
+        write!(f, "{function}: {} ({})", self.why, self.signature)
     }
 }
 
@@ -257,7 +260,7 @@ fn refuse_unlinkable(
     let not_linked = |resource: &ResourceName| {
         format!(
             "its resource `{resource}` is declared in `{}`, which is not linked",
-            resource.interface()
+            name(resource.interface().as_str())
         )
     };
     let used = interface.resources.iter().map(|resource| &resource.ty);
@@ -271,13 +274,15 @@ fn refuse_unlinkable(
         if function.ty.is_async {
             return refuse(format!(
                 "`{}` is an async function: {}",
-                function.name, function.ty
+                name(&function.name),
+                function.ty
             ));
         }
         if let Some(part) = function.ty.uncarriable() {
             return refuse(format!(
                 "`{}` has `{part}`, which cannot be sent: {}",
-                function.name, function.ty
+                name(&function.name),
+                function.ty
             ));
         }
     }

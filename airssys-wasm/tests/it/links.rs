@@ -46,6 +46,37 @@ fn every_missing_import_is_listed_with_what_to_do() {
     }
 }
 
+/// A component may call its imports what it likes, and messages about them go to terminals and logs.
+#[test]
+fn what_a_component_calls_its_imports_is_escaped_in_every_message() {
+    const FORGED: &str = "url=<https://x/\n\u{1b}[31mERROR forged\u{202e}>";
+    let function = format!("(component (import {FORGED:?} (func)))");
+    let interface = format!("(component (import {FORGED:?} (instance (export \"f\" (func)))))");
+    // WAT has other escapes than Rust.
+    let wat = |text: &str| text.replace("\\u{1b}", "\\1b");
+    let errors = [
+        link_error(&wat(&function), spec()),
+        link_error(&wat(&interface), spec()),
+        link_error(&wat(&interface), linked("a:b/c\n\u{1b}\u{202e}")),
+        link_error(&wat(&function), linked(FORGED)),
+        LinkError::Twice(FORGED.to_owned()),
+        LinkError::Unlinkable {
+            interface: FORGED.to_owned(),
+            why: "so".to_owned(),
+        },
+    ];
+    for error in errors {
+        let text = error.to_string();
+        // The lists of imports have a line for each.
+        let lines: Vec<_> = text.split("\n  ").collect();
+        for line in &lines {
+            assert!(!line.contains(['\n', '\u{1b}', '\u{202e}']), "{line:?}");
+        }
+        assert!(text.contains("\\n\\u{1b}"), "{text}");
+        assert!(lines.len() <= 2, "{text}");
+    }
+}
+
 #[test]
 fn a_link_of_something_that_is_not_imported_names_what_is() {
     let wat = r#"(component (import "a:b/c@1.0.0" (instance (export "f" (func)))))"#;

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::refusal::{PlanRefusal, mismatch};
 use super::{Action, AutoscaleChange, Part, Step};
 use crate::deployment::outline::{ApplicationOutline, ComponentOutline};
+use crate::manifest::name_shown;
 
 /// What becomes of one component of the new application.
 pub(super) struct Change<'a> {
@@ -173,6 +174,7 @@ fn pair(
     // The callee is the first: what calls it then is the old caller.
     let mut old = caller.old.into_iter().flat_map(ComponentOutline::revisions);
     if let Some((import, why)) = old.find_map(|old| unfit(old, callee.new)) {
+        let import = name_shown(&import);
         let why = format!("`{from}` as it is does not fit the new `{to}` by `{import}`: {why}");
         constraints.insert((at, place), why);
     }
@@ -182,6 +184,7 @@ fn pair(
             let mut old = old.revisions();
             let unfit = old.find_map(|old| unfit(caller.new, old));
             unfit.map(|(import, why)| {
+                let import = name_shown(&import);
                 format!("the new `{from}` does not fit `{to}` as it is by `{import}`: {why}")
             })
         }

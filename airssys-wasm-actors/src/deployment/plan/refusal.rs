@@ -9,6 +9,7 @@ use serde::ser::{Serialize, SerializeStruct, Serializer};
 
 use crate::address::ActorAddress;
 use crate::deployment::outline::{ApplicationOutline, ComponentOutline};
+use crate::manifest::name_shown;
 
 /// One thing that stands in the way of a plan.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -100,7 +101,8 @@ pub enum PlanRefusal {
     },
     /// A caller would call what is not there, or of another type.
     #[error(
-        "`{caller}` would not fit `{callee}` any more, which it imports `{import}` from: {why}"
+        "`{caller}` would not fit `{callee}` any more, which it imports `{}` from: {why}",
+        name_shown(import)
     )]
     Breaks {
         /// Who calls.

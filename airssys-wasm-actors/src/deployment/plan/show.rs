@@ -2,8 +2,13 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use airssys_wasm::printable;
+
 use super::{Action, AutoscaleChange, ConfigChange, Part, Plan, PlannedRevision, Replacement};
 use crate::deployment::autoscale::Autoscale;
+
+/// Most bytes of a row: keys and grants are named in manifests.
+const ROW_BYTES_MAX: usize = 16 << 10;
 
 /// Digits of a digest that are shown: more than tell any two of a registry apart.
 const DIGITS: usize = 12;
@@ -180,5 +185,6 @@ fn row(f: &mut Formatter<'_>, title: &str, values: &[String]) -> fmt::Result {
     if values.is_empty() {
         return Ok(());
     }
-    write!(f, "\n       {title}: {}", values.join(", "))
+    let values = printable(&values.join(", "), ROW_BYTES_MAX);
+    write!(f, "\n       {title}: {values}")
 }
