@@ -150,6 +150,30 @@ pub enum ConfigOrderRefused {
     },
 }
 
+impl ConfigOrderRefused {
+    /// What is the matter, without what to do about it.
+    #[must_use]
+    pub fn what(&self) -> String {
+        match self {
+            Self::NoSuchComponent { name, .. } => format!("there is no component `{name}`"),
+            Self::Spawned(name) => format!("`{name}` is spawned"),
+            Self::Unread { component, why, .. } => format!("`{component}` {why}"),
+            other => other.to_string(),
+        }
+    }
+
+    /// What to do about it, where something can be done.
+    #[must_use]
+    pub fn remedy(&self) -> Option<&str> {
+        match self {
+            Self::NoSuchComponent { help, .. } => Some(help),
+            Self::Spawned(_) => Some("change its `config` in the manifest, and deploy that"),
+            Self::Unread { help, .. } => Some(help),
+            _ => None,
+        }
+    }
+}
+
 impl ConfigOrder {
     /// Checks what can be checked without any layer.
     pub(crate) fn check(&self) -> Result<(), ConfigOrderRefused> {

@@ -9,6 +9,7 @@ mod bounds;
 mod children;
 mod driver;
 mod endings;
+mod healing;
 mod journal;
 mod mixed;
 mod parts;
@@ -24,6 +25,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub use healing::{HealedArtifact, heal_artifacts};
 pub use journal::{NOTE_BYTES_MAX, RegisterError, artifacts_of, register_first};
 pub use turns::{CancelRefused, OrderNote, Turn, Waiting, WaitingOrder};
 

@@ -10,10 +10,10 @@ use crate::deployment::Autoscale;
 
 /// Why a manifest cannot be changed so.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}{}", self.what(), self.remedy().map(|remedy| format!("; {remedy}")).unwrap_or_default())]
 #[non_exhaustive]
 pub enum EditError {
     /// It has no such component.
-    #[error("there is no component `{name}`; there are: {}", known.join(", "))]
     NoSuchComponent {
         /// What was asked for.
         name: String,
@@ -21,13 +21,8 @@ pub enum EditError {
         known: Vec<String>,
     },
     /// Others start it, as often as they need it.
-    #[error("`{0}` is started by other components, as often as they need it")]
     Spawned(String),
     /// Their number follows what they have to do.
-    #[error(
-        "`{name}` is autoscaled, from {min} to {max} replicas, and what it is set to would not stay: change `min` and `max` in \
-         `[components.{name}.autoscale]` and deploy it, or take that table out to set the number by hand"
-    )]
     Autoscaled {
         /// The component.
         name: String,
@@ -37,15 +32,45 @@ pub enum EditError {
         max: u32,
     },
     /// The text takes no other value there.
-    #[error(
-        "the manifest cannot be changed by itself: say `replicas = {replicas}` in `[components.{name}]` and deploy it"
-    )]
     Text {
         /// The component.
         name: String,
         /// What was to be said.
         replicas: u32,
     },
+}
+
+impl EditError {
+    /// What is the matter.
+    #[must_use]
+    pub fn what(&self) -> String {
+        match self {
+            Self::NoSuchComponent { name, .. } => format!("there is no component `{name}`"),
+            Self::Spawned(name) => {
+                format!("`{name}` is started by other components, as often as they need it")
+            }
+            Self::Autoscaled { name, min, max } => format!(
+                "`{name}` is autoscaled, from {min} to {max} replicas, and what it is set to would not stay"
+            ),
+            Self::Text { .. } => "the manifest cannot be changed by itself".to_owned(),
+        }
+    }
+
+    /// What to do about it, where something can be done.
+    #[must_use]
+    pub fn remedy(&self) -> Option<String> {
+        Some(match self {
+            Self::NoSuchComponent { known, .. } => format!("there are: {}", known.join(", ")),
+            Self::Spawned(_) => return None,
+            Self::Autoscaled { name, .. } => format!(
+                "change `min` and `max` in `[components.{name}.autoscale]` and deploy it, or take that table out to set the \
+                 number by hand"
+            ),
+            Self::Text { name, replicas } => {
+                format!("say `replicas = {replicas}` in `[components.{name}]` and deploy it")
+            }
+        })
+    }
 }
 
 impl ApplicationSpec {
@@ -98,7 +123,7 @@ impl ApplicationSpec {
         })
     }
 
-    fn component(&self, name: &str) -> Option<&ComponentSpec> {
+    pub(crate) fn component(&self, name: &str) -> Option<&ComponentSpec> {
         let mut all = self.tables.components.iter();
         let found = all.find(|(known, _): &(&Spanned<String>, _)| known.get_ref() == name);
         found.map(|(_, component)| component)

@@ -190,6 +190,17 @@ pub struct Deployment {
     pub journal: Vec<JournalRecord>,
 }
 
+impl Deployment {
+    /// The name in the manifest of one of its components.
+    pub(crate) fn name_of<'a>(&self, component: &'a ActorAddress) -> &'a str {
+        let text = component.as_str();
+        let below = text.strip_prefix(self.application.as_str());
+        below
+            .and_then(|rest| rest.strip_prefix('/'))
+            .unwrap_or(text)
+    }
+}
+
 /// A change of state to be recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transition {

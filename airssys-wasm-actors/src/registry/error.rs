@@ -1,7 +1,8 @@
 //! What can go wrong with the registry, and what to do about it.
 //!
-//! Owns [`RegistryError`]. Each error names the file or the subject, and what to do; whether a part of it was done is
-//! said where it can be in doubt. Nothing that was acknowledged before an error is lost by it.
+//! Owns [`RegistryError`]. Each error names the file or the subject ([`RegistryError::what`]), and what to do
+//! ([`RegistryError::remedy`]); whether a part of it was done is said where it can be in doubt. Nothing that was
+//! acknowledged before an error is lost by it.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,12 +14,10 @@ use crate::address::ActorAddress;
 
 /// Why the registry did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
+#[error("{}{}", self.what(), self.remedy().map(|remedy| format!("; {remedy}")).unwrap_or_default())]
 #[non_exhaustive]
 pub enum RegistryError {
     /// The operating system refuses.
-    #[error(
-        "cannot {doing} {}; make sure that the host may use it, and do it again", .path.display()
-    )]
     Io {
         /// What was being done, as `write`.
         doing: &'static str,
@@ -29,10 +28,6 @@ pub enum RegistryError {
     },
     /// There is no room on the disk. What was asked has not been done, or not been acknowledged: ask what is there
     /// before doing it again.
-    #[error(
-        "no room on the disk to {doing} {}; free some, for example by garbage collection, and do it again",
-        .path.display()
-    )]
     Full {
         /// What was being done, as `write`.
         doing: &'static str,
@@ -42,7 +37,6 @@ pub enum RegistryError {
         source: io::Error,
     },
     /// Somebody else could have written what is there.
-    #[error("{} is not safe for the registry: {why}; {remedy}", .path.display())]
     Unsafe {
         /// The directory.
         path: PathBuf,
@@ -52,19 +46,11 @@ pub enum RegistryError {
         remedy: &'static str,
     },
     /// Another process, or another [`Registry`](crate::Registry) of this one, has it.
-    #[error(
-        "the registry in {} is in use; one host has it at a time: stop the other, or choose another directory",
-        .path.display()
-    )]
     InUse {
         /// The directory.
         path: PathBuf,
     },
     /// A newer version of the host has written it.
-    #[error(
-        "{} is of format {found}, and this version reads up to {known}; use the version that wrote it, or a newer one",
-        .path.display()
-    )]
     NewerFormat {
         /// The file.
         path: PathBuf,
@@ -74,7 +60,6 @@ pub enum RegistryError {
         known: u32,
     },
     /// What lies on disk is not what was written there.
-    #[error("{} is damaged: {what}; {remedy}", .path.display())]
     Corrupt {
         /// The file.
         path: PathBuf,
@@ -84,25 +69,34 @@ pub enum RegistryError {
         remedy: &'static str,
     },
     /// The database was closed by an error of another call just now.
-    #[error("{} was closed after an error of another call; do it again", .path.display())]
     Closed {
         /// The file.
         path: PathBuf,
     },
     /// No artifact has that digest.
-    #[error(
-        "the registry has no artifact {digest}: put a file with those bytes at {}, or deploy a component of them, which does so", .path.display()
-    )]
     NoSuchArtifact {
         /// The file that it would be.
         path: PathBuf,
         /// The digest asked for.
         digest: Digest,
     },
+    /// A file that a deployment has to boot from is missing or damaged, and none of the files that a manifest names has its
+    /// bytes. Nothing was changed.
+    ArtifactLost {
+        /// The component.
+        component: ActorAddress,
+        /// Its revision.
+        revision: u64,
+        /// The digest of the file.
+        digest: Digest,
+        /// The file in the registry.
+        path: PathBuf,
+        /// Whether there is a file there, with other bytes.
+        damaged: bool,
+        /// Files that have been looked at in its place.
+        looked: Vec<PathBuf>,
+    },
     /// The component has no revision of that number, or it has been collected.
-    #[error(
-        "`{component}` has no revision {number}; `airssys registry list` says which there are, older ones are gone by retention"
-    )]
     NoSuchRevision {
         /// The component.
         component: ActorAddress,
@@ -110,9 +104,6 @@ pub enum RegistryError {
         number: u64,
     },
     /// The application has no deployment of that number, or it has been collected.
-    #[error(
-        "`{application}` has no deployment {number}; `airssys history` says which there are, older ones are gone by retention"
-    )]
     NoSuchDeployment {
         /// The application.
         application: ActorAddress,
@@ -120,9 +111,6 @@ pub enum RegistryError {
         number: u64,
     },
     /// The journal does not allow that state after the one there is.
-    #[error(
-        "deployment {number} of `{application}` is {from}, and {to} cannot follow; nothing was written"
-    )]
     IllegalTransition {
         /// The application.
         application: ActorAddress,
@@ -134,9 +122,6 @@ pub enum RegistryError {
         to: DeploymentState,
     },
     /// One deployment of an application at a time.
-    #[error(
-        "deployment {number} of `{application}` is {state}; wait for its end, or roll it back, before the next"
-    )]
     Unfinished {
         /// The application.
         application: ActorAddress,
@@ -146,7 +131,6 @@ pub enum RegistryError {
         state: DeploymentState,
     },
     /// A step can only be noted of a deployment that goes on.
-    #[error("deployment {number} of `{application}` is {state}, so there are no more steps of it")]
     Ended {
         /// The application.
         application: ActorAddress,
@@ -156,9 +140,6 @@ pub enum RegistryError {
         state: DeploymentState,
     },
     /// The address of a component does not begin with its application's.
-    #[error(
-        "`{component}` is not a component of `{application}`; its address begins with `{application}/`"
-    )]
     NotOfApplication {
         /// The application.
         application: ActorAddress,
@@ -166,7 +147,6 @@ pub enum RegistryError {
         component: ActorAddress,
     },
     /// A record is larger than any real one.
-    #[error("{what} has {bytes} bytes, {max} is the most that the registry keeps; make it shorter")]
     TooLarge {
         /// What it is of.
         what: String,
@@ -176,9 +156,6 @@ pub enum RegistryError {
         max: usize,
     },
     /// The journal of one deployment has as many records as it can have; transitions still fit.
-    #[error(
-        "the journal of deployment {number} of `{application}` has {max} records already; note fewer steps"
-    )]
     TooManySteps {
         /// The application.
         application: ActorAddress,
@@ -190,6 +167,137 @@ pub enum RegistryError {
 }
 
 impl RegistryError {
+    /// What is the matter.
+    #[must_use]
+    pub fn what(&self) -> String {
+        match self {
+            Self::Io { doing, path, .. } => format!("cannot {doing} {}", path.display()),
+            Self::Full { doing, path, .. } => {
+                format!("no room on the disk to {doing} {}", path.display())
+            }
+            Self::Unsafe { path, why, .. } => {
+                format!("{} is not safe for the registry: {why}", path.display())
+            }
+            Self::InUse { path } => format!("the registry in {} is in use", path.display()),
+            Self::NewerFormat { path, found, known } => format!(
+                "{} is of format {found}, and this version reads up to {known}",
+                path.display()
+            ),
+            Self::Corrupt { path, what, .. } => format!("{} is damaged: {what}", path.display()),
+            Self::Closed { path } => {
+                format!(
+                    "{} was closed after an error of another call",
+                    path.display()
+                )
+            }
+            Self::NoSuchArtifact { digest, .. } => {
+                format!("the registry has no artifact {digest}")
+            }
+            Self::ArtifactLost {
+                component,
+                revision,
+                digest,
+                path,
+                damaged,
+                looked,
+            } => lost(component, *revision, *digest, path, *damaged, looked),
+            Self::NoSuchRevision { component, number } => {
+                format!("`{component}` has no revision {number}")
+            }
+            Self::NoSuchDeployment {
+                application,
+                number,
+            } => format!("`{application}` has no deployment {number}"),
+            Self::IllegalTransition {
+                application,
+                number,
+                from,
+                to,
+            } => format!(
+                "deployment {number} of `{application}` is {from}, and {to} cannot follow; nothing was written"
+            ),
+            Self::Unfinished {
+                application,
+                number,
+                state,
+            } => format!("deployment {number} of `{application}` is {state}"),
+            Self::Ended {
+                application,
+                number,
+                state,
+            } => format!(
+                "deployment {number} of `{application}` is {state}, so there are no more steps of it"
+            ),
+            Self::NotOfApplication {
+                application,
+                component,
+            } => format!("`{component}` is not a component of `{application}`"),
+            Self::TooLarge { what, bytes, max } => {
+                format!("{what} has {bytes} bytes, {max} is the most that the registry keeps")
+            }
+            Self::TooManySteps {
+                application,
+                number,
+                max,
+            } => format!(
+                "the journal of deployment {number} of `{application}` has {max} records already"
+            ),
+        }
+    }
+
+    /// What to do about it, where something can be done.
+    #[must_use]
+    pub fn remedy(&self) -> Option<String> {
+        let words = match self {
+            Self::Io { .. } => "make sure that the host may use it, and do it again",
+            Self::Full { .. } => "free some, for example by garbage collection, and do it again",
+            Self::Unsafe { remedy, .. } | Self::Corrupt { remedy, .. } => remedy,
+            Self::InUse { .. } => {
+                "one host has it at a time: stop the other, or choose another directory"
+            }
+            Self::NewerFormat { .. } => "use the version that wrote it, or a newer one",
+            Self::Closed { .. } => "do it again",
+            Self::NoSuchArtifact { path, .. } => {
+                let path = path.display();
+                return Some(format!(
+                    "put a file with those bytes at {path}, or deploy a component of them, which does so"
+                ));
+            }
+            Self::ArtifactLost { path, .. } => {
+                let path = path.display();
+                return Some(format!(
+                    "put a file with those bytes at {path}, or where the manifest names it; if there is none any more, \
+                     another directory begins with the manifest's files, and without the history"
+                ));
+            }
+            Self::NoSuchRevision { .. } => {
+                "`airssys registry list` says which there are, older ones are gone by retention"
+            }
+            Self::NoSuchDeployment { .. } => {
+                "`airssys history` says which there are, older ones are gone by retention"
+            }
+            Self::Unfinished { .. } => "wait for its end, or roll it back, before the next",
+            Self::NotOfApplication { application, .. } => {
+                return Some(format!("its address begins with `{application}/`"));
+            }
+            Self::TooLarge { .. } => "make it shorter",
+            Self::TooManySteps { .. } => "note fewer steps",
+            Self::IllegalTransition { .. } | Self::Ended { .. } => return None,
+        };
+        Some(words.to_owned())
+    }
+
+    /// What is the matter with the reason behind it, where there is one; without what to do.
+    #[must_use]
+    pub fn message(&self) -> String {
+        match self {
+            Self::Io { source, .. } | Self::Full { source, .. } => {
+                format!("{}: {source}", self.what())
+            }
+            error => error.what(),
+        }
+    }
+
     /// The kind as a stable kebab-case name, the same in logs and JSON.
     #[must_use]
     pub fn kind(&self) -> &'static str {
@@ -202,6 +310,7 @@ impl RegistryError {
             Self::Corrupt { .. } => "corrupt",
             Self::Closed { .. } => "closed",
             Self::NoSuchArtifact { .. } => "no-such-artifact",
+            Self::ArtifactLost { .. } => "artifact-lost",
             Self::NoSuchRevision { .. } => "no-such-revision",
             Self::NoSuchDeployment { .. } => "no-such-deployment",
             Self::IllegalTransition { .. } => "illegal-transition",
@@ -248,4 +357,23 @@ impl RegistryError {
             Self::Io { .. } | Self::Full { .. } | Self::Corrupt { .. } | Self::Closed { .. }
         )
     }
+}
+
+fn lost(
+    component: &ActorAddress,
+    revision: u64,
+    digest: Digest,
+    path: &Path,
+    damaged: bool,
+    looked: &[PathBuf],
+) -> String {
+    let is = if damaged { "damaged" } else { "missing" };
+    let path = path.display();
+    let mut text =
+        format!("the file of `{component}`, revision {revision}, is {is}: {path}, {digest}");
+    let others: Vec<_> = looked.iter().map(|one| one.display().to_string()).collect();
+    if !others.is_empty() {
+        text.push_str(&format!("; not the same bytes: {}", others.join(", ")));
+    }
+    text
 }

@@ -109,7 +109,7 @@ fn what_is_deployed_is_planned_rolled_out_recorded_and_gone_back_from() {
     let text = up.ask(&["history", "--limit", "1"]).stdout;
     assert!(text.contains("rollback to 1"), "{text}");
     up.ask(&["rollback", "--to", "99"])
-        .fails(9, &["has no deployment 99"]);
+        .fails(9, &["has no deployment 99", "help: `airssys history`"]);
 }
 
 #[test]
@@ -572,28 +572,59 @@ fn a_signal_ends_the_wait_and_not_the_deployment() {
 }
 
 #[test]
-fn a_file_of_the_registry_that_is_gone_or_damaged_is_put_back_by_hand() {
+fn a_file_of_the_registry_that_is_gone_or_damaged_is_put_back_from_the_one_that_the_manifest_names()
+{
     let (one, runtime) = (first(), runtime_directory());
     let state = one.at("state");
-    let mut up = start(&one, &runtime, &["--state", &state], "running");
-    up.signal("-TERM");
-    assert_eq!(up.end().0, Some(0));
+    let boots = |notes: &[&str]| {
+        let mut up = start(&one, &runtime, &["--state", &state], notes[0]);
+        notes[1..].iter().for_each(|note| up.says(note));
+        assert_eq!(up.ask(&["status"]).code, 0);
+        up.signal("-TERM");
+        assert_eq!(up.end().0, Some(0));
+    };
+    boots(&["running"]);
     let bytes = std::fs::read(one.at("adder.wasm")).unwrap();
     let all = crate::bad_files::files(std::path::Path::new(&state));
     let mut kept = all
         .iter()
         .filter(|file| std::fs::read(file).unwrap() == bytes);
     let kept = kept.next().unwrap();
-    let path = kept.to_str().unwrap();
-    for damage in [None, Some("other")] {
-        match damage {
-            None => std::fs::remove_file(kept).unwrap(),
-            Some(text) => std::fs::write(kept, text).unwrap(),
-        }
-        one.run("up", &["--state", &state])
-            .fails(6, &[path, "put a file with th"]);
+    let damage = |damage: Option<&str>| match damage {
+        None => std::fs::remove_file(kept).unwrap(),
+        Some(text) => std::fs::write(kept, text).unwrap(),
+    };
+    for (how, note) in [
+        (None, "was missing in the registry"),
+        (Some("other"), "was damaged in the registry"),
+    ] {
+        damage(how);
+        boots(&[note, "running"]);
+        assert_eq!(std::fs::read(kept).unwrap(), bytes);
+        boots(&["running"]);
+    }
+
+    // Nothing is taken for it that has other bytes.
+    std::fs::write(one.at("adder.wasm"), "others").unwrap();
+    let (path, named) = (kept.to_str().unwrap(), one.at("adder.wasm"));
+    let digest = format!("sha256:{}", kept.file_name().unwrap().to_str().unwrap());
+    for (how, is) in [(None, "is missing"), (Some("other"), "is damaged")] {
+        damage(how);
+        let says = [
+            path,
+            &named,
+            &digest,
+            is,
+            "help: put a file with those bytes at",
+        ];
+        one.run("up", &["--state", &state]).fails(6, &says);
+        let error = one
+            .run("up", &["--state", &state, "--format", "json"])
+            .error();
+        assert_eq!(error["registry"], "artifact-lost", "{error}");
+        assert!(!error["message"].as_str().unwrap().contains("put a file"));
+        assert!(error["hint"].as_str().unwrap().contains("put a file"));
     }
     std::fs::write(kept, &bytes).unwrap();
-    let up = start(&one, &runtime, &["--state", &state], "running");
-    assert_eq!(up.ask(&["status"]).code, 0);
+    boots(&["running"]);
 }

@@ -24,6 +24,26 @@ const PATHS_SHOWN_MAX: usize = 12;
 
 impl NoSuchFunction {
     fn message(&self) -> String {
+        match self.remedy() {
+            Some(remedy) => format!("{}; {remedy}", self.what()),
+            None => self.what(),
+        }
+    }
+
+    /// What is the matter.
+    #[must_use]
+    pub fn what(&self) -> String {
+        let path = name(&self.path);
+        match (self.ambiguous.len(), self.exported.len()) {
+            (several @ 1.., _) => format!("`{path}` could be any of {several} functions"),
+            (_, 0) => format!("there is no function `{path}`: nothing is exported"),
+            _ => format!("there is no exported function `{path}`"),
+        }
+    }
+
+    /// What could be meant; `None` where nothing is exported.
+    #[must_use]
+    pub fn remedy(&self) -> Option<String> {
         let list = |paths: &[String]| {
             let shown = paths.get(..PATHS_SHOWN_MAX).unwrap_or(paths);
             let more = match paths.len().saturating_sub(PATHS_SHOWN_MAX) {
@@ -32,18 +52,11 @@ impl NoSuchFunction {
             };
             format!("{}{more}", names(shown, ""))
         };
-        let path = name(&self.path);
         match (&self.nearest, self.ambiguous.len(), self.exported.len()) {
-            (_, 1.., _) => format!("`{path}` could be any of: {}", list(&self.ambiguous)),
-            (_, _, 0) => format!("there is no function `{path}`: nothing is exported"),
-            (Some(nearest), ..) => {
-                let nearest = name(nearest);
-                format!("there is no exported function `{path}`; did you mean `{nearest}`?")
-            }
-            (None, ..) => format!(
-                "there is no exported function `{path}`; exported: {}",
-                list(&self.exported)
-            ),
+            (_, 1.., _) => Some(format!("name one of: {}", list(&self.ambiguous))),
+            (_, _, 0) => None,
+            (Some(nearest), ..) => Some(format!("did you mean `{}`?", name(nearest))),
+            (None, ..) => Some(format!("exported: {}", list(&self.exported))),
         }
     }
 }

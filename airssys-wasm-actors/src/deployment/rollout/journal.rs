@@ -352,10 +352,8 @@ pub fn artifacts_of(
         let revision = registry.revision(address, deployed.revision)?;
         // Compared with its digest.
         registry.artifact(revision.digest)?;
-        let text = address.as_str();
-        let prefix = format!("{}/", deployment.application);
-        let name = text.strip_prefix(&prefix).unwrap_or(text);
-        files.insert(name.to_owned(), registry.artifact_path(revision.digest));
+        let name = deployment.name_of(address).to_owned();
+        files.insert(name, registry.artifact_path(revision.digest));
     }
     Ok(files)
 }

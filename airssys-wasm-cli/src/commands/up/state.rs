@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use airssys_wasm_actors::deployment::{DeployOptions, artifacts_of, register_first};
+use airssys_wasm_actors::deployment::{
+    DeployOptions, HealedArtifact, RegisterError, artifacts_of, heal_artifacts, register_first,
+};
 use airssys_wasm_actors::{
     ActorAddress, Application, ApplicationSpec, Recovered, Registry, RegistryError, RegistryOptions,
 };
@@ -51,12 +53,27 @@ pub(super) async fn boot(
         return Ok(Booting::named(spec));
     };
     let directory = directory.to_owned();
-    let opened = aside(move || opened(&directory, &name)).await?;
-    let (registry, recovered, artifacts) = opened.map_err(|error| failed(&error))?;
+    let named = spec.clone();
+    let opened = aside(move || opened(&directory, &name, &named)).await?;
+    let Opened {
+        registry,
+        recovered,
+        healed,
+        artifacts,
+    } = opened.map_err(|error| failed(&error))?;
     for one in &recovered.interrupted {
         progress.note(&format!(
             "deployment {} was {} when the host ended, and is {} now",
             one.number, one.was, one.now
+        ));
+    }
+    for one in &healed {
+        progress.note(&format!(
+            "the file of `{}` was {} in the registry ({}), and was put back from {}, which has the same bytes",
+            one.component,
+            if one.damaged { "damaged" } else { "missing" },
+            one.digest,
+            one.from.display()
         ));
     }
     let Some(deployment) = recovered.boot else {
@@ -84,18 +101,34 @@ pub(super) async fn boot(
     })
 }
 
-type Opened = (Registry, Recovered, BTreeMap<String, PathBuf>);
+/// A registry, and what it says.
+struct Opened {
+    registry: Registry,
+    recovered: Recovered,
+    healed: Vec<HealedArtifact>,
+    artifacts: BTreeMap<String, PathBuf>,
+}
 
-fn opened(directory: &Path, application: &ActorAddress) -> Result<Opened, RegistryError> {
+fn opened(
+    directory: &Path,
+    application: &ActorAddress,
+    named: &ApplicationSpec,
+) -> Result<Opened, RegistryError> {
     let registry = Registry::open(directory, RegistryOptions::default())?;
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let now = u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(u64::MAX);
     let recovered = registry.recover(application, now)?;
-    let artifacts = match &recovered.boot {
-        Some(deployment) => artifacts_of(&registry, deployment)?,
-        None => BTreeMap::new(),
+    let mut opened = Opened {
+        registry,
+        recovered,
+        healed: Vec::new(),
+        artifacts: BTreeMap::new(),
     };
-    Ok((registry, recovered, artifacts))
+    if let Some(deployment) = &opened.recovered.boot {
+        opened.healed = heal_artifacts(&opened.registry, deployment, named)?;
+        opened.artifacts = artifacts_of(&opened.registry, deployment)?;
+    }
+    Ok(opened)
 }
 
 /// The number of what has started; it is recorded if it is the first.
@@ -118,8 +151,15 @@ pub(super) async fn recorded(
     let registering = registry.clone();
     let number = aside(move || register_first(&registering, &application, &options)).await?;
     let number = number.map_err(|error| {
-        Failure::of(FailureKind::Io, &error)
-            .hint("nothing was left running; without `--state` it starts and is not recorded")
+        const LEFT: &str =
+            "nothing was left running; without `--state` it starts and is not recorded";
+        match &error {
+            RegisterError::Registry(error) => {
+                let remedy = error.remedy().map(|remedy| format!("{remedy}\n{LEFT}"));
+                failed(error).hint(remedy.unwrap_or_else(|| LEFT.to_owned()))
+            }
+            error => Failure::of(FailureKind::Io, error).hint(LEFT),
+        }
     })?;
     Ok(Some((registry, number)))
 }
@@ -132,5 +172,9 @@ async fn aside<T: Send + 'static>(
 }
 
 fn failed(error: &RegistryError) -> Failure {
-    Failure::of(FailureKind::Io, error).detail("registry", error.kind())
+    let failure = Failure::new(FailureKind::Io, error.message()).detail("registry", error.kind());
+    match error.remedy() {
+        Some(remedy) => failure.hint(remedy),
+        None => failure,
+    }
 }
