@@ -74,10 +74,12 @@ pub(crate) fn start(globals: &Globals, few: bool) -> Result<(), Failure> {
         _ => ("warn", ""),
     };
     let wrong = |why: String| {
-        Failure::new(
-            FailureKind::Usage,
-            format!("{from}: `{}` is not a level: {why}", printable(directives)),
-        )
+        let said = format!("`{}`", printable(directives));
+        let what = match why.contains(&said) {
+            true => format!("{from}: {why}"),
+            false => format!("{from}: {said} is not a level: {why}"),
+        };
+        Failure::new(FailureKind::Usage, what)
     };
     if let Err((why, hint)) = check(directives) {
         return Err(wrong(why).hint(hint));

@@ -5,9 +5,12 @@
 
 use std::process::ExitCode;
 
-use airssys_wasm::{Args, FunctionType, format_value, parse_args, to_json};
+use airssys_wasm::{
+    Args, FunctionType, NoSuchFunction, WaveError, format_value, parse_args, to_json,
+};
 use airssys_wasm_actors::{
     Application, ApplicationSpec, CallError, CallOptions, ResolveOptions, ResolvedComponent,
+    suggest,
 };
 use serde_json::{Value, json};
 
@@ -34,8 +37,12 @@ pub(super) fn run(globals: &Globals, call: &Call) -> Result<ExitCode, Failure> {
         let name = component.name.clone();
         let ty = function(component, &call.function)?;
         let args = parse_args(&ty, &call.args).map_err(|error| {
-            Failure::of(FailureKind::Usage, &error)
-                .hint(format!("`{}` is {ty}", printable(&call.function)))
+            let failure = Failure::of(FailureKind::Usage, &error);
+            match error {
+                // It has the type in it.
+                WaveError::Count { .. } => failure,
+                _ => failure.hint(format!("`{}` is {ty}", printable(&call.function))),
+            }
         })?;
         let system = hosting::system(engine).await?;
         life::follow(system.events());
@@ -75,7 +82,7 @@ pub(super) fn component<'a>(
             FailureKind::Usage,
             format!("no actor `{}` in this application", printable(address)),
         )
-        .hint(format!("there are {}", names.join(", ")))
+        .hint(suggest(address, "actors", names))
     })
 }
 
@@ -84,9 +91,7 @@ pub(super) fn function(component: &ResolvedComponent, path: &str) -> Result<Func
         .child
         .surface()
         .map_err(|error| Failure::of(FailureKind::Usage, error))?;
-    let export = surface
-        .export(path)
-        .map_err(|error| Failure::of(FailureKind::Usage, &error))?;
+    let export = surface.export(path).map_err(|error| no_such(&error))?;
     let found = surface
         .export_function(export)
         .map(|(_, function)| function.ty.clone());
@@ -96,6 +101,14 @@ pub(super) fn function(component: &ResolvedComponent, path: &str) -> Result<Func
             format!("no function `{}`", printable(path)),
         )
     })
+}
+
+fn no_such(error: &NoSuchFunction) -> Failure {
+    let failure = Failure::new(FailureKind::Usage, error.what());
+    match error.remedy() {
+        Some(remedy) => failure.hint(remedy),
+        None => failure,
+    }
 }
 
 async fn ask(
@@ -108,7 +121,7 @@ async fn ask(
     let actor = running.actor(name).ok_or_else(gone)?;
     let function = actor
         .function(&call.function)
-        .map_err(|error| Failure::of(FailureKind::Usage, &error))?;
+        .map_err(|error| no_such(&error))?;
     let options = CallOptions {
         within: call.within,
         ..CallOptions::default()

@@ -48,7 +48,11 @@ fn pairs(set: &ConfigSet) -> Result<std::collections::BTreeMap<String, String>, 
         Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
         None => {
             let what = format!("`{}` is no `KEY=VALUE`", printable(text));
-            Err(Failure::new(FailureKind::Usage, what))
+            let hint = format!(
+                "write `{}=VALUE`, or take it back with `config unset`",
+                printable(text)
+            );
+            Err(Failure::new(FailureKind::Usage, what).hint(hint))
         }
     };
     set.values.iter().map(pair).collect()

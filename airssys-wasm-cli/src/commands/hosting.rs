@@ -3,7 +3,9 @@
 use std::future::Future;
 use std::path::Path;
 
-use airssys_wasm::{Audit, AuditConfig, AuditSinkConfig, Engine, EngineConfig, Policy};
+use airssys_wasm::{
+    Audit, AuditConfig, AuditError, AuditSinkConfig, Engine, EngineConfig, EngineError, Policy,
+};
 use airssys_wasm_actors::{
     ActorAddress, Application, ApplicationSpec, EnvironmentLookup, Event, ManifestErrors,
     ResolveOptions, RunningApplication, StartError, System, SystemConfig,
@@ -28,7 +30,13 @@ pub(super) fn engine(audit: Option<&Path>) -> Result<Engine, Failure> {
         },
         ..EngineConfig::default()
     };
-    Engine::new(config).map_err(|error| Failure::of(FailureKind::Io, &error))
+    Engine::new(config).map_err(|error| match &error {
+        EngineError::Audit(AuditError::Unsafe { path, why, remedy }) => {
+            let what = format!("{} cannot hold the audit trail: {why}", path.display());
+            Failure::new(FailureKind::Io, what).hint(*remedy)
+        }
+        error => Failure::of(FailureKind::Io, error),
+    })
 }
 
 /// Writes what is left of the audit trail. A command that was done is a failure if records of it were lost; one that

@@ -35,7 +35,15 @@ pub(super) fn run(globals: &Globals, inspect: &Inspect) -> Result<ExitCode, Fail
                 LoadErrorKind::NotCompiled(error) if !error.is_of_component() => FailureKind::Io,
                 _ => FailureKind::Component,
             };
-            Failure::of(kind, &error)
+            let told = error.to_string();
+            // The engine's messages are "what; what to do".
+            match told.split_once("; ") {
+                Some((what, help)) => Failure::new(kind, what).hint(help),
+                None if inspect.file.is_dir() => {
+                    Failure::new(kind, told).hint("it is a directory: name a component in it")
+                }
+                None => Failure::new(kind, told),
+            }
         })?;
     drop(progress);
     let needs = needs(&component);

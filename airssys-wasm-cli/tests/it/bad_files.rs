@@ -157,3 +157,24 @@ fn a_full_disk_under_the_audit_trail_is_told_of() {
     up.signal("-TERM");
     assert_eq!(up.end().0, Some(6));
 }
+
+#[test]
+fn a_file_that_cannot_hold_the_audit_trail() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let app = App::of("adder", ADDER).file("open", "");
+    let open = app.at("open");
+    std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o644)).unwrap();
+    fifo(app.at("pipe"));
+    for (file, why, hint) in [
+        (app.at("pipe"), "it is a pipe", "name a file"),
+        (open, "everybody can read it", "chmod o-rwx"),
+    ] {
+        let args = ["--audit", &file, "--format", "json"];
+        for (command, more) in [("up", &[][..]), ("call", &["adder", "add", "1", "2"])] {
+            let error = app.run(command, &[more, &args].concat()).error();
+            assert_eq!(error["exit_code"], 6, "{error}");
+            assert!(error["message"].as_str().unwrap().ends_with(why), "{error}");
+            assert!(error["hint"].as_str().unwrap().contains(hint), "{error}");
+        }
+    }
+}

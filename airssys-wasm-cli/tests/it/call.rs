@@ -76,6 +76,7 @@ fn what_is_not_wave_is_refused_before_anything_starts() {
     ] {
         let ran = app.run("call", &[&["adder", "add"], args].concat());
         ran.fails(2, &[says, "func(a: u32, b: u32) -> u32"]);
+        assert_eq!(ran.stderr.matches("func(a").count(), 1, "{}", ran.stderr);
         assert!(!ran.stderr.contains('\u{1b}'), "{}", ran.stderr);
     }
 }
@@ -85,7 +86,20 @@ fn an_address_or_a_function_that_is_not_there() {
     let app = App::of("adder", ADDER);
     app.run("call", &["subtracter", "add"])
         .fails(2, &["no actor `subtracter`", "adder"]);
-    app.run("call", &["adder", "ad"]).fails(2, &["`ad`", "add"]);
+    app.run("call", &["adder", "ad"])
+        .fails(2, &["`ad`", "help: did you mean `test:app/add#add`?"]);
+    for (args, hint) in [
+        (["adder", "ad"], "did you mean `test:app/add#add`?"),
+        (["addr", "add"], "did you mean `adder`?"),
+    ] {
+        let args = [&args[..], &["--format", "json"]].concat();
+        let error = app.run("call", &args).error();
+        assert_eq!(error["hint"], hint, "{error}");
+        assert!(
+            !error["message"].as_str().unwrap().contains(hint),
+            "{error}"
+        );
+    }
 }
 
 #[test]

@@ -119,6 +119,8 @@ fn mistakes_without_a_manifest() {
     run(&[]).fails(2, &["Usage"]);
     run(&["upp"]).fails(2, &["'upp'", "'up'"]);
     run(&["check"]).fails(2, &["MANIFEST"]);
+    run(&["check", &quakes(), "--log", "loud"])
+        .fails(2, &["error: --log: there is no level `loud`\n"]);
     run(&["check", &quakes(), "--log", "a=b=c"]).fails(2, &["--log", "is not a level"]);
     for (level, says) in [
         ("warm", "did you mean `warn`?"),

@@ -139,11 +139,18 @@ impl ControlError {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
+            Self::NoHost { running, .. } if !running.is_empty() => Some(
+                "choose one with `--app NAME`, or name another socket with `--control`".to_owned(),
+            ),
             Self::NoHost { directory, .. } => Some(format!(
                 "`airssys up` serves its socket in {}; name another socket with `--control`",
                 directory.display()
             )),
             Self::Several { .. } => Some("choose one with `--app NAME`".to_owned()),
+            Self::NotListening(path) => Some(format!(
+                "`airssys up MANIFEST --control {}` serves it",
+                path.display()
+            )),
             Self::Refused { report, .. } => report.hint.clone(),
             Self::OtherVersion { .. } => {
                 Some("use the `airssys` that the host was started with".to_owned())

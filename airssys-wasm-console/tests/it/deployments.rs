@@ -689,7 +689,12 @@ async fn what_is_autoscaled_is_shown_and_not_scaled_by_hand() {
     };
     assert_eq!(refusal.kind, "autoscaled", "{refusal:?}");
     let now = client.scale(&by_hand).await;
-    refused(now, "autoscaled", "change `min` and `max`", None);
+    refused(
+        now,
+        "autoscaled",
+        "is autoscaled",
+        Some("change `min` and `max`"),
+    );
     assert!(!autoscale().await.paused);
     let tree = client.tree().await.unwrap();
     let children = tree.supervisors.iter().flat_map(|one| &one.children);

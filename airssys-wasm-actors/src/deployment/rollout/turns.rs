@@ -49,7 +49,7 @@ pub enum CancelRefused {
     #[error("order {0} does not wait any more: it has had its turn, or was cancelled before")]
     Gone(u64),
     /// Nobody has taken a place in line under this number yet.
-    #[error("there is no order {0}; list those that wait")]
+    #[error("there is no order {0}")]
     NoSuchOrder(u64),
     /// Who cancels, or why, is told at too great a length.
     #[error("`{what}` has {bytes} bytes; use {NOTE_BYTES_MAX} at most")]

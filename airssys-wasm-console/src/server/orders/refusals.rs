@@ -102,11 +102,14 @@ pub(super) fn of_deploy(error: &DeployError) -> Refusal {
             let findings = findings.map(|why| finding("unsupported", why.clone(), None));
             first(StatusCode::CONFLICT, "unsupported", findings.collect())
         }
-        DeployError::Configuration(refused) => Refusal::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "config",
-            refused.to_string(),
-        ),
+        DeployError::Configuration(refused) => {
+            let status = StatusCode::UNPROCESSABLE_ENTITY;
+            let refusal = Refusal::new(status, "config", refused.what());
+            match refused.remedy() {
+                Some(remedy) => refusal.hint(remedy),
+                None => refusal,
+            }
+        }
         DeployError::TooLong { .. } => Refusal::bad(error.to_string()),
         DeployError::UnderWay => conflict("under-way", "another deployment is under way").hint(
             "wait for it, roll it back with `airssys rollback`, or wait your turn with `--queue`",
@@ -123,7 +126,11 @@ pub(super) fn of_edit(error: &EditError) -> Refusal {
         EditError::Autoscaled { .. } => (StatusCode::CONFLICT, "autoscaled"),
         _ => (StatusCode::CONFLICT, "not-scaled"),
     };
-    Refusal::new(status, kind, error.to_string())
+    let refusal = Refusal::new(status, kind, error.what());
+    match error.remedy() {
+        Some(remedy) => refusal.hint(remedy),
+        None => refusal,
+    }
 }
 
 /// What would change is not a number of replicas alone.
@@ -180,9 +187,9 @@ pub(in crate::server) fn of_registry(error: &RegistryError) -> Refusal {
         error if error.retryable() => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     };
-    let mut message = error.to_string();
-    if let Some(source) = std::error::Error::source(error) {
-        message = format!("{message}: {source}");
+    let refusal = Refusal::new(status, error.kind(), error.message());
+    match error.remedy() {
+        Some(remedy) => refusal.hint(remedy),
+        None => refusal,
     }
-    Refusal::new(status, error.kind(), message)
 }
