@@ -56,6 +56,11 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// The components that stay as they are.
     pub unchanged: Vec<String>,
+    /// The components that were deployed, are to go on, and do not run: somebody has stopped them, or they have ended for
+    /// good. They stay so until the host is started again, and a step that needs one of them
+    /// ([`Action::needs_it_running`]) fails.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stopped: Vec<String>,
 }
 
 /// One step: what is switched at once.
@@ -151,6 +156,23 @@ pub enum Action {
     StopSource,
     /// Other questions are asked at the end.
     ChangeReport,
+}
+
+impl Action {
+    /// Whether it is done to what runs, and fails where nothing does.
+    #[must_use]
+    pub fn needs_it_running(&self) -> bool {
+        match self {
+            Self::Replace(_) | Self::Reconfigure { .. } | Self::Scale { .. } => true,
+            Self::Start { .. }
+            | Self::Retune { .. }
+            | Self::Stop { .. }
+            | Self::RetuneSupervisor { .. }
+            | Self::StartSource
+            | Self::StopSource
+            | Self::ChangeReport => false,
+        }
+    }
 }
 
 /// What a component is, in short.
@@ -405,6 +427,7 @@ pub fn plan(
         application: new.name.clone(),
         steps,
         unchanged: unchanged.map(|one| one.new.name.clone()).collect(),
+        stopped: Vec::new(),
     })
 }
 

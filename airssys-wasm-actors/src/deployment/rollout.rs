@@ -111,6 +111,20 @@ fn by_whom(by: &str, why: &str) -> String {
     text
 }
 
+/// The plan, with what of `before` does not run.
+fn planned(
+    before: &ApplicationOutline,
+    new: &ApplicationOutline,
+    options: &PlanOptions,
+) -> Result<Plan, PlanRefused> {
+    let stopped = before.components.iter();
+    let stopped = stopped.filter(|one| one.running.is_none() && new.component(&one.name).is_some());
+    Ok(Plan {
+        stopped: stopped.map(|one| one.name.clone()).collect(),
+        ..plan(before, new, options)?
+    })
+}
+
 /// Deploys to one running application. Clones are the same.
 #[derive(Clone)]
 pub struct Deployer {
@@ -208,7 +222,7 @@ impl Deployer {
     /// [`DeployError`] with everything that stands in the way.
     pub fn plan(&self, new: &Application, options: &PlanOptions) -> Result<Plan, DeployError> {
         let current = self.runs();
-        let plan = plan(&self.outline(&current), &new.outline(), options)?;
+        let plan = planned(&self.outline(&current), &new.outline(), options)?;
         let ground = self.ground(&current.application, &Arc::new(new.clone()));
         self.steps(&plan, &ground)?;
         Ok(plan)
@@ -391,7 +405,7 @@ impl Deployer {
         let (runs, new) = (self.runs(), Arc::new(new));
         let before = self.outline(&runs);
         let current = runs.application;
-        let plan = Arc::new(plan(&before, &new.outline(), &options.plan)?);
+        let plan = Arc::new(planned(&before, &new.outline(), &options.plan)?);
         let ground = self.ground(&current, &new);
         let steps = self.steps(&plan, &ground)?;
         // Of what does not differ a record would be what the next rollback goes back from, to the very same.

@@ -2,6 +2,7 @@
 
 mod answers;
 mod autoscaling;
+mod by_hand;
 mod canaries;
 mod cycles;
 mod families;

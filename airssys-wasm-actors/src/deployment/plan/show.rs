@@ -17,7 +17,8 @@ impl Display for Plan {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let application = &self.application;
         if self.is_empty() {
-            return write!(f, "`{application}`: nothing changes");
+            write!(f, "`{application}`: nothing changes")?;
+            return self.show_stopped(f);
         }
         let count = self.steps.len();
         let plural = if count == 1 { "" } else { "s" };
@@ -45,6 +46,25 @@ impl Display for Plan {
         }
         if !self.unchanged.is_empty() {
             write!(f, "\nunchanged: {}", self.unchanged.join(", "))?;
+        }
+        self.show_stopped(f)
+    }
+}
+
+impl Plan {
+    /// What does not run, and what becomes of that.
+    fn show_stopped(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for name in &self.stopped {
+            let mut parts = self.steps.iter().flat_map(|step| &step.parts);
+            let fails = parts.any(|part| part.name == *name && part.action.needs_it_running());
+            write!(f, "\nstopped: `{name}` does not run, by hand or for good")?;
+            f.write_str(match fails {
+                true => {
+                    ": the deployment fails at it, and what there was before stays; start the host again first, or take it \
+                     out of the manifest"
+                }
+                false => ", and stays so until the host is started again",
+            })?;
         }
         Ok(())
     }

@@ -311,6 +311,10 @@ fn supervisor_of(application: &Application, address: &str) -> Result<SupervisorS
 }
 
 fn retune(ground: &Ground, spec: &ChildSpec) -> Done {
+    // Of one that was stopped for good nobody knows anything that could change.
+    if ground.system.whereis(&spec.address).is_none() {
+        return Ok(());
+    }
     ground
         .system
         .retune(spec.clone())

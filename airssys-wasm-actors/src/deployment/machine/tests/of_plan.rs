@@ -98,6 +98,7 @@ fn a_plan() -> Plan {
             )]),
         ],
         unchanged: Vec::new(),
+        stopped: Vec::new(),
     }
 }
 
