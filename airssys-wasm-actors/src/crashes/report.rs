@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use airssys_wasm::{Fault, printable};
+use airssys_wasm::{Fault, FaultClass, printable};
 
 use super::{CrashReport, Recent};
 use crate::exit::{ExitReason, REASON_BYTES_MAX};
@@ -41,7 +41,7 @@ pub(crate) fn record(supervisor: &Record, ended: &Ended<'_>) {
         Some(verdict) if is_by_request(ended.reason) => verdict,
         _ => ended.reason,
     };
-    let expected = left.expected && matches!(reason, ExitReason::Killed);
+    let expected = left.expected && is_by_a_kill(reason, &left);
     if reason.is_normal() || expected || ended.dropped {
         return;
     }
@@ -60,6 +60,17 @@ pub(crate) fn record(supervisor: &Record, ended: &Ended<'_>) {
         reason = report.reason,
         "an actor has crashed"
     );
+}
+
+/// Whether a kill ended it: that of a start can be told as the failure of its `init`, which it was in.
+fn is_by_a_kill(reason: &ExitReason, left: &Left) -> bool {
+    let killed = |fault: &Fault| fault.class == FaultClass::Killed;
+    match reason {
+        ExitReason::Killed => true,
+        ExitReason::Fault(fault) => killed(fault),
+        ExitReason::StartFailed(_) => left.fault.as_deref().is_some_and(killed),
+        _ => false,
+    }
 }
 
 /// Whether this is how an actor ends that is told to.

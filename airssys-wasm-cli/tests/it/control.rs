@@ -7,7 +7,7 @@ use std::process::Stdio;
 use serde_json::Value;
 
 use crate::bad_files::files;
-use crate::fixture::{ADDER, App, SINK, airssys, fifo, ran, runtime_directory};
+use crate::fixture::{ADDER, App, SINK, airssys, fifo, ran, runtime_directory, with_init};
 use crate::running_host::{Up, ask, start};
 
 fn adder() -> App {
@@ -320,6 +320,33 @@ fn a_hangup_is_a_termination_unless_it_is_ignored() {
     assert_eq!(up.ask(&["status"]).code, 0);
     up.signal("-TERM");
     assert_eq!(up.end().0, Some(0));
+}
+
+#[test]
+fn a_start_that_is_told_to_stop_is_no_crash() {
+    let endless = with_init("", "", "", "(loop (br 0))");
+    let limits = "[components.sink]\nfile = \"sink.wasm\"\nstart-within = \"1h\"\n\
+                  limits = { cpu-per-call = \"1h\", wall-per-call = \"1h\" }\n";
+    let app = App::new().component("sink", &endless).manifest(limits);
+    let runtime = runtime_directory();
+    for (signal, code) in [("-INT", 130), ("-TERM", 143)] {
+        let mut up = start(&app, &runtime, &[], "");
+        loop {
+            let status = up.ask(&["status", "--json"]);
+            if status.code == 0 && status.json()["actors"][0]["state"] == "starting" {
+                break;
+            }
+        }
+        up.signal(signal);
+        let mut said = String::new();
+        up.stderr.read_to_string(&mut said).unwrap();
+        assert_eq!(up.end().0, Some(code), "{said}");
+        assert!(
+            said.contains("stopped while the application was starting"),
+            "{said}"
+        );
+        assert!(!said.contains("crash"), "{said}");
+    }
 }
 
 #[test]
