@@ -16,6 +16,7 @@ mod history;
 mod hosting;
 mod inspect;
 mod life;
+mod names;
 mod one_actor;
 mod registry;
 mod status;

@@ -7,6 +7,7 @@ use airssys_wasm_console::api::{
 };
 
 use super::control::{ask, print};
+use super::names;
 use super::status::bytes;
 use crate::args::{Crashes, CrashesCommand, Globals, ListCrashes, ShowCrash};
 use crate::failure::Failure;
@@ -22,13 +23,29 @@ pub(super) fn run(globals: &Globals, crashes: &Crashes) -> Result<ExitCode, Fail
 }
 
 fn list(globals: &Globals, wanted: &ListCrashes) -> Result<ExitCode, Failure> {
-    let query = CrashQuery {
+    let mut query = CrashQuery {
         address: wanted.pattern.clone(),
         after: wanted.after,
         limit: wanted.limit,
     };
-    let answer = ask(&wanted.target, async |client| client.crashes(&query).await)?;
-    print(globals, &answer, table)?;
+    let answer = ask(&wanted.target, async |client| {
+        if let Some(asked) = &wanted.pattern {
+            let recorded = async |address: &str| {
+                let of_address = CrashQuery {
+                    address: Some(address.to_owned()),
+                    limit: Some(1),
+                    ..CrashQuery::default()
+                };
+                Ok(!client.crashes(&of_address).await?.crashes.is_empty())
+            };
+            match names::meant(&client, asked, recorded).await? {
+                Ok(address) => query.address = Some(address),
+                Err(nobody) => return Ok(Err(nobody)),
+            }
+        }
+        client.crashes(&query).await.map(Ok)
+    })?;
+    print(globals, &answer?, table)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -3,6 +3,7 @@
 //! Owns how letters are chosen on a command line: by number, by conditions, or all of them, and never by saying
 //! nothing.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -10,8 +11,10 @@ use airssys_wasm_console::api::{
     DeadLetterDetail, DeadLetterList, DeadLetterQuery, DeadLetterView, PurgeRequest, ReplayAnswer,
     ReplayRequest, Selection,
 };
+use airssys_wasm_console::{ControlClient, ControlError};
 
 use super::control::{ask, count, print};
+use super::names::{self, NobodyHas};
 use super::status::bytes;
 use crate::args::{
     Chosen, DeadLetters, Globals, LetterFilter, LettersCommand, ListLetters, PurgeLetters,
@@ -33,11 +36,14 @@ pub(super) fn run(globals: &Globals, letters: &DeadLetters) -> Result<ExitCode, 
 }
 
 fn list(globals: &Globals, wanted: &ListLetters) -> Result<ExitCode, Failure> {
-    let query = query(&wanted.filter);
+    let mut query = query(&wanted.filter);
     let answer = ask(&wanted.target, async |client| {
-        client.dead_letters(&query).await
+        match named(&client, &mut query).await? {
+            Ok(()) => client.dead_letters(&query).await.map(Ok),
+            Err(nobody) => Ok(Err(nobody)),
+        }
     })?;
-    print(globals, &answer, table)?;
+    print(globals, &answer?, table)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -50,28 +56,42 @@ fn show(globals: &Globals, wanted: &ShowLetter) -> Result<ExitCode, Failure> {
 }
 
 fn replay(globals: &Globals, wanted: &ReplayLetters) -> Result<ExitCode, Failure> {
-    let request = ReplayRequest {
+    let mut request = ReplayRequest {
         select: selection(&wanted.chosen, "replay")?,
         force: wanted.force,
     };
-    let answer = ask(&wanted.target, async |client| client.replay(&request).await)?;
+    let answer = ask(&wanted.target, async |client| {
+        match named_in(&client, &mut request.select).await? {
+            Ok(()) => client.replay(&request).await.map(Ok),
+            Err(nobody) => Ok(Err(nobody)),
+        }
+    })??;
     print(globals, &answer, replayed)?;
     if answer.refused.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
     let all = answer.refused.len() + answer.accepted.len();
     let refused = answer.refused.len();
-    let what = format!("of {}, {refused} were not sent again", count(all, "letter"));
+    let were = if refused == 1 { "was" } else { "were" };
+    let what = format!(
+        "{refused} of {} {were} not sent again",
+        count(all, "letter")
+    );
     Err(Failure::new(FailureKind::Control, what)
         .detail("control", "not-replayed")
         .detail("refused", refused))
 }
 
 fn purge(globals: &Globals, wanted: &PurgeLetters) -> Result<ExitCode, Failure> {
-    let request = PurgeRequest {
+    let mut request = PurgeRequest {
         select: selection(&wanted.chosen, "purge")?,
     };
-    let answer = ask(&wanted.target, async |client| client.purge(&request).await)?;
+    let answer = ask(&wanted.target, async |client| {
+        match named_in(&client, &mut request.select).await? {
+            Ok(()) => client.purge(&request).await.map(Ok),
+            Err(nobody) => Ok(Err(nobody)),
+        }
+    })??;
     print(globals, &answer, |answer| {
         let mut text = format!("{} thrown away\n", count(answer.purged, "letter"));
         if answer.under_way > 0 {
@@ -80,7 +100,21 @@ fn purge(globals: &Globals, wanted: &PurgeLetters) -> Result<ExitCode, Failure> 
         }
         text
     })?;
-    Ok(ExitCode::SUCCESS)
+    let Selection::Sequences(asked) = &request.select else {
+        return Ok(ExitCode::SUCCESS);
+    };
+    let asked: BTreeSet<_> = asked.iter().collect();
+    match asked.len().saturating_sub(answer.purged + answer.under_way) {
+        0 => Ok(ExitCode::SUCCESS),
+        gone => {
+            let all = count(asked.len(), "letter");
+            let are = if gone == 1 { "is" } else { "are" };
+            let what = format!("{gone} of {all} {are} not there");
+            Err(Failure::new(FailureKind::Control, what)
+                .detail("control", "no-such-letter")
+                .hint("`airssys dead-letters` lists them; what is not there was handled, purged, or forgotten for newer ones"))
+        }
+    }
 }
 
 fn query(filter: &LetterFilter) -> DeadLetterQuery {
@@ -92,6 +126,36 @@ fn query(filter: &LetterFilter) -> DeadLetterQuery {
         newer_than_ms: filter.newer_than.map(millis),
         poison: filter.poison.then_some(true),
         limit: filter.limit,
+    }
+}
+
+/// Puts the whole address in the place of a name. One that nobody has, and no letter is for, is told.
+async fn named(
+    client: &ControlClient,
+    query: &mut DeadLetterQuery,
+) -> Result<Result<(), NobodyHas>, ControlError> {
+    let Some(asked) = &query.address else {
+        return Ok(Ok(()));
+    };
+    let recorded = async |address: &str| {
+        let of_address = DeadLetterQuery {
+            address: Some(address.to_owned()),
+            limit: Some(1),
+            ..DeadLetterQuery::default()
+        };
+        Ok(!client.dead_letters(&of_address).await?.letters.is_empty())
+    };
+    let meant = names::meant(client, asked, recorded).await?;
+    Ok(meant.map(|address| query.address = Some(address)))
+}
+
+async fn named_in(
+    client: &ControlClient,
+    select: &mut Selection,
+) -> Result<Result<(), NobodyHas>, ControlError> {
+    match select {
+        Selection::Filter(query) => named(client, query).await,
+        _ => Ok(Ok(())),
     }
 }
 

@@ -1,15 +1,19 @@
 //! `airssys registry`: the revisions there are, one of them, and the removal of what nothing needs.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
+use airssys_wasm_actors::suggest;
 use airssys_wasm_console::api::{
     DependencyView, GcAnswer, InterfaceView, RevisionDetail, RevisionList, RevisionQuery,
 };
+use airssys_wasm_console::{ControlClient, ControlError};
 
-use super::control::{ask, count, print};
+use super::control::{ask, count, print, quoted};
 use super::history::since;
+use super::names;
 use crate::args::{Globals, Registry, RegistryCommand, RegistryGc, RegistryList, RegistryShow};
-use crate::failure::Failure;
+use crate::failure::{Failure, FailureKind};
 use crate::output;
 use crate::table::{Narrow, Side, narrow_grid};
 use crate::text::{printable, size};
@@ -35,18 +39,63 @@ fn list(globals: &Globals, wanted: &RegistryList) -> Result<ExitCode, Failure> {
         limit: Some(wanted.limit),
     };
     let list = ask(&wanted.target, async |client| {
-        client.revisions(&query).await
+        let list = client.revisions(&query).await?;
+        match &wanted.pattern {
+            Some(asked) if list.revisions.is_empty() && !names::is_pattern(asked) => {
+                Ok(known(&client, asked).await?.map(|()| list))
+            }
+            _ => Ok(Ok(list)),
+        }
     })?;
-    print(globals, &list, table)?;
+    print(globals, &list?, table)?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn show(globals: &Globals, wanted: &RegistryShow) -> Result<ExitCode, Failure> {
     let detail = ask(&wanted.target, async |client| {
-        client.revision(&wanted.component, wanted.revision).await
+        let refused = match client.revision(&wanted.component, wanted.revision).await {
+            Err(refused) if refused.kind() == "no-such-revision" => refused,
+            detail => return detail.map(Ok),
+        };
+        match known(&client, &wanted.component).await? {
+            Ok(()) => Err(refused),
+            Err(nobody) => Ok(Err(nobody)),
+        }
     })?;
-    print(globals, &detail, report)?;
+    print(globals, &detail?, report)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether there are revisions of a component; if not, what could have been meant.
+async fn known(client: &ControlClient, asked: &str) -> Result<Result<(), Failure>, ControlError> {
+    let of_asked = RevisionQuery {
+        address: Some(asked.to_owned()),
+        limit: Some(1),
+        ..RevisionQuery::default()
+    };
+    if !client.revisions(&of_asked).await?.revisions.is_empty() {
+        return Ok(Ok(()));
+    }
+    let all = RevisionQuery {
+        limit: Some(usize::MAX),
+        ..RevisionQuery::default()
+    };
+    let all = client.revisions(&all).await?;
+    let names: BTreeSet<_> = all
+        .revisions
+        .iter()
+        .map(|one| one.component.as_str())
+        .collect();
+    let short = names.iter().filter_map(|name| name.split_once('/'));
+    let hint = suggest(asked, "components", short.map(|(_, name)| name));
+    let hint = match hint.starts_with("did you mean") {
+        true => hint,
+        false => suggest(asked, "components", names),
+    };
+    let what = format!("there is no component {} in the registry", quoted(asked));
+    Ok(Err(Failure::new(FailureKind::Control, what)
+        .detail("control", "no-such-component")
+        .hint(hint)))
 }
 
 fn gc(globals: &Globals, wanted: &RegistryGc) -> Result<ExitCode, Failure> {

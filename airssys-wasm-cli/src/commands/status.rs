@@ -2,16 +2,14 @@
 
 use std::process::ExitCode;
 
-use airssys_wasm_actors::suggest;
 use airssys_wasm_console::api::{
     self, AutoscaleView, CurrentDeployment, RolloutView, StatusQuery, WaitingView,
 };
-use airssys_wasm_console::{ControlClient, ControlError};
 
-use super::control;
 use super::history::since;
+use super::{control, names};
 use crate::args::{Globals, Status};
-use crate::failure::{Failure, FailureKind};
+use crate::failure::Failure;
 use crate::output;
 use crate::table::{Narrow, Side, narrow_grid};
 use crate::text::{ago, printable, size};
@@ -37,55 +35,21 @@ pub(super) fn run(globals: &Globals, status: &Status) -> Result<ExitCode, Failur
     };
     let answer = control::ask(&status.target, async |client| {
         let answer = client.status(&query).await?;
-        found(&client, query, answer).await
+        let asked = match &query.address {
+            Some(asked) if answer.actors.is_empty() && answer.actors_total > 0 => asked,
+            _ => return Ok(Ok(answer)),
+        };
+        let address = match names::meant(&client, asked, async |_| Ok(false)).await? {
+            Ok(address) => Some(address),
+            Err(nobody) => return Ok(Err(nobody)),
+        };
+        client
+            .status(&StatusQuery { address, ..query })
+            .await
+            .map(Ok)
     })?;
-    let answer = answer.map_err(|hint| {
-        let asked = status.pattern.as_deref().unwrap_or_default();
-        Failure::new(
-            FailureKind::Control,
-            format!("there is no actor {}", control::quoted(asked)),
-        )
-        .detail("control", "no-such-actor")
-        .hint(hint)
-    })?;
-    control::print(globals, &answer, text)?;
+    control::print(globals, &answer?, text)?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// The answer, or what to say where a name was asked for that nobody has. It may be one below the application's; a
-/// pattern with stars may match nothing.
-async fn found(
-    client: &ControlClient,
-    query: StatusQuery,
-    answer: api::Status,
-) -> Result<Result<api::Status, String>, ControlError> {
-    let asked = match &query.address {
-        Some(asked) if answer.actors.is_empty() && answer.actors_total > 0 => asked,
-        _ => return Ok(Ok(answer)),
-    };
-    if asked.contains('*') {
-        return Ok(Ok(answer));
-    }
-    let whole = format!("{}/{asked}", answer.application);
-    let below = StatusQuery {
-        address: Some(whole.clone()),
-        ..query.clone()
-    };
-    let found = client.status(&below).await?;
-    if !found.actors.is_empty() {
-        return Ok(Ok(found));
-    }
-    let all = StatusQuery {
-        limit: Some(usize::MAX),
-        ..StatusQuery::default()
-    };
-    let all = client.status(&all).await?;
-    let names = all.actors.iter().map(|actor| actor.address.as_str());
-    let meant = suggest(asked, "actors", names.clone());
-    Ok(Err(match meant.starts_with("did you mean") {
-        true => meant,
-        false => suggest(&whole, "actors", names),
-    }))
 }
 
 fn text(status: &api::Status) -> String {

@@ -553,6 +553,58 @@ fn names_are_taken_with_and_without_the_application_and_a_wrong_one_is_met_with_
 }
 
 #[test]
+fn a_name_that_nobody_has_or_had_is_told_wherever_it_is_asked_for() {
+    let (app, runtime) = (adder(), runtime_directory());
+    let state = app.at("state");
+    let up = start(&app, &runtime, &["--state", &state], "running");
+    for wrong in ["ader", "app/ader"] {
+        let what = format!("there is no actor `{wrong}`");
+        let says = [what.as_str(), "did you mean `app/adder`?"];
+        for args in [
+            &["crashes", wrong][..],
+            &["dead-letters", "--actor", wrong],
+            &["dead-letters", "list", "--actor", wrong],
+            &["dead-letters", "purge", "--actor", wrong],
+            &["dead-letters", "replay", "--actor", wrong],
+        ] {
+            up.ask(args).fails(7, &says);
+            let error = up.ask(&[args, &["--json"]].concat()).error();
+            assert_eq!(error["control"], "no-such-actor", "{error}");
+        }
+        let what = format!("there is no component `{wrong}` in the registry");
+        for args in [
+            &["registry", "list", wrong][..],
+            &["registry", "list", wrong, "--exports", "add"],
+            &["registry", "show", wrong, "1"],
+        ] {
+            up.ask(args).fails(7, &[&what, "adder`?"]);
+            let error = up.ask(&[args, &["--json"]].concat()).error();
+            assert_eq!(error["control"], "no-such-component", "{error}");
+        }
+    }
+    // Who has nothing to list, and a pattern that matches nobody, are no mistakes.
+    for args in [
+        &["crashes", "adder"][..],
+        &["crashes", "app"],
+        &["crashes", "app/x*"],
+        &["dead-letters", "--actor", "adder"],
+        &["dead-letters", "purge", "--actor", "app/adder"],
+        &["registry", "list", "adder", "--imports", "none"],
+        &["registry", "list", "app/x*"],
+    ] {
+        let listed = up.ask(args);
+        assert_eq!(listed.code, 0, "{args:?}: {listed:?}");
+    }
+    // Nor is one that has gone and has left something.
+    assert_eq!(up.ask(&["kill", "adder"]).code, 0);
+    assert_eq!(up.ask(&["stop", "adder"]).code, 0);
+    let crashes = up.ask(&["crashes", "adder", "--json"]).json();
+    assert_eq!(crashes["crashes"][0]["address"], "app/adder", "{crashes}");
+    let later = up.ask(&["crashes", "adder", "--after", "99", "--json"]);
+    assert!(later.json()["crashes"].as_array().unwrap().is_empty());
+}
+
+#[test]
 fn a_filter_by_a_word_that_there_is_not_is_a_mistake_and_not_an_empty_list() {
     let (app, runtime) = (adder(), runtime_directory());
     let state = app.at("state");

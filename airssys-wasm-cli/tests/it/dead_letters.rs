@@ -124,7 +124,7 @@ fn letters_are_listed_shown_replayed_and_purged() {
     assert_eq!(ran.code, 7);
     assert!(ran.stdout.contains("only if forced"), "{ran:?}");
     assert!(
-        ran.stderr.contains("of 1 letter, 1 were not sent again"),
+        ran.stderr.contains("1 of 1 letter was not sent again"),
         "{ran:?}"
     );
     let ran = host.ask(&["replay", "0", "9", "--force", "--json"]);
@@ -135,6 +135,10 @@ fn letters_are_listed_shown_replayed_and_purged() {
     assert_eq!(ran.error()["refused"], 1);
     host.died();
     assert!(host.ask(&[]).stdout.contains("  poison\n"));
+    let ran = host.ask(&["purge", "9", "--json"]);
+    assert_eq!((ran.code, &ran.json()["purged"]), (7, &0.into()));
+    assert_eq!(ran.error()["control"], "no-such-letter");
+    assert_eq!(ran.error()["message"], "1 of 1 letter is not there");
     let ran = host.ask(&["purge", "--poison"]);
     assert_eq!(ran.stdout, "1 letter thrown away\n");
     assert_eq!(
