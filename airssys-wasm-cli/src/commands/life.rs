@@ -58,13 +58,13 @@ pub(super) fn say(event: &Event) {
         }
         Event::Health { address, health } => tracing::debug!(%address, ?health, "says how it is"),
         Event::CircuitOpened { from, to, import } => {
-            tracing::debug!(%from, %to, %import, "the link is not used: its last calls have failed");
+            tracing::debug!(%from, %to, ?import, "the link is not used: its last calls have failed");
         }
         Event::CircuitHalfOpened { from, to, import } => {
-            tracing::debug!(%from, %to, %import, "the link is tried again");
+            tracing::debug!(%from, %to, ?import, "the link is tried again");
         }
         Event::CircuitClosed { from, to, import } => {
-            tracing::debug!(%from, %to, %import, "the link is used again");
+            tracing::debug!(%from, %to, ?import, "the link is used again");
         }
         Event::Scaled { address, from, to } => {
             tracing::debug!(%address, from, to, "has another number of replicas");

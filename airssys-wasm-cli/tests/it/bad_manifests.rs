@@ -375,3 +375,38 @@ fn an_empty_file() {
         ],
     );
 }
+
+/// A manifest and a component may call things what they like; a message about them is one line all the same.
+#[test]
+fn names_that_would_forge_lines_are_escaped() {
+    const FORGED: &str = r"url=<https://x/\n\1b[31merror: forged\e2\80\ae>";
+    let wat = format!(
+        "(component (import \"{FORGED}\" (func)) (import \"{FORGED}2\" (instance (export \"f\" (func)))))"
+    );
+    let wat = wat.replace(">2", "2>");
+    let name = r#""a\nerror: forged\u001b[31m\u202e""#;
+    let app = App::new().component("odd", &wat).manifest(&format!(
+        "[components.odd]\nfile = \"odd.wasm\"\nlinks = [{{ import = {name}, to = {name} }}]\n\
+         [components.{name}]\nfile = {name}\nunder = {name}\n[sources.{name}]\nfile = {name}\nformat = \"lines\"\nto = {name}\nfunction = {name}\n"
+    ));
+    let ran = app.run("check", &[]);
+    ran.fails(3, &["\\n", "\\u{1b}", "\\u{202e}"]);
+    for line in ran.stderr.lines() {
+        let ours = line.starts_with("error: ") || line.starts_with("  help: ");
+        assert!(ours || line.contains(" errors in "), "{line}");
+        assert!(!line.starts_with("error: forged"), "{line}");
+        assert!(!line.contains(['\u{1b}', '\u{202e}']), "{line:?}");
+    }
+    let findings = app.run("check", &["--format", "json"]).error()["findings"].clone();
+    let missing = |finding: &serde_json::Value| finding["kind"] == "missing-import";
+    assert!(
+        findings.as_array().unwrap().iter().any(missing),
+        "{findings}"
+    );
+    for finding in findings.as_array().unwrap() {
+        for text in [&finding["message"], &finding["hint"]] {
+            let text = text.as_str().unwrap_or_default();
+            assert!(!text.contains(['\n', '\u{1b}', '\u{202e}']), "{text:?}");
+        }
+    }
+}
