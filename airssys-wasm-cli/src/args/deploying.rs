@@ -82,6 +82,9 @@ pub(crate) struct Rollback {
     /// The number of the deployment to go back to
     #[arg(long, value_name = "N")]
     pub(crate) to: Option<u64>,
+    /// Shows what would be done, and changes nothing
+    #[arg(long)]
+    pub(crate) plan: bool,
     #[command(flatten)]
     pub(crate) rollout: RolloutArgs,
     /// Why, for the history

@@ -89,6 +89,7 @@ pub(super) fn rollback(globals: &Globals, rollback: &Rollback) -> Result<ExitCod
         by: user(),
         why: rollback.why.clone().unwrap_or_default(),
         queue: rollback.queue,
+        plan_only: rollback.plan,
     };
     let follow = Follow::new(globals, rollback.detach);
     let answer = follow.ask(&rollback.target, async |client| {

@@ -76,7 +76,10 @@ fn what_is_deployed_is_planned_rolled_out_recorded_and_gone_back_from() {
         (&Value::from(2), &Value::from("it is better"))
     );
     let listed = up.ask(&["registry", "list", "--exports", "add", "--json"]);
-    assert_eq!(listed.json()["revisions"].as_array().unwrap().len(), 2);
+    let listed = listed.json()["revisions"].clone();
+    assert_eq!(listed.as_array().unwrap().len(), 2);
+    let digest = listed[0]["digest"].as_str().unwrap();
+    assert_eq!(listed[0]["artifact"], format!("sha256:{digest}"));
     let shown = up.ask(&["registry", "show", "app/adder", "2"]).stdout;
     assert!(shown.contains("test:app/add"), "{shown}");
     assert!(shown.contains("version   1.0.9\n"), "{shown}");
@@ -88,6 +91,16 @@ fn what_is_deployed_is_planned_rolled_out_recorded_and_gone_back_from() {
         .fails(7, &["no revision 9", "`airssys registry list`"]);
     assert_eq!(up.ask(&["registry", "gc"]).code, 0);
 
+    let planned = up.ask(&["rollback", "--plan"]);
+    assert_eq!(planned.code, 0, "{planned:?}");
+    let goes = "replace `adder` 1.0.9 (";
+    assert!(planned.stdout.contains(goes), "{planned:?}");
+    let planned = up
+        .ask(&["rollback", "--to", "1", "--plan", "--json"])
+        .json();
+    assert_eq!(planned["phase"], "planned", "{planned}");
+    let history = up.ask(&["history", "--json"]).json();
+    assert_eq!(history["permanent"], 2, "{history}");
     let back = up.ask(&["rollback"]);
     assert_eq!(back.code, 0, "{back:?}");
     let history = up.ask(&["history", "--json"]).json();

@@ -87,6 +87,17 @@ pub struct RollbackRequest {
     /// Whether it waits its turn while another deployment is under way.
     #[serde(default)]
     pub queue: bool,
+    /// Whether only the plan to the earlier deployment is wanted. Since 1.6; a host that does not know it refuses the request.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub plan_only: bool,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde calls it with a reference"
+)]
+fn is_false(said: &bool) -> bool {
+    !said
 }
 
 /// How many of a component there are to be: a deployment of what runs, with that number.

@@ -45,8 +45,11 @@ pub struct RevisionView {
     pub component: String,
     /// Its number among the component's.
     pub revision: u64,
-    /// The SHA-256 digest of its bytes.
+    /// The SHA-256 digest of its bytes, in hexadecimal digits alone.
     pub digest: String,
+    /// The same as it is written everywhere else, with `sha256:` before it. Since 1.6; empty from a host before that.
+    #[serde(default)]
+    pub artifact: String,
     /// The version it has for people.
     pub version: Option<String>,
     /// `serving`, `trial`, `rollback-target`, or `retired` alone.
@@ -147,6 +150,7 @@ impl From<&FoundRevision> for RevisionView {
             component: revision.component.to_string(),
             revision: revision.number,
             digest: revision.digest.hex().to_string(),
+            artifact: revision.digest.to_string(),
             version: revision.version.as_ref().map(ToString::to_string),
             states: states.map(|(name, _)| name.to_owned()).collect(),
             grants: revision.grants.clone(),

@@ -309,6 +309,9 @@ impl Orders {
             && let Some(rollout) = self.deployer().rollout()
             && rollout.status().end.is_none()
         {
+            if request.plan_only {
+                return Err(refusals::nothing_to_plan());
+            }
             let by = match request.by.as_str() {
                 "" => "request",
                 by => by,
@@ -357,7 +360,7 @@ impl Orders {
             from: From::Registry(request.to),
             note,
             options,
-            plan_only: false,
+            plan_only: request.plan_only,
         })
     }
 

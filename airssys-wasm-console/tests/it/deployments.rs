@@ -251,6 +251,18 @@ async fn what_is_under_way_is_rolled_back_and_what_is_over_is_deployed_again() {
     client.deploy(&host.soaking("one.toml", ONE)).await.unwrap();
     host.soaks().await;
     host.answers(2).await;
+    let planned = RollbackRequest {
+        plan_only: true,
+        ..RollbackRequest::default()
+    };
+    let under_way = client.roll_back(&planned).await;
+    refused(
+        under_way,
+        "under-way",
+        "the old revisions serve again",
+        Some("--to N"),
+    );
+    host.answers(2).await;
     let back = RollbackRequest {
         by: "me".to_owned(),
         why: "it was better".to_owned(),
@@ -265,7 +277,10 @@ async fn what_is_under_way_is_rolled_back_and_what_is_over_is_deployed_again() {
     let end = host.newest().finished().await;
     assert_eq!(end, RolloutOutcome::RolledBack { reason });
     host.answers(3).await;
-    // … and one that is over is deployed again.
+    // … and one that is over is deployed again, once it is more than a plan.
+    let plan = client.roll_back(&planned).await.unwrap();
+    assert_eq!(plan.phase, DeployPhase::Planned);
+    assert!(plan.text.unwrap().contains("replace `one` 2.0.0 ("));
     let again = client.roll_back(&RollbackRequest::default()).await.unwrap();
     assert!(again.text.unwrap().contains("replace `one` 2.0.0 ("));
     assert_eq!(host.newest().finished().await, RolloutOutcome::Permanent);

@@ -28,6 +28,13 @@ pub(super) fn no_target() -> Refusal {
     .hint("name one of `airssys history` with `--to N`")
 }
 
+/// A rollback of what is under way has no plan.
+pub(super) fn nothing_to_plan() -> Refusal {
+    let what = "a deployment is under way: a rollback ends it, and the old revisions serve again";
+    conflict("under-way", what)
+        .hint("`airssys status` shows it; to plan going back to an earlier deployment name that with `--to N`")
+}
+
 pub(super) fn too_many() -> Refusal {
     let what = format!("{ORDERS_MAX} deployments are under way or waiting already");
     Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "busy", what).hint("wait for them")
