@@ -156,6 +156,12 @@ pub(crate) enum Command {
         after_help = "Exits with 0 if everything is high enough, and with 1 if something is too low. Nothing is changed."
     )]
     Doctor(Doctor),
+    /// Writes a script that completes commands and options in a shell
+    #[command(
+        after_help = "bash: `source <(airssys completions bash)` in ~/.bashrc. zsh: the script is `_airssys` in a directory of $fpath. \
+                            fish: it is ~/.config/fish/completions/airssys.fish."
+    )]
+    Completions(Completions),
     /// Drives a scenario, or a function of your own, at a pace; or measures what the host costs, row by row
     #[cfg(feature = "bench")]
     #[command(
@@ -279,6 +285,13 @@ pub(crate) struct Doctor {
     /// The same as --format json
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    /// The shell
+    #[arg(value_name = "SHELL", value_enum)]
+    pub(crate) shell: clap_complete::Shell,
 }
 
 /// The engine's profiles, as they are written on the command line.

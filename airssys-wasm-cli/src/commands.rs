@@ -6,6 +6,7 @@
 mod bench;
 mod call;
 mod check;
+mod completions;
 mod config;
 mod control;
 mod crashes;
@@ -105,6 +106,7 @@ pub(crate) fn run(argv: Vec<OsString>) -> Result<ExitCode, Failure> {
         Command::Config(config) => config::run(&globals, &config),
         Command::Registry(registry) => registry::run(&globals, &registry),
         Command::Inspect(inspect) => inspect::run(&globals, &inspect),
+        Command::Completions(completions) => completions::run(&completions),
         Command::Doctor(doctor) => doctor::run(&globals, &doctor),
         #[cfg(feature = "bench")]
         Command::Bench(bench) => bench::run(&globals, &bench),

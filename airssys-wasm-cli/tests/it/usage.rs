@@ -41,6 +41,19 @@ fn a_misspelt_subcommand_is_told_what_there_is() {
 }
 
 #[test]
+fn every_shell_is_given_a_script_that_knows_the_commands() {
+    for shell in ["bash", "zsh", "fish"] {
+        let ran = run(&["completions", shell]);
+        assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{shell}");
+        for word in ["airssys", "rollback", "dead-letters", "keep-sources"] {
+            assert!(ran.stdout.contains(word), "{shell}: no {word}");
+        }
+    }
+    run(&["completions", "bsh"]).fails(2, &["'bsh'", "'bash'"]);
+    run(&["completions"]).fails(2, &["<SHELL>"]);
+}
+
+#[test]
 fn a_manifests_options_are_in_its_help() {
     let ran = run(&["up", &quakes(), "--help"]);
     assert_eq!(ran.code, 0);
