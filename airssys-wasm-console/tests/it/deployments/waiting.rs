@@ -164,3 +164,57 @@ async fn what_has_its_turn_is_rolled_back_and_not_cancelled() {
     host.server.enter(Phase::Stopping);
     refused(client.cancel(&cancel(1, "")).await, "stopping", "", None);
 }
+
+/// Whether it is autoscaled is known at the turn of who would scale it by hand.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_autoscaled_is_shown_and_not_scaled_by_hand() {
+    let host = Host::start(true).await;
+    let client = &host.client;
+    let tables = format!("{TWO}autoscale = {{ min = 1, max = 4 }}\n");
+    let begun = client.deploy(&host.soaking("two.toml", &tables)).await;
+    let text = begun.unwrap().text.unwrap();
+    assert!(text.contains("autoscale: none -> 1 to 4"), "{text}");
+    host.soaks().await;
+    let by_hand = ScaleRequest {
+        component: "one".to_owned(),
+        replicas: 3,
+        queue: true,
+        ..ScaleRequest::default()
+    };
+    let waiting = client.scale(&by_hand).await.unwrap();
+    assert_eq!(waiting.phase, DeployPhase::Waiting);
+    let autoscale = async || {
+        let status = client.status(&StatusQuery::default()).await.unwrap();
+        let mut actors = status.actors.into_iter();
+        actors
+            .find(|one| one.address == "app/one")
+            .unwrap()
+            .autoscale
+            .unwrap()
+    };
+    let now = autoscale().await;
+    assert_eq!(
+        (now.replicas, now.min, now.max, now.paused),
+        (1, 1, 4, true)
+    );
+    client.promote().await.unwrap();
+    let refusal = loop {
+        let answer = client.deploy_request(waiting.request).await.unwrap();
+        if answer.phase.is_final() {
+            break answer.refusal.unwrap();
+        }
+    };
+    assert_eq!(refusal.kind, "autoscaled", "{refusal:?}");
+    let now = client.scale(&by_hand).await;
+    refused(
+        now,
+        "autoscaled",
+        "is autoscaled",
+        Some("change `min` and `max`"),
+    );
+    assert!(!autoscale().await.paused);
+    let tree = client.tree().await.unwrap();
+    let children = tree.supervisors.iter().flat_map(|one| &one.children);
+    let bounds = children.filter_map(|child| child.autoscale.as_ref());
+    assert_eq!(bounds.map(|it| it.max).collect::<Vec<_>>(), [4]);
+}
