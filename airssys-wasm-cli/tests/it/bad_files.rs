@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::fixture::{ADDER, App, airssys, fifo, ran, run, runtime_directory};
-use crate::running_host::start;
+use crate::running_host::{Up, start};
 
 /// Checks, starts and inspects an application of one file; all three say the same, with exit code 4.
 #[track_caller]
@@ -128,6 +128,25 @@ fn a_pipe_is_no_file_and_holds_nobody_up() {
 #[test]
 fn a_full_disk_under_the_audit_trail_is_told_of() {
     let app = App::of("adder", ADDER);
+    // No file takes a byte beyond 32 MiB at most, and that of the trail is longer.
+    let full = |args: &[&str]| {
+        let script = "trap '' XFSZ; ulimit -f 32768; exec \"$0\" \"$@\"";
+        let mut command = std::process::Command::new("sh");
+        let program = env!("CARGO_BIN_EXE_airssys");
+        command.args(["-c", script, program]).args(args);
+        for (name, value) in airssys().get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command
+    };
+    let audit = app.at("audit.jsonl");
+    let trail = std::fs::File::create(&audit).unwrap();
+    trail.set_len(64 << 20).unwrap();
+    let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    trail.set_permissions(private).unwrap();
     let called = [
         "call",
         app.path(),
@@ -136,24 +155,26 @@ fn a_full_disk_under_the_audit_trail_is_told_of() {
         "1",
         "2",
         "--audit",
-        "/dev/full",
+        &audit,
     ];
-    let ran = run(&called);
-    assert_eq!((ran.code, ran.stdout.as_str()), (6, "3\n"), "{ran:?}");
+    let told = ran(&mut full(&called));
+    assert_eq!((told.code, told.stdout.as_str()), (6, "3\n"), "{told:?}");
     for said in [
         "cannot write the audit trail",
         "of the audit trail could not be written",
     ] {
-        assert!(ran.stderr.contains(said), "no `{said}` in {ran:?}");
+        assert!(told.stderr.contains(said), "no `{said}` in {told:?}");
     }
-    let error = run(&[&called[..], &["--format", "json"]].concat()).error();
+    let error = ran(&mut full(&[&called[..], &["--format", "json"]].concat())).error();
     assert_eq!(error["audit_lost"], 1, "{error}");
-    let mut up = start(
-        &app,
-        &runtime_directory(),
-        &["--audit", "/dev/full"],
-        "running",
-    );
+    let runtime = runtime_directory();
+    let child = full(&["up", app.path(), "--log", "info", "--audit", &audit])
+        .env("XDG_RUNTIME_DIR", &runtime)
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn();
+    let mut up = Up::of(child.unwrap(), &runtime);
+    up.says("running");
     up.signal("-TERM");
     assert_eq!(up.end().0, Some(6));
 }

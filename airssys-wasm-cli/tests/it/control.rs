@@ -503,7 +503,7 @@ fn a_crash_is_logged_with_the_number_of_its_report() {
     let json = up.ask(&["crashes", "app/*", "--json"]).json();
     assert_eq!(json["crashes"][0]["kind"], "killed");
     assert_eq!(json["crashes"][0]["supervisor"], "app");
-    let none = up.ask(&["crashes", "other", "--after", "0", "--json"]);
+    let none = up.ask(&["crashes", "app/other*", "--after", "0", "--json"]);
     assert_eq!(none.json()["crashes"], serde_json::json!([]));
     let shown = up.ask(&["crashes", "show", "0"]).stdout;
     let says = shown.lines().filter(|line| line.contains("killed")).count();

@@ -96,7 +96,7 @@ fn letters_are_listed_shown_replayed_and_purged() {
     for none in [
         ["--reason", "stopped"],
         ["--older-than", "1h"],
-        ["--actor", "other"],
+        ["--actor", "app/other*"],
         ["--limit", "0"],
     ] {
         let json = host.ask(&[&["list", "--json"][..], &none].concat()).json();
