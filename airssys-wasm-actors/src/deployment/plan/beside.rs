@@ -8,7 +8,7 @@ use airssys_wasm::{Function, InterfaceName};
 use super::refusal::PlanRefusal;
 use crate::deployment::outline::ComponentOutline;
 use crate::deployment::strategy::RolloutStrategy;
-use crate::manifest::suggest;
+use crate::manifest::{name_shown, suggest};
 use crate::reference::function_path;
 use crate::route::Standing;
 
@@ -25,6 +25,7 @@ pub(super) fn unfit(
     };
     let missing = old.revisions().find_map(|old| missing(old, new));
     let missing = missing.map(|function| {
+        let function = name_shown(&function);
         let kind = strategy.kind();
         let what = format!(
             "it cannot be replaced by `{kind}`: a message can go to either revision, and the new one does not have \
