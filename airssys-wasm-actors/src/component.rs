@@ -563,7 +563,10 @@ impl LiveComponent {
     pub(crate) async fn signal(mut self, signal: Signal) -> Result<Self, ExitReason> {
         let (hook, actor, incarnation, reason) = match signal {
             Signal::Down(down) => {
-                self.watch(&down.address);
+                // Another revision may have taken the place of the one that had the hook.
+                if self.about.hooks.down.is_some() {
+                    self.watch(&down.address);
+                }
                 (
                     self.about.hooks.down,
                     down.address,

@@ -86,8 +86,10 @@ struct Life {
     began: u64,
     /// What it has left for a report of its end; made when there is something.
     left: Option<Box<Left>>,
-    /// Set when the registration has ended.
+    /// Set while no incarnation is to be expected.
     gone: Option<ExitReason>,
+    /// The registration has ended: there will be none.
+    retired: bool,
     /// Monitors and links, made when the first is.
     bonds: Option<Box<Bonds>>,
 }
@@ -471,7 +473,10 @@ impl Slot {
         if !self.shared.unregister(self) {
             return;
         }
-        self.suspend(reason);
+        self.life.lock().retired = true;
+        if !self.suspend(reason) {
+            self.tell_waiting();
+        }
         if let Some(front) = self.front() {
             front.mailbox.crew().leave(self.id);
         }
@@ -485,6 +490,7 @@ impl Slot {
     pub(crate) fn let_go(&self) {
         let reason = ExitReason::Shutdown;
         let mut life = self.life.lock();
+        life.retired = true;
         life.gone.get_or_insert_with(|| reason.clone());
         let bonds = life.bonds.take();
         drop(life);

@@ -43,7 +43,7 @@ pub(super) struct Bonds {
 enum When {
     /// Tells so at once.
     Runs,
-    /// Waits for the next one, while there can be one.
+    /// Waits for the next one, until the registration ends.
     Registered,
 }
 
@@ -215,7 +215,8 @@ impl Slot {
             departed.watchers.insert(id, watcher);
             return;
         }
-        if when == When::Registered && life.gone.is_none() {
+        // Not told of one that is stopped and keeps its name: whoever is told watches again, and would be told again.
+        if when == When::Registered && !life.retired {
             life.bonds().watchers.insert(id, watcher);
             return;
         }
@@ -227,6 +228,19 @@ impl Slot {
             reason: ExitReason::NoSuchActor,
         };
         watcher.tell(down, self.id);
+    }
+
+    /// The registration of an actor that was stopped before has ended: who waited for its next incarnation is told.
+    pub(super) fn tell_waiting(&self) {
+        let mut life = self.life.lock();
+        let waiting = !life.active && life.is_awaited();
+        let parted = waiting.then(|| life.part(self.incarnation(), ExitReason::NoSuchActor));
+        let departed = life.departed();
+        drop(life);
+        drop(parted);
+        if let Some(departed) = departed {
+            self.tell(departed);
+        }
     }
 
     /// Forgets a watcher.
@@ -475,6 +489,28 @@ mod tests {
         let down = told.try_recv().unwrap();
         assert_eq!(down.incarnation, 0);
         assert!(matches!(down.reason, ExitReason::Shutdown));
+    }
+
+    #[test]
+    fn who_waits_for_one_that_is_stopped_is_told_of_its_next_end_or_that_its_name_is_free() {
+        let slot = super::super::testing::slot(MailboxConfig::default());
+        slot.begin();
+        slot.ended(ExitReason::Normal);
+        slot.suspend(&ExitReason::Normal);
+        let mut next = watched(&slot);
+        assert!(next.try_recv().is_err());
+        slot.begin();
+        slot.ended(ExitReason::Killed);
+        slot.suspend(&ExitReason::Shutdown);
+        let down = next.try_recv().unwrap();
+        assert_eq!((down.incarnation, down.reason.kind()), (2, "killed"));
+        let mut last = watched(&slot);
+        assert!(last.try_recv().is_err());
+        slot.retire(&ExitReason::Shutdown);
+        let down = last.try_recv().unwrap();
+        assert_eq!((down.incarnation, down.reason.kind()), (2, "no-such-actor"));
+        let mut after = watched(&slot);
+        assert_eq!(after.try_recv().unwrap().reason.kind(), "no-such-actor");
     }
 
     #[test]

@@ -30,12 +30,12 @@ const TOLD: &str = r#"(component
   (instance (export "INTERFACE") (export "HANDLER" (func $handle)))
   (instance (export "test:t/told") (export "count" (func $count)) (export "last" (func $last))))"#;
 
-fn told(interface: &str, handler: &str) -> String {
+pub(super) fn told(interface: &str, handler: &str) -> String {
     TOLD.replace("INTERFACE", interface)
         .replace("HANDLER", handler)
 }
 
-async fn count(actor: &ActorRef) -> u32 {
+pub(super) async fn count(actor: &ActorRef) -> u32 {
     let results = actor.call("count", ()).await.unwrap();
     results.into_typed::<(u32,)>().unwrap().0
 }
@@ -78,6 +78,78 @@ async fn a_component_is_told_of_each_end_of_an_actor_until_its_name_is_free() {
     assert_eq!(stopped.unwrap().stopped.len(), 1);
     assert_eq!(count(watcher).await, 1);
     assert_eq!(watcher.status().monitors, 0);
+}
+
+/// Stopped and kept: its name leads to it, and nothing runs. Whoever is told watches again, and hears of the next end.
+#[tokio::test]
+async fn a_component_is_told_once_of_the_end_of_an_actor_that_stays_stopped() {
+    let engine = engine();
+    let system = system(&engine).await;
+    let mut events = system.events();
+    let watcher = template(
+        &engine,
+        &told("airssys:signals/down@0.1.0", "handle-down"),
+        &[],
+    );
+    let watcher = ChildSpec::component(address("watcher"), watcher)
+        .monitor(address("victim"))
+        .monitor(address("declines"));
+    let victim = ChildSpec::component(address("victim"), template(&engine, WORKER, &[]));
+    let declines = ChildSpec::native(address("declines"), || Declines);
+    let supervisor = system.supervisor();
+    let watcher = supervisor
+        .start(vec![watcher, victim, declines])
+        .await
+        .unwrap()
+        .remove(0);
+    let counts = async |expected: u32| {
+        for _ in 0..10 {
+            assert_eq!(count(&watcher).await, expected);
+        }
+    };
+    // One that declined has ended, too.
+    counts(1).await;
+    let victim = address("victim");
+    supervisor.terminate_child(&victim).await.unwrap();
+    counts(2).await;
+    assert_eq!(watcher.status().monitors, 2);
+    supervisor.start_stopped_child(&victim).await.unwrap();
+    counts(2).await;
+    system.whereis(&victim).unwrap().kill();
+    started(&mut events, &victim, 2).await;
+    counts(3).await;
+    let last = watcher.call("last", ()).await.unwrap();
+    assert_eq!(last, (2_u64,).into_args());
+    // It was stopped, and now its name is free.
+    supervisor.terminate_child(&victim).await.unwrap();
+    counts(4).await;
+    supervisor.delete_child(&victim).await.unwrap();
+    counts(5).await;
+    assert_eq!(watcher.status().monitors, 1);
+}
+
+/// Is not needed.
+struct Declines;
+
+impl Actor for Declines {
+    type Error = std::convert::Infallible;
+
+    fn surface() -> Result<Surface, WitError> {
+        Ok(Surface::default())
+    }
+
+    async fn pre_start(&mut self, ctx: &mut Context) -> Result<(), Self::Error> {
+        ctx.decline();
+        Ok(())
+    }
+
+    async fn handle_message(
+        &mut self,
+        _: &mut Message,
+        _: &mut Context,
+    ) -> Result<(), Self::Error> {
+        Ok(())
+    }
 }
 
 #[tokio::test]
