@@ -6,8 +6,10 @@
 //!
 //! An end is told once its supervisor has decided: when the successor begins, or when the registration ends.
 //! By then the name is free, or leads to the next incarnation (`docs/design/0005-signals.md`). Nothing is sent here
-//! under a lock.
+//! under a lock. A link with a name that replicas share is one with all of them: it lies with the name, and an exit is passed
+//! on to each.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -199,10 +201,15 @@ impl Slot {
         self.watch_when(id, watcher, When::Runs);
     }
 
+    /// Whether there is somebody under its name. Between the last incarnation of its own and the moment its replicas have
+    /// the name alone, none of its own is active.
+    fn is_there(&self, life: &Life) -> bool {
+        life.active || (self.hands_on() && life.gone.is_none())
+    }
+
     fn watch_when(&self, id: MonitorId, watcher: Watcher, when: When) {
         let mut life = self.life.lock();
-        // Between the last incarnation of its own and the moment its replicas have the name alone, there is none.
-        if life.active || (self.hands_on() && life.gone.is_none()) {
+        if self.is_there(&life) {
             life.bonds().watchers.insert(id, watcher);
             return;
         }
@@ -298,11 +305,11 @@ impl Slot {
         let mut life = self.life.lock();
         // The other side may have been quicker: its bond stands.
         let spare = match life.bonds().links.entry(key) {
-            std::collections::hash_map::Entry::Vacant(entry) => {
+            Entry::Vacant(entry) => {
                 entry.insert(bond);
                 None
             }
-            std::collections::hash_map::Entry::Occupied(_) => Some(bond),
+            Entry::Occupied(_) => Some(bond),
         };
         drop(life);
         drop(spare);
@@ -321,18 +328,16 @@ impl Slot {
             permit: Some(permit),
         };
         let mut life = self.life.lock();
-        // As in `watch_when`.
-        let is_there = life.active || (self.hands_on() && life.gone.is_none());
-        if !is_there || self.incarnation() != incarnation {
+        if !self.is_there(&life) || self.incarnation() != incarnation {
             drop(life);
             return false;
         }
         let spare = match life.bonds().links.entry(key) {
-            std::collections::hash_map::Entry::Vacant(entry) => {
+            Entry::Vacant(entry) => {
                 entry.insert(bond);
                 None
             }
-            std::collections::hash_map::Entry::Occupied(_) => Some(bond),
+            Entry::Occupied(_) => Some(bond),
         };
         drop(life);
         drop(spare);
@@ -365,7 +370,8 @@ impl Slot {
         std::mem::replace(&mut self.life.lock().bonds().traps_exits, trap)
     }
 
-    /// `from`, linked to `incarnation` of this actor, has ended: ends this one too, or tells it.
+    /// `from`, linked to `incarnation` of this actor, has ended: ends this one too, or tells it. Of a name that replicas
+    /// share, each of them is ended or told.
     fn exit(
         self: &Arc<Self>,
         incarnation: u64,
@@ -374,10 +380,25 @@ impl Slot {
         reason: &ExitReason,
     ) {
         let mut life = self.life.lock();
-        if !life.active || self.incarnation() != incarnation {
+        if !self.is_there(&life) || self.incarnation() != incarnation {
             return;
         }
         let Some(bonds) = &mut life.bonds else { return };
+        if let Some(replicas) = self.replicas() {
+            let bond = bonds.links.remove(&from);
+            drop(life);
+            let Some(Bond { peer, permit }) = bond else {
+                return;
+            };
+            drop(permit);
+            let own = (!self.is_vacant()).then(|| Arc::clone(self));
+            // Whose end it is has ended already.
+            let team = own.into_iter().chain(replicas.slots());
+            for one in team.filter(|one| one.id != from.0) {
+                one.exit_of_team(from, &peer, reason);
+            }
+            return;
+        }
         if bonds.traps_exits {
             // The bond stays until the signal is received: an unlink before that still counts.
             let permit = bonds
@@ -386,22 +407,59 @@ impl Slot {
                 .and_then(|bond| bond.permit.take());
             drop(life);
             if let Some(permit) = permit {
-                let exit = Exit {
-                    from: address.clone(),
-                    incarnation: from.1,
-                    reason: reason.clone(),
-                };
-                post(permit, Signal::Exit(exit), from.0);
+                post_exit(permit, from, address, reason);
             }
             return;
         }
         let bond = bonds.links.remove(&from);
-        if bond.is_some() && !matches!(reason, ExitReason::Normal) && !self.lane.killed() {
-            bonds.exit = Some(reason.clone().through_link(address));
-            self.kill_living(&life);
+        if bond.is_some() {
+            self.end_with(&mut life, address, reason);
         }
         drop(life);
         drop(bond);
+    }
+
+    /// `peer`, linked to the name this one drains for, has ended: ends the incarnation that runs, or tells it.
+    fn exit_of_team(self: &Arc<Self>, from: Incarnation, peer: &Arc<Self>, reason: &ExitReason) {
+        let permit = SignalPermit::link(self);
+        let mut life = self.life.lock();
+        if !life.active {
+            return;
+        }
+        if !life.bonds().traps_exits {
+            self.end_with(&mut life, peer.address(), reason);
+            return;
+        }
+        let Ok(permit) = permit else {
+            drop(life);
+            let (address, from) = (&self.address, peer.address());
+            tracing::warn!(%address, %from, "a replica has too many links to be told of an exit");
+            return;
+        };
+        // One that is linked itself is told by its own link. This one is there until the signal is received.
+        let bond = Bond {
+            peer: Arc::clone(peer),
+            permit: None,
+        };
+        let is_new = match life.bonds().links.entry(from) {
+            Entry::Vacant(entry) => {
+                entry.insert(bond);
+                true
+            }
+            Entry::Occupied(_) => false,
+        };
+        drop(life);
+        if is_new {
+            post_exit(permit, from, peer.address(), reason);
+        }
+    }
+
+    /// The incarnation that runs ends for the exit of `from`, to which it was linked.
+    fn end_with(&self, life: &mut Life, from: &ActorAddress, reason: &ExitReason) {
+        if !matches!(reason, ExitReason::Normal) && !self.lane.killed() {
+            life.bonds().exit = Some(reason.clone().through_link(from));
+            self.kill_living(life);
+        }
     }
 
     /// Takes a signal out of the mailbox; `None` if it was taken back, or was for an earlier incarnation.
@@ -454,6 +512,15 @@ impl Watcher {
             Self::Host(task) => drop(task.send(down)),
         }
     }
+}
+
+fn post_exit(permit: SignalPermit, from: Incarnation, address: &ActorAddress, reason: &ExitReason) {
+    let exit = Exit {
+        from: address.clone(),
+        incarnation: from.1,
+        reason: reason.clone(),
+    };
+    post(permit, Signal::Exit(exit), from.0);
 }
 
 fn post(permit: SignalPermit, signal: Signal, subject: ActorId) {

@@ -1,6 +1,7 @@
 //! Monitors, links and messages: what OTP promises of them, M1 to M9.
 
 mod ends;
+mod teams;
 mod told;
 
 use std::collections::HashMap;
