@@ -250,7 +250,9 @@ async fn work<B: Behaviour>(
                 return Err(or_killed!(slot, stopping).unwrap_or(ExitReason::Killed));
             }
             Turn::Next(behaviour, Next::Control(Control::Health(answer))) => {
+                slot.lane().asks(true);
                 let asked = or_killed!(slot, Box::pin(behaviour.health()));
+                slot.lane().asks(false);
                 asked.map(|asked| {
                     asked.map(|(behaviour, health)| {
                         // The asker may have left.

@@ -24,7 +24,7 @@ pub enum ChildHealth {
 pub struct HealthCheck {
     /// From one answer to the next question.
     pub interval: Duration,
-    /// How long an answer may take while the child has no message in hand.
+    /// How long an answer may take while the child has no message or signal in hand. Messages that wait do not make it longer.
     pub timeout: Duration,
     /// How many answers in a row that it has failed, or that do not come in time, end it: its supervisor stops it by
     /// its shutdown policy, and then does what it does about an abnormal exit.

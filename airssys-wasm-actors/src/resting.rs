@@ -421,9 +421,6 @@ impl<B: AtRest> At<'_, B> {
         let port = cell.open();
         let sender = call.caller.map(|slot| slot.id());
         let envelope = Envelope::handed_over(Arc::clone(target), sender, call.export, port, units);
-        if self.runner.id() != target.id() {
-            self.runner.has_shared();
-        }
         self.place.waited_for_until(reply_by);
         self.end(State::Running(Box::pin(HandedOver {
             running,

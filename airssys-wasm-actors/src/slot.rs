@@ -61,8 +61,6 @@ pub(crate) struct Slot {
     rings: RingUnits,
     /// Whose queue it drains beside its own, if it is a replica.
     front: Option<Arc<Slot>>,
-    /// It has taken a message from there, and is not through with it.
-    shared_in_hand: AtomicBool,
     /// Whether its traffic is split, and how.
     junction: Junction,
     /// Its incarnation has no instance at the moment.
@@ -130,7 +128,6 @@ impl Slot {
             signals: SignalBudget::default(),
             rings: RingUnits::default(),
             front: None,
-            shared_in_hand: AtomicBool::new(false),
             junction: Junction::default(),
             passive: AtomicBool::new(false),
             life: Mutex::default(),
@@ -302,7 +299,6 @@ impl Slot {
     /// a link's.
     pub(crate) fn ended(&self, reason: ExitReason) -> ExitReason {
         self.passive.store(false, Ordering::Release);
-        self.shared_in_hand.store(false, Ordering::Relaxed);
         self.lane.end();
         self.edge.clear();
         // It may have been woken for a message that it has not taken.

@@ -72,6 +72,8 @@ pub(crate) struct Lane {
     held: AtomicBool,
     /// The same, for good: whoever drains it is to be gone. Not modelled: it is set once, by who then asks for something.
     leaving: atomic::AtomicBool,
+    /// Its drain is in what says how it is. Not modelled: nobody is woken for it.
+    asked: atomic::AtomicBool,
     waker: AtomicWaker,
     control: Mutex<VecDeque<Control>>,
     retry: Mutex<Option<Box<Envelope>>>,
@@ -185,6 +187,16 @@ impl Lane {
         drop(left);
     }
 
+    /// The drain asks how it is, or has the answer.
+    pub(crate) fn asks(&self, asked: bool) {
+        self.asked.store(asked, atomic::Ordering::Release);
+    }
+
+    /// Whether the drain is at work on something else than how it is, and will come to that.
+    pub(crate) fn is_busy_otherwise(&self) -> bool {
+        !self.is_idle() && !self.asked.load(atomic::Ordering::Acquire)
+    }
+
     /// Asks the drain to end now, also in the middle of a message.
     pub(crate) fn kill(&self) {
         self.kill.store(true, Ordering::SeqCst);
@@ -216,6 +228,7 @@ impl Lane {
         self.idle.store(false, Ordering::Release);
         self.kill.store(false, Ordering::Release);
         self.out.store(false, Ordering::Release);
+        self.asks(false);
         self.forget_control();
     }
 

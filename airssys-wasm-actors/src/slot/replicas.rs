@@ -13,7 +13,6 @@
 //! links stay; it does not go back, so that one of several is a team of one.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use airssys_wasm::{Args, Surface, Value};
 
@@ -142,28 +141,15 @@ impl Slot {
             self.mailbox.pass_on();
             return self.lane.take_next();
         };
-        // Whatever it had in hand is over.
-        self.shared_in_hand.store(false, Ordering::Relaxed);
         let own = self.mailbox.take_next(&self.lane);
         if own.is_none() && !self.lane.is_out() {
             let shared = front.mailbox.take_shared()?;
-            self.shared_in_hand.store(true, Ordering::Relaxed);
             shared.moved(front.id, self.id);
             return Some(Next::Message(shared));
         }
         // It may have been woken for a message that it does not take now.
         front.mailbox.pass_on();
         own
-    }
-
-    /// A call of what replicas share that its caller has begun here is its own from now on.
-    pub(crate) fn has_shared(&self) {
-        self.shared_in_hand.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether it is at a message of what replicas share, which is counted at their queue.
-    pub(crate) fn has_shared_in_hand(&self) -> bool {
-        self.shared_in_hand.load(Ordering::Relaxed)
     }
 
     /// Whether a message waits that its drain would take.

@@ -6,8 +6,8 @@ use crate::reference::ActorRef;
 
 /// Asks until it has failed as often in a row as the check allows; says with which words.
 ///
-/// A child with a message in hand is not asked before it is through with it, and is not late: its own limits end a
-/// message that takes too long.
+/// A child with a message or a signal in hand is not asked before it is through with it, and is not late: its own limits end
+/// one that takes too long. One that has been asked is late, whatever waits for it.
 pub(super) async fn until_failed(actor: &ActorRef, check: HealthCheck) -> String {
     let mut last = ChildHealth::Healthy;
     let mut failures = 0;
@@ -15,7 +15,7 @@ pub(super) async fn until_failed(actor: &ActorRef, check: HealthCheck) -> String
         tokio::time::sleep(check.interval).await;
         let health = match actor.health(check.timeout).await {
             Ok(health) => health,
-            Err(_) if actor.status().queued > 0 || actor.slot().has_shared_in_hand() => continue,
+            Err(_) if actor.slot().lane().is_busy_otherwise() => continue,
             Err(error) => ChildHealth::Failed(error.to_string()),
         };
         failures = match &health {

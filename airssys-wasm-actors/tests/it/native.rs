@@ -1,5 +1,7 @@
 //! Native actors beside components.
 
+mod health;
+
 use std::time::Duration;
 
 use airssys_wasm::{IntoArgs, Surface, WitError};
