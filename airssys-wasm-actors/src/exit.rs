@@ -139,10 +139,6 @@ impl ExitReason {
         Self::Panicked(bounded(text))
     }
 
-    pub(crate) fn error(error: &dyn std::error::Error) -> Self {
-        Self::Error(bounded(&with_sources(error)))
-    }
-
     pub(crate) fn start_failed(text: &str) -> Self {
         Self::StartFailed(bounded(text))
     }

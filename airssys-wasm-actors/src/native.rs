@@ -199,14 +199,14 @@ impl Message {
     }
 
     /// The handler has returned: what has not been answered is answered now.
-    fn close(&mut self, failed: Option<&dyn std::error::Error>) {
+    fn close(&mut self, failed: Option<&str>) {
         let cast = self.is_cast();
         let answer = match failed {
             None if cast => Ok(Args::new()),
             None => Err(CallError::NoReply {
                 address: self.home.slot.address().clone(),
             }),
-            Some(error) => Err(self.native(bounded(&with_sources(error)).to_string())),
+            Some(text) => Err(self.native(text.to_owned())),
         };
         self.finish(answer);
     }
@@ -367,9 +367,28 @@ impl<A: Actor> NativeBehaviour<A> {
 
     async fn exit(mut self, reason: ExitReason) -> Result<Self, ExitReason> {
         self.context.home.ends(&reason);
-        self.actor.post_stop(&reason).await;
-        Err(reason)
+        let stopped = caught(async { self.actor.post_stop(&reason).await }).await;
+        Err(stopped.err().unwrap_or(reason))
     }
+
+    /// A hook has panicked, and with it the actor ends.
+    fn panicked(&self, reason: ExitReason) -> ExitReason {
+        self.context.home.ends(&reason);
+        reason
+    }
+
+    /// What an error of a handler means, and what it says.
+    fn failed(&mut self, error: A::Error) -> (ErrorAction, Arc<str>) {
+        let action = self.actor.on_error(&error);
+        (action, bounded(&with_sources(&*error.into())))
+    }
+}
+
+/// Runs code of an actor's author from its very beginning: a panic is an end like any other, and all that hangs on the actor
+/// is told so.
+async fn caught<T>(code: impl Future<Output = T> + Send) -> Result<T, ExitReason> {
+    let done = AssertUnwindSafe(code).catch_unwind().await;
+    done.map_err(|panic| ExitReason::panicked(&*panic))
 }
 
 impl<A: Actor> Behaviour for NativeBehaviour<A> {
@@ -379,32 +398,33 @@ impl<A: Actor> Behaviour for NativeBehaviour<A> {
         let Context { slot, recent, .. } = &mut *self.context;
         recent.begin(slot, envelope.export, envelope.given());
         let mut message = Message::open(envelope, &home);
-        let handling = self.actor.handle_message(&mut message, &mut self.context);
-        match AssertUnwindSafe(handling).catch_unwind().await {
+        let handling = async {
+            let Self { actor, context } = &mut self;
+            let handled = actor.handle_message(&mut message, context).await;
+            handled.map_err(|error| self.failed(error))
+        };
+        match caught(handling).await {
             Ok(Ok(())) => {
                 self.context.recent.end(true);
                 message.close(None);
                 self.go_on().await
             }
-            Ok(Err(error)) => {
-                let action = self.actor.on_error(&error);
-                let error = error.into();
+            Ok(Err((action, text))) => {
                 if matches!(action, ErrorAction::Exit)
                     && let Some(envelope) = &mut message.envelope
                 {
                     envelope.ends_callee();
                 }
-                message.close(Some(&*error));
+                message.close(Some(&text));
                 self.context.recent.end(false);
                 match action {
                     ErrorAction::Resume => self.go_on().await,
-                    ErrorAction::Exit => self.exit(ExitReason::error(&*error)).await,
+                    ErrorAction::Exit => self.exit(ExitReason::Error(text)).await,
                 }
             }
-            Err(panic) => {
-                let reason = ExitReason::panicked(&*panic);
-                home.ends(&reason);
+            Err(reason) => {
                 let address = home.slot.address().clone();
+                let reason = self.panicked(reason);
                 message.finish(Err(CallError::CalleeDied {
                     address,
                     reason: reason.clone(),
@@ -416,28 +436,28 @@ impl<A: Actor> Behaviour for NativeBehaviour<A> {
 
     async fn signal(mut self, signal: Signal) -> Result<Self, ExitReason> {
         self.context.context = CallContext::default();
-        let handling = self.actor.handle_signal(signal, &mut self.context);
-        match AssertUnwindSafe(handling).catch_unwind().await {
-            Ok(Ok(())) => self.go_on().await,
-            Ok(Err(error)) => match self.actor.on_error(&error) {
-                ErrorAction::Resume => self.go_on().await,
-                ErrorAction::Exit => self.exit(ExitReason::error(&*error.into())).await,
-            },
-            Err(panic) => {
-                let reason = ExitReason::panicked(&*panic);
-                self.context.home.ends(&reason);
-                Err(reason)
-            }
+        let handling = async {
+            let Self { actor, context } = &mut self;
+            let handled = actor.handle_signal(signal, context).await;
+            handled.map_err(|error| self.failed(error))
+        };
+        match caught(handling).await {
+            Ok(Ok(()) | Err((ErrorAction::Resume, _))) => self.go_on().await,
+            Ok(Err((ErrorAction::Exit, text))) => self.exit(ExitReason::Error(text)).await,
+            Err(reason) => Err(self.panicked(reason)),
         }
     }
 
     async fn health(mut self) -> Result<(Self, ChildHealth), ExitReason> {
-        let health = self.actor.health().await;
-        Ok((self, health))
+        match caught(async { self.actor.health().await }).await {
+            Ok(health) => Ok((self, health)),
+            Err(reason) => Err(self.panicked(reason)),
+        }
     }
 
     async fn stop(mut self, reason: ExitReason) -> ExitReason {
-        self.actor.post_stop(&reason).await;
+        let stopped = caught(async { self.actor.post_stop(&reason).await }).await;
+        let reason = stopped.err().unwrap_or(reason);
         self.context.home.ends(&reason);
         reason
     }

@@ -1,6 +1,7 @@
 //! Native actors beside components.
 
 mod health;
+mod panics;
 
 use std::time::Duration;
 
