@@ -29,6 +29,7 @@ use crate::exit::{ExitReason, bounded, with_sources};
 use crate::groups::Group;
 use crate::health::ChildHealth;
 use crate::link::REPLY_WITHIN_DEFAULT;
+use crate::mailbox::Control;
 use crate::messaging::Holdings;
 pub(crate) use crate::native::deferred::Home;
 pub use crate::native::deferred::Reply;
@@ -350,7 +351,13 @@ impl<A: Actor> NativeBehaviour<A> {
         };
         match started.actor.pre_start(&mut started.context).await {
             Ok(()) if started.context.declined => Err(ExitReason::Declined),
-            Ok(()) => Ok(started),
+            Ok(()) => {
+                if started.context.stopping.is_some() {
+                    // Before any message.
+                    slot.lane().ask(Control::Stop);
+                }
+                Ok(started)
+            }
             Err(error) => Err(ExitReason::start_failed(&with_sources(&*error.into()))),
         }
     }
@@ -456,6 +463,8 @@ impl<A: Actor> Behaviour for NativeBehaviour<A> {
     }
 
     async fn stop(mut self, reason: ExitReason) -> ExitReason {
+        // It has asked for its end itself, at its start.
+        let reason = self.context.stopping.take().unwrap_or(reason);
         let stopped = caught(async { self.actor.post_stop(&reason).await }).await;
         let reason = stopped.err().unwrap_or(reason);
         self.context.home.ends(&reason);

@@ -61,7 +61,8 @@ impl Context {
         self.slot.trap_exits(trap)
     }
 
-    /// Ends the actor once this message is done, with [`ExitReason::Normal`].
+    /// Ends the actor once this message is done, with [`ExitReason::Normal`]; asked for in
+    /// [`Actor::pre_start`](crate::Actor::pre_start), once it is up and before its first message.
     pub fn stop(&mut self) {
         self.exit(ExitReason::Normal);
     }

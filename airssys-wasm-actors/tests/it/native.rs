@@ -2,6 +2,7 @@
 
 mod health;
 mod panics;
+mod starts;
 
 use std::time::Duration;
 
