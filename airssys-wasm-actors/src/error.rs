@@ -25,7 +25,7 @@ pub enum CallError {
         address: ActorAddress,
     },
     /// A group has no member that could take the message.
-    #[error("group `{group}` has no members")]
+    #[error("group `{group}` has no member that takes messages")]
     EmptyGroup {
         /// The group.
         group: ActorAddress,

@@ -1,9 +1,9 @@
 //! Groups of actors that can stand in for one another, as OTP's `pg`.
 //!
 //! Owns who is in which group ([`Groups`]) and the handle to one ([`Group`]): join, leave, pick a member, send to one
-//! or to all. Membership is of a registration: it outlives restarts and ends with the name. A pick takes a snapshot
-//! under a short lock, and whatever is sent is sent after that. A group exists while it has members; nothing
-//! here watches their load or their health.
+//! or to all. Membership is of a registration: it outlives restarts and stops, and ends with the name. A pick takes a snapshot
+//! under a short lock, and whatever is sent is sent after that; a member that is stopped is not picked, which is seen by its
+//! closed mailbox. A group exists while it has members; nothing here watches their load or their health.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -59,7 +59,8 @@ pub enum Pick<'a> {
     /// Any, by the handle's own generator: see [`Group::seeded`].
     Random,
     /// The one this key belongs to, by rendezvous hashing of key and address: the same for as long as it is a member,
-    /// whoever else joins or leaves, and in every system with the same addresses.
+    /// whoever else joins or leaves, and in every system with the same addresses. While it is stopped, the others have its
+    /// keys.
     Key(&'a [u8]),
 }
 
@@ -109,7 +110,7 @@ impl Groups {
     fn join(&self, group: &ActorAddress, slot: &Arc<Slot>) -> Result<bool, GroupError> {
         let mut all = self.0.write();
         // Under the lock: an actor that ends now leaves after this.
-        if slot.exit_reason().is_some() {
+        if slot.is_retired() {
             return Err(GroupError::Gone(slot.address().clone()));
         }
         let groups = all.groups.len();
@@ -298,16 +299,19 @@ impl Group {
         left
     }
 
-    /// The member that gets the next message; `None` if there is none.
+    /// The member that gets the next message, of those that are not stopped; `None` if there is none.
     #[must_use]
     pub fn pick(&self, how: Pick<'_>) -> Option<ActorRef> {
         let members = self.shared.groups().members(&self.name);
         let member = match how {
-            Pick::RoundRobin => nth(&members, self.turns.next.fetch_add(1, Ordering::Relaxed)),
-            Pick::Random => nth(&members, self.turns.random()),
+            Pick::RoundRobin => {
+                open_one(&members, || self.turns.next.fetch_add(1, Ordering::Relaxed))
+            }
+            Pick::Random => open_one(&members, || self.turns.random()),
             Pick::Key(key) => {
                 let key = hash(key);
-                members.iter().max_by_key(|member| mixed(key ^ member.hash))
+                let open = members.iter().filter(|member| member.is_open());
+                open.max_by_key(|member| mixed(key ^ member.hash))
             }
         };
         member.map(|member| ActorRef::new(Arc::clone(&member.slot)))
@@ -344,11 +348,13 @@ impl Group {
         }
     }
 
-    /// Sends every member the same message, in the order they joined.
+    /// Sends every member the same message, in the order they joined; those that are stopped are left out.
     pub fn broadcast(&self, path: &str, args: impl IntoArgs) -> Broadcast {
         let args = args.into_args();
         let mut done = Broadcast::default();
-        for member in self.members() {
+        let members = self.shared.groups().members(&self.name);
+        for member in members.iter().filter(|member| member.is_open()) {
+            let member = ActorRef::new(Arc::clone(&member.slot));
             match member.cast(path, args.clone()) {
                 Ok(()) => done.accepted += 1,
                 Err(why) => done.refused.push((member.address().clone(), why)),
@@ -364,8 +370,23 @@ impl Group {
     }
 }
 
-fn nth(members: &[Member], turn: usize) -> Option<&Member> {
-    members.get(turn.checked_rem(members.len())?)
+impl Member {
+    /// Whether it takes messages. One that is being restarted does.
+    fn is_open(&self) -> bool {
+        !self.slot.mailbox().is_closed()
+    }
+}
+
+/// The member whose turn it is. The turns of those that are stopped are passed on, so that the others have equally many.
+fn open_one(members: &[Member], mut turn: impl FnMut() -> usize) -> Option<&Member> {
+    for _ in members {
+        let one = members.get(turn().checked_rem(members.len())?)?;
+        if one.is_open() {
+            return Some(one);
+        }
+    }
+    // By chance, or because others take turns, it was never one that is open.
+    members.iter().find(|member| member.is_open())
 }
 
 impl Turns {

@@ -249,6 +249,11 @@ impl Mailbox {
         debug_assert!(sent.is_ok());
     }
 
+    /// Whether it refuses whatever comes.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.budget.is_closed()
+    }
+
     /// Takes a signal, whatever room there is: its permit is its holder's. Once the mailbox is closed it is
     /// dropped, because nobody is left to receive it.
     pub(crate) fn push_signal(&self, envelope: Box<Envelope>) {

@@ -426,6 +426,11 @@ impl Slot {
         self.life.lock().gone.clone()
     }
 
+    /// Whether the registration has ended.
+    pub(crate) fn is_retired(&self) -> bool {
+        self.life.lock().retired
+    }
+
     /// No incarnation is to be expected: the mailbox refuses, and what is queued fails. The name stays taken; the
     /// next [`Slot::begin`] opens the mailbox again. Returns whether it was not so before.
     pub(crate) fn suspend(&self, reason: &ExitReason) -> bool {
@@ -438,10 +443,6 @@ impl Slot {
                 return false;
             }
             life.gone = Some(reason.clone());
-        }
-        for group in self.shared.groups().leave_all(self.id) {
-            let address = self.address.clone();
-            self.shared.emit(Event::Left { group, address });
         }
         self.shared.timers().release(Owner {
             actor: self.id,
@@ -470,6 +471,10 @@ impl Slot {
             return;
         }
         self.life.lock().retired = true;
+        for group in self.shared.groups().leave_all(self.id) {
+            let address = self.address.clone();
+            self.shared.emit(Event::Left { group, address });
+        }
         if !self.suspend(reason) {
             self.tell_waiting();
         }

@@ -1,6 +1,6 @@
 //! Groups: who is in them, who is picked, and what they never hold up.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -176,6 +176,54 @@ async fn turns_are_even_random_is_repeatable_and_a_key_stays_with_its_member() {
     group.join(&members[2]).unwrap();
     assert_eq!(owners(), before);
     assert_eq!(named(&group, Pick::Key(b"key-1")).await, before["key-1"]);
+}
+
+#[tokio::test]
+async fn one_that_is_stopped_stays_a_member_and_is_sent_nothing_meanwhile() {
+    let system = system(&engine()).await;
+    let (group, members) = group_of(&system, 4).await;
+    let supervisor = system.supervisor();
+    for name in ["m1", "m2"] {
+        supervisor.terminate_child(&address(name)).await.unwrap();
+    }
+    assert_eq!(group.members().len(), 4);
+    let mut turns = Vec::new();
+    for _ in 0..6 {
+        turns.push(named(&group, Pick::RoundRobin).await);
+    }
+    assert_eq!(turns, ["m0", "m3", "m0", "m3", "m0", "m3"]);
+    let random = group.seeded(7);
+    let mut others = HashSet::new();
+    for n in 0..100_u32 {
+        others.insert(named(&random, Pick::Random).await);
+        others.insert(named(&group, Pick::Key(&n.to_le_bytes())).await);
+    }
+    assert_eq!(others, HashSet::from(["m0".to_owned(), "m3".to_owned()]));
+    let sent = group.broadcast("name", ());
+    assert_eq!((sent.accepted, sent.refused.len()), (2, 0));
+
+    supervisor
+        .start_stopped_child(&address("m1"))
+        .await
+        .unwrap();
+    let turns: Vec<_> = (0..6).map(|_| group.pick(Pick::RoundRobin)).collect();
+    let on_m1 = |turn: &&Option<ActorRef>| {
+        let turn = turn.as_ref();
+        turn.is_some_and(|actor| *actor.address() == address("m1"))
+    };
+    assert_eq!(turns.iter().filter(on_m1).count(), 2);
+
+    // It may join while it is stopped, and is in none once its name is free.
+    let other = system.group(&address("other"));
+    assert!(other.join(&members[2]).unwrap());
+    let nobody = other.call(Pick::Random, "name", ()).await.unwrap_err();
+    assert_eq!(nobody.kind(), "empty-group");
+    for how in [Pick::RoundRobin, Pick::Random, Pick::Key(b"key")] {
+        assert!(other.pick(how).is_none());
+    }
+    supervisor.delete_child(&address("m2")).await.unwrap();
+    assert!(other.members().is_empty());
+    assert_eq!(group.members().len(), 3);
 }
 
 #[tokio::test]
