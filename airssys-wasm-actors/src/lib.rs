@@ -101,7 +101,7 @@ pub use manifest::{
 };
 pub use messaging::{MessageEnvelope, MessagingLimits};
 pub use monitor::Monitor;
-pub use native::{Actor, Context, ErrorAction, Message, Reply};
+pub use native::{Actor, Context, ErrorAction, HEALTH_WITHIN_MAX, Message, Reply};
 pub use passivation::Passivation;
 pub use reference::{ActorFunction, ActorRef, ActorState, ActorStatus, CallOptions};
 pub use registry::{

@@ -40,6 +40,10 @@ use crate::signal::Signal;
 use crate::slot::Slot;
 use crate::trace::TraceContext;
 
+/// How long [`Actor::health`] may take at most. Far more than any check waits, which ends an actor sooner;
+/// nothing else ends one that somebody has asked and that never goes on.
+pub const HEALTH_WITHIN_MAX: Duration = Duration::from_secs(600);
+
 /// What a native actor does about an error of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorAction {
@@ -88,7 +92,8 @@ pub trait Actor: Sized + Send + 'static {
         async { Ok(()) }
     }
 
-    /// Says how it is, when asked between two messages.
+    /// Says how it is, when asked between two messages, which wait meanwhile. An actor that has not said so within
+    /// [`HEALTH_WITHIN_MAX`] ends, whoever asked.
     fn health(&mut self) -> impl Future<Output = ChildHealth> + Send {
         async { ChildHealth::Healthy }
     }
@@ -378,8 +383,8 @@ impl<A: Actor> NativeBehaviour<A> {
         Err(stopped.err().unwrap_or(reason))
     }
 
-    /// A hook has panicked, and with it the actor ends.
-    fn panicked(&self, reason: ExitReason) -> ExitReason {
+    /// A hook has panicked or does not return, and with it the actor ends.
+    fn ends(&self, reason: ExitReason) -> ExitReason {
         self.context.home.ends(&reason);
         reason
     }
@@ -431,7 +436,7 @@ impl<A: Actor> Behaviour for NativeBehaviour<A> {
             }
             Err(reason) => {
                 let address = home.slot.address().clone();
-                let reason = self.panicked(reason);
+                let reason = self.ends(reason);
                 message.finish(Err(CallError::CalleeDied {
                     address,
                     reason: reason.clone(),
@@ -451,14 +456,20 @@ impl<A: Actor> Behaviour for NativeBehaviour<A> {
         match caught(handling).await {
             Ok(Ok(()) | Err((ErrorAction::Resume, _))) => self.go_on().await,
             Ok(Err((ErrorAction::Exit, text))) => self.exit(ExitReason::Error(text)).await,
-            Err(reason) => Err(self.panicked(reason)),
+            Err(reason) => Err(self.ends(reason)),
         }
     }
 
     async fn health(mut self) -> Result<(Self, ChildHealth), ExitReason> {
-        match caught(async { self.actor.health().await }).await {
-            Ok(health) => Ok((self, health)),
-            Err(reason) => Err(self.panicked(reason)),
+        let health = caught(async { self.actor.health().await });
+        let asked = tokio::time::timeout(HEALTH_WITHIN_MAX, health).await;
+        match asked {
+            Ok(Ok(health)) => Ok((self, health)),
+            Ok(Err(reason)) => Err(self.ends(reason)),
+            Err(_) => {
+                let text = format!("`health` has not returned within {HEALTH_WITHIN_MAX:?}");
+                Err(self.ends(ExitReason::Unhealthy(bounded(&text))))
+            }
         }
     }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use airssys_wasm::{Surface, WitError};
 use airssys_wasm_actors::{
-    Actor, ActorRef, ChildHealth, ChildSpec, Context, HealthCheck, Message, RestartPolicy, Signal,
-    SignalRefused, System,
+    Actor, ActorRef, ChildHealth, ChildSpec, Context, HEALTH_WITHIN_MAX, HealthCheck, Message,
+    RestartPolicy, Signal, SignalRefused, System,
 };
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -105,6 +105,26 @@ async fn who_never_says_how_it_is_is_found_also_while_messages_wait() {
         assert_eq!(system.crashes().get(0).unwrap().kind, "unhealthy");
         system.shutdown().await;
     }
+}
+
+/// Nobody checks it, and its messages would wait for ever.
+#[tokio::test(start_paused = true)]
+async fn who_is_asked_by_a_task_and_never_says_how_it_is_ends_all_the_same() {
+    let system = system(&engine()).await;
+    let mut events = system.events();
+    let inside = Arc::<Notify>::default();
+    let stuck = ChildSpec::native(address("stuck"), move || Stuck {
+        inside: Arc::clone(&inside),
+        in_health: true,
+    });
+    let actor = system.spawn(stuck).await.unwrap();
+    let asked = actor.health(Duration::from_secs(1)).await;
+    assert_eq!(asked.unwrap_err().kind(), "deadline");
+    actor.cast("note", ()).unwrap();
+    let ended = timeout(HEALTH_WITHIN_MAX * 2, exited(&mut events, actor.address()));
+    assert_eq!(ended.await.unwrap().kind(), "unhealthy");
+    actor.emptied().await;
+    assert_eq!(actor.counters().casts_handled, 1);
 }
 
 #[tokio::test(start_paused = true)]
