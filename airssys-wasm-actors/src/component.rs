@@ -330,7 +330,14 @@ impl LiveComponent {
             return Ok((self, Err("it has no `snapshot`".to_owned())));
         };
         self.begin(CallContext::default());
-        match self.instance.call(snapshot, Args::new()).await {
+        let outcome = match self.instance.call_bounded(snapshot, bytes_max).await {
+            Ok(outcome) => outcome,
+            Err(instance) => {
+                self.instance = instance;
+                return Ok((self, Err(passivation::too_large(bytes_max))));
+            }
+        };
+        match outcome {
             CallOutcome::Returned(instance, results) => {
                 self.instance = instance;
                 let answer = results.into_values().next();

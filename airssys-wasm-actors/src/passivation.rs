@@ -467,6 +467,11 @@ pub(crate) fn snapshot_of(answer: Option<Value>, bytes_max: u64) -> Result<Bytes
     }
 }
 
+/// Why there is no snapshot of one that says too much.
+pub(crate) fn too_large(bytes_max: u64) -> String {
+    format!("it has more than the limit `snapshot-bytes-max` of {bytes_max} bytes")
+}
+
 /// How the call of `restore` ended: `result<_, string>`.
 pub(crate) fn restored(outcome: CallOutcome) -> Result<airssys_wasm::Instance, ExitReason> {
     match outcome {

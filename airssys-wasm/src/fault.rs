@@ -13,7 +13,7 @@ use crate::instance::Usage;
 pub(crate) mod classify;
 mod ended;
 
-pub(crate) use classify::classify;
+pub(crate) use classify::{classify, is_too_large};
 pub(crate) use ended::EndedByHost;
 
 /// Bytes of a fault's message (4 KiB): a guest can make its error text as long as it likes.

@@ -23,6 +23,7 @@ use crate::outbound::{Outbound, QuietOutbound};
 use crate::resource::ResourceOwner;
 use crate::surface::ExportId;
 use crate::template::{Shared, no_store};
+use crate::value::NODE_BYTES;
 use crate::wit::CallRefused;
 
 mod wall;
@@ -30,6 +31,9 @@ mod watch;
 
 use wall::WallTimer;
 use watch::{Ended, Watch};
+
+/// Values around the bytes of an answer: a `result` and what is in it.
+const ANSWER_NODES: usize = 4;
 
 /// A live component instance. Moved, never shared.
 pub struct Instance(Box<Inner>);
@@ -105,7 +109,6 @@ impl Instance {
         let mut store = Store::try_new(engine.raw(), state).map_err(|error| no_store(&error))?;
         store.limiter(|state| &mut state.limiter);
         store.epoch_deadline_callback(|mut store| store.data_mut().on_epoch());
-        let narrow = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
         store.set_hostcall_fuel(narrow(terms.limits.hostcall_bytes_max));
         store.set_max_component_handles(narrow(terms.limits.handles_max.into()));
         store.set_epoch_deadline(1);
@@ -197,6 +200,68 @@ impl Instance {
                     let Inner { store, .. } = *inner;
                     CallOutcome::Died(bury(store, ended))
                 }
+            }
+        }
+    }
+
+    /// Calls an export whose answer may have so many bytes, whatever [`Limits::hostcall_bytes_max`](crate::Limits) says, which
+    /// is the limit again afterwards. `Err` if it has more: nothing of it was taken, and the instance lives.
+    ///
+    /// It takes no arguments, and one whose type has handles is called as by [`Instance::call`]. What it calls meanwhile may
+    /// be handed as many bytes.
+    ///
+    /// # Errors
+    /// The instance, whose answer is too large.
+    pub async fn call_bounded(self, export: ExportId, bytes_max: u64) -> Result<CallOutcome, Self> {
+        let Self(mut inner) = self;
+        let Inner {
+            store,
+            raw,
+            template,
+            control,
+            timer,
+            permit,
+        } = &mut *inner;
+        let args = Args::new();
+        let target = match template
+            .target(export)
+            .and_then(|target| target.accepts(&args).map(|()| target))
+        {
+            Ok(target) if target.has_handles() => return Ok(Self(inner).call(export, args).await),
+            Ok(target) => target,
+            Err(refused) => return Ok(CallOutcome::Refused(Self(inner), refused)),
+        };
+        let limits = &template.terms.limits;
+        let allowed = narrow(limits.hostcall_bytes_max);
+        // With the nodes that the bytes lie in.
+        let asked = narrow(bytes_max).saturating_add(ANSWER_NODES * NODE_BYTES);
+        permit.called();
+        timer.begin_call();
+        store.set_hostcall_fuel(allowed.max(asked));
+        store.data_mut().begin_call();
+        store.set_epoch_deadline(1);
+        let ended = Watch {
+            call: pin!(Some(target.call_bounded(store, raw, &args))),
+            control,
+            ticks: template.engine.ticks(),
+            tick: template.engine.tick(),
+            wall: limits.wall_per_call,
+            timer,
+            waits_since: None,
+        }
+        .await;
+        match ended {
+            Ended::Returned(Ok(results)) => {
+                store.set_hostcall_fuel(allowed);
+                store.data_mut().end_call();
+                match results {
+                    Some(results) => Ok(CallOutcome::Returned(Self(inner), results)),
+                    None => Err(Self(inner)),
+                }
+            }
+            ended => {
+                let Inner { store, .. } = *inner;
+                Ok(CallOutcome::Died(bury(store, ended)))
             }
         }
     }
@@ -296,6 +361,10 @@ impl Instance {
     pub fn identity(&self) -> &InstanceIdentity {
         self.0.store.data().gate.identity()
     }
+}
+
+fn narrow(n: u64) -> usize {
+    usize::try_from(n).unwrap_or(usize::MAX)
 }
 
 /// The fault of an instance that was not made.

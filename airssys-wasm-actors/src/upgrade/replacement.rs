@@ -96,6 +96,9 @@ pub enum NotReplaced {
     /// There is no state to hand over.
     #[error("its state was not handed over: {0}")]
     Snapshot(String),
+    /// It has ended while it was to hand its state over, and the state is gone with it.
+    #[error("it has ended while its state was handed over, and what it held is gone")]
+    Ended,
     /// The new instance did not start, or did not take the state.
     #[error("the new instance did not start: {0}")]
     NotStarted(ExitReason),
@@ -133,6 +136,10 @@ impl Claim {
 
     fn begin(&self) -> bool {
         self.take(BEGUN)
+    }
+
+    pub(super) fn has_begun(&self) -> bool {
+        self.0.load(Ordering::Acquire) == BEGUN
     }
 
     /// Whether [`Claim::withdraw`] has come first.

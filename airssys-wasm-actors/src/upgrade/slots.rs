@@ -47,10 +47,9 @@ impl Place<'_> {
                 });
             }
             let late = Instant::now() >= self.until;
-            match self
-                .ask(fresh.take().unwrap_or_else(&again), regardless)
-                .await
-            {
+            let next = fresh.take().unwrap_or_else(&again);
+            let hands_over = matches!(next, Fresh::HandOver { .. });
+            match self.ask(next, regardless).await {
                 Asked::Done(replaced) => return Ok(*replaced),
                 Asked::Refused(
                     why @ (NotReplaced::HandlesHeld(_) | NotReplaced::CallsOwed(_)),
@@ -63,9 +62,11 @@ impl Place<'_> {
                     fresh = kept;
                 }
                 Asked::Refused(why, _) => return Err(why),
+                // Its state is gone with it: what the next one holds is not that.
+                Asked::Ended { begun: true } if hands_over => return Err(NotReplaced::Ended),
                 // Its incarnation has ended; the next one is asked, or the supervisor if there is none.
-                Asked::Ended if late => return Err(NotReplaced::Busy),
-                Asked::Ended => {}
+                Asked::Ended { .. } if late => return Err(NotReplaced::Busy),
+                Asked::Ended { .. } => {}
             }
             sleep_until(Instant::now() + LOOK_AGAIN).await;
         }
@@ -113,7 +114,9 @@ impl Place<'_> {
         match answered {
             Ok(Ok(replaced)) => Asked::Done(Box::new(replaced)),
             Ok(Err(Refused { why, fresh })) => Asked::Refused(why, fresh),
-            Err(_) => Asked::Ended,
+            Err(_) => Asked::Ended {
+                begun: claim.has_begun(),
+            },
         }
     }
 }
@@ -131,5 +134,9 @@ impl Drop for Withdrawal<'_> {
 enum Asked {
     Done(Box<Replaced>),
     Refused(NotReplaced, Option<Fresh>),
-    Ended,
+    /// Nobody has answered.
+    Ended {
+        /// In the middle of it.
+        begun: bool,
+    },
 }

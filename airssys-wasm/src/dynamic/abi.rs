@@ -1,9 +1,10 @@
-//! The four types that stand for "whatever this signature's values are", and wasmtime's unsafe traits on them.
+//! The five types that stand for "whatever this signature's values are", and wasmtime's unsafe traits on them.
 //!
 //! | type | stands for | implements | reached from |
 //! |---|---|---|---|
 //! | [`CallParams`] | parameters of an export | `Lower` | `TypedFunc::call_async` |
 //! | [`CallResults`] | results of an export | `Lift` | `TypedFunc::call_async` |
+//! | [`BoundedResults`] | the same, if they are not too large | `Lift` | `TypedFunc::call_async` |
 //! | [`ImportParams`] | parameters of an import | `Lift` | `LinkerInstance::func_wrap_async` |
 //! | [`ImportResults`] | results of an import | `Lower` | `LinkerInstance::func_wrap_async` |
 //!
@@ -43,6 +44,7 @@ use wasmtime::{Result, ValRaw, bail};
 
 use super::{AbiViolation, FLAT_PARAMS_MAX, FLAT_RESULTS_MAX, index, lift, lower};
 use crate::args::Args;
+use crate::fault::is_too_large;
 use crate::value::Value;
 use crate::wit::{TYPE_DEPTH_MAX, TYPE_NODES_MAX};
 
@@ -54,6 +56,9 @@ pub(super) struct CallParams<'a>(pub(super) &'a [Value]);
 
 /// Results of an exported function of any supported signature: none or one.
 pub(super) struct CallResults(pub(super) Option<Value>);
+
+/// The same, of one whose results may be more than is taken: `None` then.
+pub(super) struct BoundedResults(pub(super) Option<CallResults>);
 
 /// Parameters of an imported function that flatten to `N` values, or, with `N` 0, that go through memory.
 pub(super) struct ImportParams<const N: usize>(pub(super) Args);
@@ -149,6 +154,44 @@ unsafe impl Lift for CallResults {
     ) -> Result<Self> {
         // `TypedFunc` asks for this only of types of more than one slot.
         bail!(AbiViolation::Shape)
+    }
+}
+
+// SAFETY: all of it is that of `CallResults`.
+unsafe impl ComponentType for BoundedResults {
+    type Lower = <CallResults as ComponentType>::Lower;
+    const ABI: CanonicalAbiInfo = <CallResults as ComponentType>::ABI;
+
+    fn typecheck(ty: &InterfaceType, types: &InstanceType<'_>) -> Result<()> {
+        CallResults::typecheck(ty, types)
+    }
+}
+
+// SAFETY: a list of values, checked as one by `typecheck`.
+unsafe impl ComponentNamedList for BoundedResults {}
+
+// SAFETY: `CallResults` lifts them. What it did not take for its size it has not looked into, and nothing of the guest
+// is left half done: `Instance::call_bounded` is not used for functions whose results have handles.
+unsafe impl Lift for BoundedResults {
+    fn linear_lift_from_flat(
+        cx: &mut LiftContext<'_>,
+        ty: InterfaceType,
+        src: &Self::Lower,
+    ) -> Result<Self> {
+        match CallResults::linear_lift_from_flat(cx, ty, src) {
+            Ok(results) => Ok(Self(Some(results))),
+            Err(error) if is_too_large(&error) => Ok(Self(None)),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn linear_lift_from_memory(
+        cx: &mut LiftContext<'_>,
+        ty: InterfaceType,
+        bytes: &[u8],
+    ) -> Result<Self> {
+        let results = CallResults::linear_lift_from_memory(cx, ty, bytes)?;
+        Ok(Self(Some(results)))
     }
 }
 

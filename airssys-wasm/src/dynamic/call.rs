@@ -11,7 +11,7 @@ use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, ComponentExportIndex, Instance, TypedFunc};
 use wasmtime::{Store, format_err};
 
-use super::abi::{CallParams, CallResults};
+use super::abi::{BoundedResults, CallParams, CallResults};
 use super::handles::{self, HandleHost, Lent};
 use crate::args::Args;
 use crate::surface::{ExportId, Surface};
@@ -143,5 +143,33 @@ impl CallTarget {
             returned.push(result);
         }
         Ok(returned)
+    }
+
+    /// Whether [`CallTarget::call_bounded`] may call it.
+    pub(crate) fn has_handles(&self) -> bool {
+        self.handles
+    }
+
+    /// Calls a function without handles; `None` if what it answered is more than the Store's budget for host calls. It
+    /// was not taken then, and the Store goes on.
+    ///
+    /// # Errors
+    /// As [`CallTarget::call_async`].
+    pub(crate) async fn call_bounded<T: HandleHost>(
+        &self,
+        store: &mut Store<T>,
+        instance: &Instance,
+        args: &Args,
+    ) -> wasmtime::Result<Option<Args>> {
+        let function = instance
+            .get_func(&mut *store, self.index)
+            .ok_or_else(of_another_component)?;
+        // SAFETY: as in `call_async`; `BoundedResults` accepts the types that `CallResults` does.
+        let function =
+            unsafe { TypedFunc::<CallParams<'_>, BoundedResults>::new_unchecked(function) };
+        let BoundedResults(results) = function
+            .call_async(&mut *store, CallParams(args.values()))
+            .await?;
+        Ok(results.map(|results| results.0.into_iter().collect()))
     }
 }

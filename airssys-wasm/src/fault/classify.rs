@@ -14,12 +14,12 @@ use crate::dynamic::AbiViolation;
 use crate::limiter::Refused;
 use crate::printable::printable;
 
+/// The budget for host calls is used up.
+const TOO_LARGE: &str = "fuel allocated for hostcalls has been exhausted";
+
 /// Texts of errors whose types wasmtime 48 keeps to itself.
 const TEXTS: &[(&str, FaultClass)] = &[
-    (
-        "fuel allocated for hostcalls has been exhausted",
-        FaultClass::HostcallBytes,
-    ),
+    (TOO_LARGE, FaultClass::HostcallBytes),
     ("store handle limit exceeded", FaultClass::Handles),
     ("cannot allocate another handle", FaultClass::Handles),
     ("resource limit exceeded:", FaultClass::InstanceLimit),
@@ -52,6 +52,12 @@ const ABI_TEXTS: &[&str] = &[
     "resource is of another type",
     "flags",
 ];
+
+/// Whether a value was not lifted because the budget for host calls has no room for it.
+#[cold]
+pub(crate) fn is_too_large(error: &wasmtime::Error) -> bool {
+    format!("{error:#}").contains(TOO_LARGE)
+}
 
 /// Decides the class of an error that ended a call or an instantiation.
 ///

@@ -1,8 +1,12 @@
 //! One guest for each fault class: the texts and types of wasmtime's that the classifier relies on.
 
-use airssys_wasm::{ComponentRef, Fault, FaultClass, InstanceTemplate, Limits, TemplateSpec};
+use airssys_wasm::{
+    Args, ComponentRef, Fault, FaultClass, InstanceTemplate, Limits, TemplateSpec, Value,
+};
 
-use crate::guest::{call, core, death, died, engine, linked, run, small, spec, start, template};
+use crate::guest::{
+    call, core, death, died, engine, linked, returned, run, small, spec, start, template,
+};
 
 #[test]
 fn each_trap_is_its_own_class() {
@@ -207,6 +211,37 @@ fn too_many_bytes_in_one_host_call_is_hostcall_bytes() {
         FaultClass::LinkFailed,
         "the call itself went out: {fault}"
     );
+}
+
+#[test]
+fn an_answer_with_a_bound_of_its_own_is_no_end_and_other_calls_have_their_limit() {
+    let wat = r#"(component
+      (core module $m
+        (memory (export "memory") 4)
+        (func (export "go") (result i32)
+          (i32.store (i32.const 8) (i32.const 16))
+          (i32.store (i32.const 12) (i32.const 200000))
+          (i32.const 8)))
+      (core instance $i (instantiate $m))
+      (func (export "go") (result (list u8)) (canon lift (core func $i "go") (memory $i "memory"))))"#;
+    let limits = Limits {
+        hostcall_bytes_max: 100_000,
+        ..small()
+    };
+    run(async {
+        let template = template(&engine(), wat, TemplateSpec { limits, ..spec() });
+        let go = template.surface().export("go").unwrap();
+        let instance = start(&template).await;
+        let instance = instance.call_bounded(go, 199_999 - 1_000).await;
+        let instance = instance.unwrap_err();
+        let (instance, answer) = returned(instance.call_bounded(go, 200_000).await.unwrap());
+        match answer.into_values().next() {
+            Some(Value::Bytes(bytes)) => assert_eq!(bytes.len(), 200_000),
+            other => panic!("{other:?}"),
+        }
+        let fault = died(instance.call(go, Args::new()).await);
+        assert_eq!(fault.class, FaultClass::HostcallBytes, "{fault}");
+    });
 }
 
 #[test]

@@ -1,0 +1,106 @@
+//! Incarnations that end while they are upgraded, and after.
+
+use airssys_wasm::IntoArgs;
+use airssys_wasm_actors::{
+    ActorRef, NotReplaced, UpgradeError, UpgradeOptions, UpgradeState,
+};
+
+use super::revision::{Revision, V1, V2};
+use super::{Load, number, number_of, spec};
+use crate::guests::{engine, exited, system_with};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kill_at_any_moment_leaves_one_revision_or_the_other() {
+    let engine = engine();
+    let system = system_with(&engine, true).await;
+    let actor = system.spawn(spec(&engine, &V1.stateful())).await.unwrap();
+    let load = Load::start(&actor, 4);
+    let mut version = 1;
+    let mut switched = 0;
+    let specs = [V1, V2].map(|revision| spec(&engine, &revision.stateful()));
+    for round in 0..200_u32 {
+        let revision = Revision {
+            version: 3 - version,
+            ..V1
+        };
+        let options = UpgradeOptions {
+            instead: round % 4 == 3,
+            state: if round % 2 == 0 {
+                UpgradeState::default()
+            } else {
+                UpgradeState::Discard
+            },
+            ..UpgradeOptions::default()
+        };
+        let next = specs[revision.version as usize - 1].clone();
+        let mut upgrade = system.upgrade(next, options).unwrap();
+        upgrade.warm().await.unwrap();
+        let switching = tokio::spawn(upgrade.switch());
+        for _ in 0..round % 23 {
+            tokio::task::yield_now().await;
+        }
+        actor.kill();
+        if round % 5 == 0 {
+            // Whoever asked goes away as well.
+            switching.abort();
+        }
+        match switching.await {
+            Ok(Ok(upgraded)) => {
+                version = revision.version;
+                switched += 1;
+                upgraded.release().await;
+            }
+            // Killed while it said what it held.
+            Ok(Err(UpgradeError::NotReplaced {
+                why: NotReplaced::Ended,
+                ..
+            })) => version = until_answered(&actor).await,
+            Ok(Err(error)) => panic!("{error}"),
+            // It took place or it did not.
+            Err(_) => version = until_answered(&actor).await,
+        }
+        assert_eq!(until_answered(&actor).await, version, "round {round}");
+    }
+    assert!(switched > 100, "{switched}");
+    let (_, errors, _) = load.end().await;
+    assert!(errors > 0, "the kills were meant to hit messages");
+    assert_eq!(engine.instances(), 1);
+    let counters = system.counters();
+    assert_eq!(
+        counters.calls,
+        counters.replies + counters.call_errors + counters.calls_abandoned
+    );
+    system.shutdown().await;
+}
+
+/// What `version` answers, once something does: a kill fails the message in hand.
+async fn until_answered(actor: &ActorRef) -> u32 {
+    let version = actor.function("version").unwrap();
+    loop {
+        if let Ok(version) = number_of(&version).await {
+            return version;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_trap_after_the_switch_is_a_restart_as_the_new_revision() {
+    let engine = engine();
+    let system = system_with(&engine, true).await;
+    let mut events = system.events();
+    let actor = system.spawn(spec(&engine, &V1.stateless())).await.unwrap();
+    let upgrade = system
+        .upgrade(spec(&engine, &V2.stateless()), UpgradeOptions::default())
+        .unwrap();
+    let upgraded = upgrade.switch().await.unwrap();
+    assert!(actor.call("trap", ()).await.is_err());
+    exited(&mut events, actor.address()).await;
+    assert_eq!(until_answered(&actor).await, 2);
+    // The instance that was kept is as good as ever.
+    upgraded.roll_back().await.unwrap();
+    assert_eq!(number(&actor, "version").await, 1);
+    assert_eq!(engine.instances(), 1);
+    let args = (1_u32,).into_args();
+    assert!(actor.call("add", args).await.is_ok());
+    system.shutdown().await;
+}
