@@ -5,6 +5,7 @@
 //! monitors, links, subscriptions and timers stay; the instance that ran is kept until it is let go, and a rollback is the
 //! same swap the other way round. When and why to upgrade is not decided here.
 
+mod kept;
 mod replacement;
 mod slots;
 mod upgraded;

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use airssys_wasm::Configuration;
 use tokio::sync::oneshot;
 
+use super::kept::Kept;
 use crate::component::{LiveComponent, Origin, Snapshot};
 use crate::events::Event;
 use crate::exit::{ExitReason, bounded};
@@ -35,8 +36,9 @@ pub(crate) enum Fresh {
     /// One that was put aside comes back, with the state of the one that runs; if there is none to be had, with the
     /// state it had.
     HandBack {
-        aside: ComponentBehaviour,
-        bytes_max: u64,
+        kept: Kept,
+        /// Largest state in bytes; `None` if what runs holds nothing of its.
+        bytes_max: Option<u64>,
     },
     /// None is made: the one that runs goes on with another configuration, and is told of it.
     Tell,
@@ -56,7 +58,7 @@ pub(crate) struct Replacement {
 /// What became of it.
 pub(crate) struct Replaced {
     /// What ran before.
-    pub(crate) aside: Option<ComponentBehaviour>,
+    pub(crate) aside: Option<Kept>,
     pub(crate) state: StateTaken,
 }
 
@@ -225,21 +227,21 @@ pub(crate) async fn replace(
                 }
             }
         }
-        Fresh::HandBack { aside, bytes_max } => {
-            let (back, snapshot) = state_of(running, bytes_max).await?;
-            running = back;
-            // Its own code may know nothing of what the revision after it held. Then it goes on with what it had.
-            let restored = match snapshot {
-                Ok(Some(snapshot)) => {
-                    let bytes = size(Some(&snapshot));
-                    let made = make(&record, &successor, Some(snapshot)).await.ok();
-                    made.map(|live| (ComponentBehaviour::Live(live), bytes))
+        Fresh::HandBack { kept, bytes_max } => {
+            let (back, next) = kept.back(running, &successor, &record, bytes_max).await?;
+            match (back, next) {
+                (Some(back), Some(next)) => {
+                    running = back;
+                    next
                 }
-                _ => None,
-            };
-            match restored {
-                Some((live, bytes)) => (live, StateTaken::HandedOver { bytes }),
-                None => (aside, StateTaken::AsItWas),
+                (None, Some((next, state))) => {
+                    return alone(next, state, &successor, &record, answer);
+                }
+                (Some(back), None) => {
+                    let _ = answer.send(Err(refused(NotReplaced::Gone)));
+                    return Ok(back);
+                }
+                (None, None) => return Err(ExitReason::Shutdown),
             }
         }
     };
@@ -251,11 +253,32 @@ pub(crate) async fn replace(
             return Ok(running);
         }
     };
+    let incarnation = successor.slot.incarnation();
     let _ = answer.send(Ok(Replaced {
-        aside: Some(aside),
+        aside: Some(Kept::new(aside, incarnation)),
         state,
     }));
     Ok(serving)
+}
+
+/// What ran has ended, and `next` serves in its incarnation.
+fn alone(
+    mut next: ComponentBehaviour,
+    state: StateTaken,
+    successor: &Arc<PreparedActor>,
+    record: &Record,
+    answer: oneshot::Sender<Result<Replaced, Refused>>,
+) -> Result<ComponentBehaviour, ExitReason> {
+    if let Err(why) = become_revision(record, successor) {
+        let _ = answer.send(Err(Refused { why, fresh: None }));
+        return Err(ExitReason::Shutdown);
+    }
+    match &mut next {
+        ComponentBehaviour::Live(live) => serve_alone(live),
+        ComponentBehaviour::Passive(_) => successor.slot.set_passive(true),
+    }
+    let _ = answer.send(Ok(Replaced { aside: None, state }));
+    Ok(next)
 }
 
 /// What speaks against it now, and may not in a while.
@@ -281,10 +304,10 @@ fn obstacle(running: &ComponentBehaviour, replacement: &Replacement) -> Option<N
     }
 }
 
-type State = Result<Option<Snapshot>, String>;
+pub(super) type State = Result<Option<Snapshot>, String>;
 
 /// What it holds in memory. `None` if it holds nothing worth keeping.
-async fn state_of(
+pub(super) async fn state_of(
     running: ComponentBehaviour,
     bytes_max: u64,
 ) -> Result<(ComponentBehaviour, State), ExitReason> {
@@ -300,7 +323,7 @@ async fn state_of(
     }
 }
 
-fn size(snapshot: Option<&Snapshot>) -> u64 {
+pub(super) fn size(snapshot: Option<&Snapshot>) -> u64 {
     let bytes = snapshot.map_or(0, |snapshot| snapshot.bytes.len());
     u64::try_from(bytes).unwrap_or(u64::MAX)
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
+use super::kept::Kept;
 use super::replacement::{Fresh, NotReplaced, StateTaken};
 use super::slots::Place;
 use super::{UpgradeOptions, UpgradeState};
@@ -23,7 +24,7 @@ pub(super) struct Switched {
     pub(super) now: Arc<PreparedActor>,
     /// The instance goes on, and was told of its configuration.
     pub(super) by_hook: bool,
-    pub(super) aside: Option<ComponentBehaviour>,
+    pub(super) aside: Option<Kept>,
     pub(super) state: StateTaken,
 }
 
@@ -114,7 +115,8 @@ impl Upgraded {
     /// Lets the old revision go: each of its instances runs its shutdown hook, with the reason `upgrade`.
     pub async fn release(self) {
         for switched in self.switched {
-            if let Some(ComponentBehaviour::Live(live)) = switched.aside {
+            let aside = switched.aside.and_then(|kept| kept.take());
+            if let Some(ComponentBehaviour::Live(live)) = aside {
                 live.retire().await;
             }
         }
@@ -147,20 +149,19 @@ async fn switch_back(
         return told_back.map_err(|why| (address, why));
     }
     let hands_back = matches!(state, StateTaken::HandedOver { .. });
-    let made = || {
-        if hands_back && now.hooks.snapshots() && again.hooks.restores() {
+    // What takes part in the messaging plane holds nothing of it any more, unless it is handed back: it begins again.
+    let aside = aside.filter(|_| hands_back || !again.hooks.messages());
+    let made = || match &aside {
+        Some(kept) if kept.is_there() => Fresh::HandBack {
+            kept: kept.clone(),
+            bytes_max: hands_back.then_some(bytes_max),
+        },
+        _ if hands_back && now.hooks.snapshots() && again.hooks.restores() => {
             Fresh::HandOver { bytes_max }
-        } else {
-            Fresh::Make
         }
-    };
-    let fresh = match aside {
-        Some(aside) if hands_back => Fresh::HandBack { aside, bytes_max },
-        // What takes part in the messaging plane holds nothing of it any more: it begins again.
-        Some(aside) if !again.hooks.messages() => Fresh::Ready(aside),
         _ => Fresh::Make,
     };
-    match place.replace(fresh, made).await {
+    match place.replace(made(), made).await {
         Ok(replaced) => Ok(replaced.state),
         Err(why) => Err((address, why)),
     }

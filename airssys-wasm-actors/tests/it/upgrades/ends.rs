@@ -2,12 +2,12 @@
 
 use airssys_wasm::IntoArgs;
 use airssys_wasm_actors::{
-    ActorRef, NotReplaced, UpgradeError, UpgradeOptions, UpgradeState,
+    ActorRef, NotReplaced, StateTaken, UpgradeError, UpgradeOptions, UpgradeState,
 };
 
 use super::revision::{Revision, V1, V2};
-use super::{Load, number, number_of, spec};
-use crate::guests::{engine, exited, system_with};
+use super::{Load, add, number, number_of, spec};
+use crate::guests::{engine, exited, started, system_with};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_kill_at_any_moment_leaves_one_revision_or_the_other() {
@@ -80,6 +80,52 @@ async fn until_answered(actor: &ActorRef) -> u32 {
         if let Ok(version) = number_of(&version).await {
             return version;
         }
+    }
+}
+
+/// Going back never makes less of the state than what was kept of it at the switch.
+#[tokio::test]
+async fn who_goes_back_from_one_that_ends_goes_on_with_what_it_had() {
+    for snapshot in [3, 5] {
+        for short_road in [true, false] {
+            let engine = engine();
+            let system = system_with(&engine, short_road).await;
+            let actor = system.spawn(spec(&engine, &V1.stateful())).await.unwrap();
+            assert_eq!(add(&actor, 5).await.unwrap(), 5);
+            let next = spec(&engine, &Revision { snapshot, ..V2 }.stateful());
+            let upgrade = system.upgrade(next, UpgradeOptions::default()).unwrap();
+            let upgraded = upgrade.switch().await.unwrap();
+            assert_eq!(add(&actor, 1).await.unwrap(), 6);
+            assert_eq!(upgraded.roll_back().await.unwrap(), [StateTaken::AsItWas]);
+            assert_eq!(number(&actor, "version").await, 1);
+            assert_eq!(add(&actor, 0).await.unwrap(), 5);
+            assert_eq!((actor.status().incarnation, engine.instances()), (1, 1));
+            system.shutdown().await;
+        }
+    }
+}
+
+/// What the next incarnation began with is not what was handed over.
+#[tokio::test]
+async fn who_goes_back_from_one_that_has_been_restarted_goes_on_with_what_it_had() {
+    for short_road in [true, false] {
+        let engine = engine();
+        let system = system_with(&engine, short_road).await;
+        let mut events = system.events();
+        let actor = system.spawn(spec(&engine, &V1.stateful())).await.unwrap();
+        assert_eq!(add(&actor, 5).await.unwrap(), 5);
+        let next = spec(&engine, &V2.stateful());
+        let upgrade = system.upgrade(next, UpgradeOptions::default()).unwrap();
+        let upgraded = upgrade.switch().await.unwrap();
+        assert!(actor.call("trap", ()).await.is_err());
+        exited(&mut events, actor.address()).await;
+        started(&mut events, actor.address(), 1).await;
+        assert_eq!(add(&actor, 1).await.unwrap(), 1);
+        assert_eq!(upgraded.roll_back().await.unwrap(), [StateTaken::AsItWas]);
+        assert_eq!(number(&actor, "version").await, 1);
+        assert_eq!(add(&actor, 0).await.unwrap(), 5);
+        assert_eq!(engine.instances(), 1);
+        system.shutdown().await;
     }
 }
 
