@@ -18,6 +18,7 @@ use super::options::escaped;
 use super::resolving::Resolving;
 use super::{autoscale, configuration, rollout, supervisors, version};
 use crate::address::ActorAddress;
+use crate::component::Hooks;
 use crate::deployment::ComponentOutline;
 use crate::health::HealthCheck;
 use crate::mailbox::MailboxConfig;
@@ -393,6 +394,13 @@ fn passivation(
         );
         let help = "let the component export that interface, or say `stateless = true`".to_owned();
         resolving.find_at(after, FindingKind::UnknownFunction, what, Some(help));
+    }
+    if Hooks::of(surface).has_messages() {
+        let what = format!(
+            "`{name}` takes part in the messaging plane, or spawns, and keeps its instance"
+        );
+        let help = "leave out `passivate-after`: what it holds there would end with its instance";
+        resolving.find_at(after, FindingKind::BadValue, what, Some(help.to_owned()));
     }
     if loaded
         .spec

@@ -60,6 +60,12 @@ pub enum StartError {
         "actor `{0}` has replicas, which do not give up their instances; use one, or leave out its passivation"
     )]
     PassiveReplicas(ActorAddress),
+    /// An actor of the messaging plane is to be passivated: its subscriptions, timers, children and the calls it owes answers to
+    /// would end with its instance.
+    #[error(
+        "actor `{0}` takes part in the messaging plane, or spawns, and keeps its instance; leave out its passivation"
+    )]
+    PassiveMessages(ActorAddress),
     /// A child did not start; those started before it have been stopped again, in reverse.
     #[error("actor `{address}` did not start: {reason}")]
     Child {

@@ -185,7 +185,11 @@ fn passivation(spec: &ChildSpec, surface: &Surface) -> Result<(), StartError> {
     if spec.replicas > 1 {
         return Err(StartError::PassiveReplicas(address()));
     }
-    if !asked.stateless && !Hooks::of(surface).has_state() {
+    let hooks = Hooks::of(surface);
+    if hooks.has_messages() {
+        return Err(StartError::PassiveMessages(address()));
+    }
+    if !asked.stateless && !hooks.has_state() {
         return Err(StartError::Passivation(address()));
     }
     Ok(())

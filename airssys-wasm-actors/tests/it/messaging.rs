@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 use crate::guests::{address, engine, exited, started, system};
 
-const PROBE: &[u8] = include_bytes!("../guests/components/probe.wasm");
+pub(crate) const PROBE: &[u8] = include_bytes!("../guests/components/probe.wasm");
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 

@@ -4,12 +4,16 @@ mod idle;
 
 use std::time::Duration;
 
-use airssys_wasm::IntoArgs;
+use airssys_wasm::{ComponentRef, InstanceTemplate, IntoArgs, TemplateSpec};
 use airssys_wasm_actors::{
-    ActorRef, ChildHealth, ChildSpec, Event, Events, Passivation, StartError, System,
+    ActorRef, ApplicationSpec, ChildHealth, ChildSpec, Event, Events, Passivation, ResolveOptions,
+    StartError, System, UpgradeError, UpgradeOptions,
 };
 
+use crate::application::Directory;
 use crate::guests::{WORKER, address, engine, system, system_with, template};
+use crate::messaging::PROBE;
+use crate::spawning::SPAWNER;
 
 /// Exports `airssys:actor/state`, and `test:t/work`: `add(n) -> sum of all n so far`, and `mode(n)`, which is part
 /// of the snapshot. 1: `snapshot` refuses; 2: it is 8 KiB; 3: it spins; 4: `restore` refuses; 5: it traps;
@@ -196,6 +200,46 @@ async fn stateless_is_a_word_somebody_has_to_say() {
     assert_eq!(engine.instances(), 0);
     let count = worker.call("count", ()).await.unwrap();
     assert_eq!(count, (0_u32,).into_args(), "nothing was kept");
+}
+
+/// What it holds of the messaging plane would end with its instance, whatever it is declared.
+#[tokio::test]
+async fn one_of_the_messaging_plane_or_that_spawns_is_refused() {
+    let engine = engine();
+    let system = system(&engine).await;
+    let directory = Directory::new("");
+    for (name, wasm) in [("probe", PROBE), ("spawner", SPAWNER)] {
+        let component = engine.load(&ComponentRef::Bytes(wasm.to_vec().into()));
+        let template = InstanceTemplate::link(&component.unwrap(), TemplateSpec::new(name));
+        let spec = ChildSpec::component(address(name), template.unwrap());
+        let passive = spec.clone().passivate(Passivation {
+            stateless: true,
+            ..Passivation::new(IDLE)
+        });
+        let why = system.spawn(passive.clone()).await.unwrap_err().to_string();
+        assert!(why.contains("takes part in the messaging plane"), "{why}");
+        // Nor does it become one.
+        system.spawn(spec).await.unwrap();
+        let why = system.upgrade(passive, UpgradeOptions::default());
+        assert!(matches!(why, Err(UpgradeError::Spec { .. })), "{why:?}");
+
+        let file = format!("{name}.wasm");
+        std::fs::write(directory.0.join(&file), wasm).unwrap();
+        let text = format!(
+            "[application]\nname = \"app\"\n[components.one]\nfile = \"{file}\"\nstateless = true\n\
+             passivate-after = \"1min\"\n"
+        );
+        let manifest = ApplicationSpec::parse(directory.0.join("airssys.toml"), text).unwrap();
+        let found = manifest.resolve(&engine, &ResolveOptions::default());
+        let found = found.err().unwrap().findings;
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(
+            found[0].what.contains("takes part in the messaging plane"),
+            "{found:?}"
+        );
+        assert_eq!(found[0].at.as_ref().unwrap().line, 6);
+        assert!(found[0].help.is_some());
+    }
 }
 
 #[tokio::test(start_paused = true)]
