@@ -400,7 +400,7 @@ impl LiveComponent {
                     Some(Value::Result(Err(Some(message)))) => {
                         let text = match *message {
                             Value::String(text) => String::from(text),
-                            other => format!("{other:?}"),
+                            other => other.kind().to_owned(),
                         };
                         Err(failed(format!("refused: {text}")))
                     }
@@ -618,7 +618,9 @@ impl LiveComponent {
         match self.instance.call(health, Args::new()).await {
             CallOutcome::Returned(instance, results) => {
                 self.instance = instance;
-                let health = ChildHealth::from_results(results).unwrap_or_else(|| {
+                let spec = &self.about.child.spec;
+                let clean = |text| spec.without_values(text);
+                let health = ChildHealth::from_results(results, clean).unwrap_or_else(|| {
                     ChildHealth::Failed("`health` answered in another type".to_owned())
                 });
                 Ok((self, health))

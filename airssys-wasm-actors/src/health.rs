@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use airssys_wasm::{Args, Value};
 
+use crate::exit::bounded;
+
 /// What a child says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -49,10 +51,11 @@ impl Default for HealthCheck {
 
 impl ChildHealth {
     /// Reads the result of `airssys:actor/health#check`: `variant { healthy, degraded(string),
-    /// failed(string) }`. `None` for anything else.
-    pub(crate) fn from_results(results: Args) -> Option<Self> {
+    /// failed(string) }`. `None` for anything else. Operators read the text: it is cut, and then `clean` takes out of it
+    /// what they are not to read.
+    pub(crate) fn from_results(results: Args, clean: impl Fn(String) -> String) -> Option<Self> {
         let text = |payload: Option<Box<Value>>| match payload.map(|value| *value) {
-            Some(Value::String(text)) => Some(String::from(text)),
+            Some(Value::String(text)) => Some(clean(bounded(&text).to_string())),
             _ => None,
         };
         match results.into_values().next()? {

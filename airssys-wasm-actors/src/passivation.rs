@@ -461,7 +461,7 @@ pub(crate) fn snapshot_of(answer: Option<Value>, bytes_max: u64) -> Result<Bytes
         }
         Some(Value::Result(Err(Some(message)))) => match *message {
             Value::String(text) => Err(format!("`snapshot` refused: {}", bounded(&text))),
-            other => Err(format!("`snapshot` refused: {other:?}")),
+            other => Err(format!("`snapshot` refused: {}", other.kind())),
         },
         _ => Err("`snapshot` answered in another type".to_owned()),
     }
@@ -479,7 +479,7 @@ pub(crate) fn restored(outcome: CallOutcome) -> Result<airssys_wasm::Instance, E
             Some(Value::Result(Err(Some(message)))) => {
                 let text = match *message {
                     Value::String(text) => String::from(text),
-                    other => format!("{other:?}"),
+                    other => other.kind().to_owned(),
                 };
                 let refused = format!("`restore` refused: {text}");
                 Err(ExitReason::start_failed(&refused))

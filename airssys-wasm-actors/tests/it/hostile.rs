@@ -10,6 +10,7 @@ mod abi;
 mod callers;
 mod floods;
 mod handles;
+mod words;
 
 use std::fs;
 use std::io::Write;
