@@ -45,7 +45,7 @@ struct Family {
 
 impl Spawning {
     /// The children of `supervisor`, which is simple-one-for-one and does not wait for who spawns, are made from
-    /// `templates`: their addresses are not used. At most `children_max` are there at a time, at most `depth_max`
+    /// `templates`: their addresses and numbers of replicas are not used. At most `children_max` are there at a time, at most `depth_max`
     /// generations deep.
     #[must_use]
     pub fn new(
@@ -219,6 +219,8 @@ impl Nursery {
     ) -> Result<ChildSpec, ConfigurationError> {
         let mut spec = template.clone();
         spec.address = address;
+        // It counts as one.
+        spec.replicas = 1;
         if let Start::Component(start) = &mut spec.start {
             let own = start.config.iter();
             let own = own.map(|(key, value)| (key.to_owned(), value.to_owned()));

@@ -9,6 +9,7 @@ use toml::Spanned;
 
 use super::options::escaped;
 use super::resolving::Resolving;
+use super::spawned::not_there;
 use crate::address::ActorAddress;
 use crate::error::CallError;
 use crate::manifest::{FindingKind, suggest};
@@ -187,6 +188,10 @@ fn question(
         );
         let help = suggest(name, "components", resolving.component_names());
         resolving.find_at(component, FindingKind::UnknownActor, what, Some(help));
+        return None;
+    }
+    if resolving.is_spawned(name) {
+        not_there(resolving, component);
         return None;
     }
     let surface = surfaces.get(name)?;

@@ -90,6 +90,12 @@ impl<'a> Resolving<'a> {
         self.component_names().any(|known| known == name)
     }
 
+    /// Whether it is started by others, and not with the application.
+    pub(super) fn is_spawned(&self, name: &str) -> bool {
+        let mut components = self.spec.tables.components.iter();
+        components.any(|(known, spec)| known.get_ref() == name && spec.spawned)
+    }
+
     pub(super) fn finish(mut self) -> Result<Application, ManifestErrors> {
         let name = self.address();
         self.names(name.as_ref());

@@ -23,18 +23,34 @@ pub(super) fn names<'a>(resolving: &mut Resolving<'a>) -> Vec<&'a str> {
             continue;
         }
         names.push(name.get_ref().as_str());
-        for (key, at) in [
-            ("under", spec.under.as_ref()),
-            ("after", spec.after.first()),
+        let significant = spec.significant.as_ref().filter(|flag| *flag.get_ref());
+        let several = spec.replicas.as_ref().filter(|some| *some.get_ref() > 1);
+        let elsewhere = "it is under whoever starts it, whenever that is: leave it out";
+        for (key, at, help) in [
+            ("under", spec.under.as_ref().map(Spanned::span), elsewhere),
+            ("after", spec.after.first().map(Spanned::span), elsewhere),
+            (
+                "significant",
+                significant.map(Spanned::span),
+                "nobody ends with what was spawned: leave it out",
+            ),
+            (
+                "replicas",
+                several.map(Spanned::span),
+                "others start it as often as they need it, one instance at a time: leave it out",
+            ),
         ] {
-            let Some(at) = at else { continue };
+            let Some(at) = at.map(|span| Spanned::new(span, ())) else {
+                continue;
+            };
             let what = format!("`{}` is spawned, and says `{key}`", name.get_ref());
-            let help = "it is under whoever starts it, whenever that is: leave it out".to_owned();
-            resolving.find_at(at, FindingKind::BadValue, what, Some(help));
+            let help = Some(help.to_owned());
+            resolving.find_at(&at, FindingKind::BadValue, what, help);
         }
     }
     let links = tables.components.values().flat_map(|spec| &spec.links);
-    let addressed = links.map(|link| &link.to);
+    let monitored = tables.components.values().flat_map(|spec| &spec.monitors);
+    let addressed = links.map(|link| &link.to).chain(monitored);
     let addressed = addressed.chain(tables.sources.values().map(|source| &source.to));
     for to in addressed {
         if names.contains(&to.get_ref().as_str()) {
@@ -44,7 +60,8 @@ pub(super) fn names<'a>(resolving: &mut Resolving<'a>) -> Vec<&'a str> {
     names
 }
 
-fn not_there(resolving: &mut Resolving<'_>, to: &Spanned<String>) {
+/// Nobody can be addressed by the name of a component that is spawned.
+pub(super) fn not_there(resolving: &mut Resolving<'_>, to: &Spanned<String>) {
     let what = format!(
         "`{}` is spawned: there is no actor of that address",
         escaped(to.get_ref())

@@ -2,7 +2,7 @@
 
 mod ends;
 mod teams;
-mod told;
+pub(crate) mod told;
 
 use std::collections::HashMap;
 use std::future::poll_fn;

@@ -7,7 +7,7 @@ use airssys_wasm_actors::{
 };
 
 use crate::application::{Directory, system};
-use crate::guests::{address, exited, started};
+use crate::guests::{WORKER, address, exited, started};
 
 pub(crate) const SPAWNER: &[u8] = include_bytes!("../guests/components/spawner.wasm");
 
@@ -329,4 +329,71 @@ async fn what_cannot_be_spawned_is_found_before_anything_starts() {
         "{errors}"
     );
     system.shutdown().await;
+}
+
+/// There is no actor of its address, it is alone, and whoever it is under ends with nobody.
+#[tokio::test]
+async fn what_is_said_of_a_spawned_component_and_never_comes_true_is_found() {
+    let system = system().await;
+    let directory = Directory::new("");
+    let watcher = crate::signals::told::told("airssys:signals/down@0.1.0", "handle-down");
+    for (file, wat) in [("watcher", watcher.as_str()), ("count", WORKER)] {
+        let bytes = wat::parse_str(wat).unwrap();
+        std::fs::write(directory.0.join(file).with_extension("wasm"), bytes).unwrap();
+    }
+    let parent = "[components.parent]\nfile = \"spawner.wasm\"\n\
+         grants = { spawn = { components = [\"worker\"], children = 1 } }\n";
+    let worker =
+        |more: &str| format!("[components.worker]\nfile = \"count.wasm\"\nspawned = true\n{more}");
+    for (more, line, what, help) in [
+        (
+            worker("[components.watcher]\nfile = \"watcher.wasm\"\nmonitors = [\"worker\"]\n"),
+            11,
+            "`worker` is spawned: there is no actor of that address",
+            "started with the application",
+        ),
+        (
+            worker("[report]\ncounted = { component = \"worker\", function = \"count\" }\n"),
+            10,
+            "`worker` is spawned: there is no actor of that address",
+            "started with the application",
+        ),
+        (
+            worker(
+                "[report]\ntables = [ { title = \"t\", component = \"worker\", function = \"count\" } ]\n",
+            ),
+            10,
+            "`worker` is spawned: there is no actor of that address",
+            "started with the application",
+        ),
+        (
+            worker("restart = \"transient\"\nsignificant = true\n"),
+            10,
+            "`worker` is spawned, and says `significant`",
+            "leave it out",
+        ),
+        (
+            worker("replicas = 64\n"),
+            9,
+            "`worker` is spawned, and says `replicas`",
+            "leave it out",
+        ),
+    ] {
+        let spec = manifest(&directory, &format!("{parent}{more}"));
+        let found = match spec.resolve(system.engine(), &options()) {
+            Ok(_) => panic!("{more}"),
+            Err(errors) => errors.findings,
+        };
+        let [found] = &found[..] else {
+            panic!("{found:?}");
+        };
+        assert_eq!(found.what, what);
+        assert_eq!(found.at.as_ref().unwrap().line, line, "{found:?}");
+        let told = found.help.as_ref().unwrap();
+        assert!(told.contains(help), "{told}");
+    }
+    // One of each is what they say without that.
+    let fine = worker("restart = \"transient\"\nsignificant = false\nreplicas = 1\n");
+    let spec = manifest(&directory, &format!("{parent}{fine}"));
+    spec.resolve(system.engine(), &options()).unwrap();
 }

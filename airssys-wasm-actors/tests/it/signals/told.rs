@@ -30,7 +30,7 @@ const TOLD: &str = r#"(component
   (instance (export "INTERFACE") (export "HANDLER" (func $handle)))
   (instance (export "test:t/told") (export "count" (func $count)) (export "last" (func $last))))"#;
 
-pub(super) fn told(interface: &str, handler: &str) -> String {
+pub(crate) fn told(interface: &str, handler: &str) -> String {
     TOLD.replace("INTERFACE", interface)
         .replace("HANDLER", handler)
 }
