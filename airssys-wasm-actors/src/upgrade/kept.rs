@@ -54,7 +54,8 @@ impl Kept {
             return Ok((Some(running), kept));
         };
         // What was handed over ended with its incarnation: what the next one began with is no more than that.
-        if successor.slot.incarnation() != self.incarnation {
+        // Nor is a state taken from one to whom it cannot be told.
+        if successor.slot.incarnation() != self.incarnation || !successor.hooks.restores() {
             return Ok((Some(running), as_it_was()));
         }
         let (running, snapshot) = match state_of(running, bytes_max).await {

@@ -129,6 +129,52 @@ async fn who_goes_back_from_one_that_has_been_restarted_goes_on_with_what_it_had
     }
 }
 
+/// The instance that is kept is not with the incarnation that is killed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_goes_back_and_is_killed_meanwhile_goes_on_with_what_it_had() {
+    for round in 0..20 {
+        let engine = engine();
+        let system = system_with(&engine, round % 2 == 0).await;
+        let actor = system.spawn(spec(&engine, &V1.stateful())).await.unwrap();
+        assert_eq!(add(&actor, 5).await.unwrap(), 5);
+        // It says what it holds for so long that the kill comes first.
+        let slow = Revision { snapshot: 3, ..V2 };
+        let upgrade = system.upgrade(spec(&engine, &slow.stateful()), UpgradeOptions::default());
+        let upgraded = upgrade.unwrap().switch().await.unwrap();
+        let back = tokio::spawn(upgraded.roll_back());
+        for _ in 0..round {
+            tokio::task::yield_now().await;
+        }
+        actor.kill();
+        let states = back.await.unwrap().unwrap();
+        assert_eq!(states, [StateTaken::AsItWas], "round {round}");
+        assert_eq!(until_answered(&actor).await, 1);
+        assert_eq!(add(&actor, 0).await.unwrap(), 5, "round {round}");
+        system.shutdown().await;
+    }
+}
+
+/// The old revision said what it held, and cannot be told it again.
+#[tokio::test]
+async fn who_goes_back_and_restores_nothing_goes_on_with_what_it_had() {
+    let engine = engine();
+    let system = system_with(&engine, true).await;
+    let restore = r#"(export "restore" (func $restore))"#;
+    let first = V1.stateful().replace(restore, "");
+    let actor = system.spawn(spec(&engine, &first)).await.unwrap();
+    assert_eq!(add(&actor, 5).await.unwrap(), 5);
+    let next = spec(&engine, &V2.stateful());
+    let upgrade = system.upgrade(next, UpgradeOptions::default()).unwrap();
+    let upgraded = upgrade.switch().await.unwrap();
+    assert_eq!(upgraded.states(), [StateTaken::HandedOver { bytes: 4 }]);
+    assert_eq!(add(&actor, 1).await.unwrap(), 6);
+    assert_eq!(upgraded.roll_back().await.unwrap(), [StateTaken::AsItWas]);
+    assert_eq!(number(&actor, "version").await, 1);
+    assert_eq!(add(&actor, 0).await.unwrap(), 5);
+    assert_eq!(engine.instances(), 1);
+    system.shutdown().await;
+}
+
 #[tokio::test]
 async fn a_trap_after_the_switch_is_a_restart_as_the_new_revision() {
     let engine = engine();
