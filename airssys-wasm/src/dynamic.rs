@@ -31,7 +31,7 @@ mod import;
 mod lift;
 mod lower;
 
-pub(crate) use call::CallTarget;
+pub(crate) use call::{AnswerTooLarge, CallTarget};
 pub(crate) use handles::{HandleHost, define_proxy};
 pub(crate) use import::{ImportHost, define_import};
 

@@ -14,7 +14,7 @@ use crate::args::Args;
 use crate::capacity::{NoCapacity, Permit};
 use crate::component::Digest;
 use crate::configuration::Configuration;
-use crate::dynamic::HandleHost as _;
+use crate::dynamic::{AnswerTooLarge, HandleHost as _};
 use crate::fault::{Fault, FaultClass, classify};
 use crate::gate::{Gate, InstanceIdentity};
 use crate::host::HostState;
@@ -44,8 +44,36 @@ struct Inner {
     template: Arc<Shared>,
     control: Arc<Control>,
     timer: WallTimer,
+    answer: Answer,
     /// Last: its place is free when its Store is gone.
     permit: Permit,
+}
+
+/// What the end of a call is whose answer has more bytes than it may.
+#[derive(Clone, Copy, Default)]
+enum Answer {
+    /// That of the instance.
+    #[default]
+    Usual,
+    /// No end: the call is [`Instance::call_bounded`]'s.
+    Bounded,
+    /// That was so.
+    TooLarge,
+}
+
+impl Inner {
+    /// Whether what ended a call was no more than the size of its answer, and need not end the instance.
+    #[cold]
+    fn spares<T>(&mut self, ended: &Ended<wasmtime::Result<T>>) -> bool {
+        let too_large =
+            matches!(ended, Ended::Returned(Err(error)) if error.is::<AnswerTooLarge>());
+        let spares = too_large && matches!(self.answer, Answer::Bounded);
+        if spares {
+            self.answer = Answer::TooLarge;
+            self.store.data_mut().end_call();
+        }
+        spares
+    }
 }
 
 /// How a call ended.
@@ -134,6 +162,7 @@ impl Instance {
                     template,
                     control,
                     timer,
+                    answer: Answer::default(),
                     permit,
                 })))
             }
@@ -164,6 +193,7 @@ impl Instance {
                 control,
                 timer,
                 permit,
+                ..
             } = &mut *inner;
             let target = match template
                 .target(export)
@@ -196,6 +226,7 @@ impl Instance {
                     store.data_mut().end_call();
                     CallOutcome::Returned(Self(inner), results)
                 }
+                ended if inner.spares(&ended) => CallOutcome::Returned(Self(inner), Args::new()),
                 ended => {
                     let Inner { store, .. } = *inner;
                     CallOutcome::Died(bury(store, ended))
@@ -212,57 +243,25 @@ impl Instance {
     ///
     /// # Errors
     /// The instance, whose answer is too large.
-    pub async fn call_bounded(self, export: ExportId, bytes_max: u64) -> Result<CallOutcome, Self> {
-        let Self(mut inner) = self;
-        let Inner {
-            store,
-            raw,
-            template,
-            control,
-            timer,
-            permit,
-        } = &mut *inner;
-        let args = Args::new();
-        let target = match template
-            .target(export)
-            .and_then(|target| target.accepts(&args).map(|()| target))
-        {
-            Ok(target) if target.has_handles() => return Ok(Self(inner).call(export, args).await),
-            Ok(target) => target,
-            Err(refused) => return Ok(CallOutcome::Refused(Self(inner), refused)),
-        };
-        let limits = &template.terms.limits;
-        let allowed = narrow(limits.hostcall_bytes_max);
+    pub async fn call_bounded(
+        mut self,
+        export: ExportId,
+        bytes_max: u64,
+    ) -> Result<CallOutcome, Self> {
+        let allowed = narrow(self.0.template.terms.limits.hostcall_bytes_max);
         // With the nodes that the bytes lie in.
         let asked = narrow(bytes_max).saturating_add(ANSWER_NODES * NODE_BYTES);
-        permit.called();
-        timer.begin_call();
-        store.set_hostcall_fuel(allowed.max(asked));
-        store.data_mut().begin_call();
-        store.set_epoch_deadline(1);
-        let ended = Watch {
-            call: pin!(Some(target.call_bounded(store, raw, &args))),
-            control,
-            ticks: template.engine.ticks(),
-            tick: template.engine.tick(),
-            wall: limits.wall_per_call,
-            timer,
-            waits_since: None,
-        }
-        .await;
-        match ended {
-            Ended::Returned(Ok(results)) => {
-                store.set_hostcall_fuel(allowed);
-                store.data_mut().end_call();
-                match results {
-                    Some(results) => Ok(CallOutcome::Returned(Self(inner), results)),
-                    None => Err(Self(inner)),
-                }
-            }
-            ended => {
-                let Inner { store, .. } = *inner;
-                Ok(CallOutcome::Died(bury(store, ended)))
-            }
+        self.0.store.set_hostcall_fuel(allowed.max(asked));
+        self.0.answer = Answer::Bounded;
+        let mut outcome = self.call(export, Args::new()).await;
+        let (CallOutcome::Returned(instance, _) | CallOutcome::Refused(instance, _)) = &mut outcome
+        else {
+            return Ok(outcome);
+        };
+        instance.0.store.set_hostcall_fuel(allowed);
+        match (std::mem::take(&mut instance.0.answer), outcome) {
+            (Answer::TooLarge, CallOutcome::Returned(instance, _)) => Err(instance),
+            (_, outcome) => Ok(outcome),
         }
     }
 

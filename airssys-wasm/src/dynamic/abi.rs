@@ -1,10 +1,9 @@
-//! The five types that stand for "whatever this signature's values are", and wasmtime's unsafe traits on them.
+//! The four types that stand for "whatever this signature's values are", and wasmtime's unsafe traits on them.
 //!
 //! | type | stands for | implements | reached from |
 //! |---|---|---|---|
 //! | [`CallParams`] | parameters of an export | `Lower` | `TypedFunc::call_async` |
 //! | [`CallResults`] | results of an export | `Lift` | `TypedFunc::call_async` |
-//! | [`BoundedResults`] | the same, if they are not too large | `Lift` | `TypedFunc::call_async` |
 //! | [`ImportParams`] | parameters of an import | `Lift` | `LinkerInstance::func_wrap_async` |
 //! | [`ImportResults`] | results of an import | `Lower` | `LinkerInstance::func_wrap_async` |
 //!
@@ -55,10 +54,9 @@ use crate::wit::{TYPE_DEPTH_MAX, TYPE_NODES_MAX};
 pub(super) struct CallParams<'a>(pub(super) &'a [Value]);
 
 /// Results of an exported function of any supported signature: none or one.
-pub(super) struct CallResults(pub(super) Option<Value>);
-
-/// The same, of one whose results may be more than is taken: `None` then.
-pub(super) struct BoundedResults(pub(super) Option<CallResults>);
+/// An error is that they are more than the Store's budget for host calls: they were not looked into, and the call has come
+/// to its end.
+pub(super) struct CallResults(pub(super) Result<Option<Value>>);
 
 /// Parameters of an imported function that flatten to `N` values, or, with `N` 0, that go through memory.
 pub(super) struct ImportParams<const N: usize>(pub(super) Args);
@@ -138,13 +136,18 @@ unsafe impl Lift for CallResults {
         src: &Self::Lower,
     ) -> Result<Self> {
         let list = list_type(ty, cx.types)?;
-        if list.abi.flat_count(FLAT_RESULTS_MAX).is_some() {
-            return lift::one_from_flat(cx, &list.types, src).map(Self);
+        let results = if list.abi.flat_count(FLAT_RESULTS_MAX).is_some() {
+            lift::one_from_flat(cx, &list.types, src)
+        } else {
+            // More than one flat value: the slot holds a pointer to where they are.
+            let pointer = src.first().ok_or(AbiViolation::Shape)?.get_u32();
+            let bytes = lift::region(cx, "the result", pointer, 1, &list.abi)?;
+            lift::one_from_memory(cx, &list.types, bytes)
+        };
+        match results {
+            Err(error) if !is_too_large(&error) => Err(error),
+            results => Ok(Self(results)),
         }
-        // More than one flat value: the slot holds a pointer to where they are.
-        let pointer = src.first().ok_or(AbiViolation::Shape)?.get_u32();
-        let bytes = lift::region(cx, "the result", pointer, 1, &list.abi)?;
-        lift::one_from_memory(cx, &list.types, bytes).map(Self)
     }
 
     fn linear_lift_from_memory(
@@ -154,44 +157,6 @@ unsafe impl Lift for CallResults {
     ) -> Result<Self> {
         // `TypedFunc` asks for this only of types of more than one slot.
         bail!(AbiViolation::Shape)
-    }
-}
-
-// SAFETY: all of it is that of `CallResults`.
-unsafe impl ComponentType for BoundedResults {
-    type Lower = <CallResults as ComponentType>::Lower;
-    const ABI: CanonicalAbiInfo = <CallResults as ComponentType>::ABI;
-
-    fn typecheck(ty: &InterfaceType, types: &InstanceType<'_>) -> Result<()> {
-        CallResults::typecheck(ty, types)
-    }
-}
-
-// SAFETY: a list of values, checked as one by `typecheck`.
-unsafe impl ComponentNamedList for BoundedResults {}
-
-// SAFETY: `CallResults` lifts them. What it did not take for its size it has not looked into, and nothing of the guest
-// is left half done: `Instance::call_bounded` is not used for functions whose results have handles.
-unsafe impl Lift for BoundedResults {
-    fn linear_lift_from_flat(
-        cx: &mut LiftContext<'_>,
-        ty: InterfaceType,
-        src: &Self::Lower,
-    ) -> Result<Self> {
-        match CallResults::linear_lift_from_flat(cx, ty, src) {
-            Ok(results) => Ok(Self(Some(results))),
-            Err(error) if is_too_large(&error) => Ok(Self(None)),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn linear_lift_from_memory(
-        cx: &mut LiftContext<'_>,
-        ty: InterfaceType,
-        bytes: &[u8],
-    ) -> Result<Self> {
-        let results = CallResults::linear_lift_from_memory(cx, ty, bytes)?;
-        Ok(Self(Some(results)))
     }
 }
 

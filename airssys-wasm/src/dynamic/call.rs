@@ -11,7 +11,7 @@ use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, ComponentExportIndex, Instance, TypedFunc};
 use wasmtime::{Store, format_err};
 
-use super::abi::{BoundedResults, CallParams, CallResults};
+use super::abi::{CallParams, CallResults};
 use super::handles::{self, HandleHost, Lent};
 use crate::args::Args;
 use crate::surface::{ExportId, Surface};
@@ -26,6 +26,22 @@ pub(crate) struct CallTarget {
     ty: FunctionType,
     /// Arguments or results can hold handles.
     handles: bool,
+}
+
+/// What a function answered is more than the Store's budget for host calls. Nothing of it was taken, and the guest has
+/// returned: the Store can go on.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer is too large")]
+pub(crate) struct AnswerTooLarge;
+
+/// With handles in the call it is not known what became of them.
+#[cold]
+fn too_large(error: wasmtime::Error, handles: bool) -> wasmtime::Error {
+    if handles {
+        error
+    } else {
+        error.context(AnswerTooLarge)
+    }
 }
 
 #[cold]
@@ -113,7 +129,8 @@ impl CallTarget {
         self.ty.accepts(args)
     }
 
-    /// Calls the function. The arguments are borrowed, so that the future does not hold them twice. After an error, and if the future is dropped, the Store must be dropped.
+    /// Calls the function. The arguments are borrowed, so that the future does not hold them twice. After an error but
+    /// [`AnswerTooLarge`], and if the future is dropped, the Store must be dropped.
     ///
     /// # Errors
     /// The guest's trap, an [`AbiViolation`](super::AbiViolation), an exhausted budget, or an `instance` of
@@ -132,44 +149,17 @@ impl CallTarget {
         // against the export at `index` of its component, and `get_func` has just made sure that `instance` is of that
         // component: an index carries its component's identity, which no other component of the process shares.
         let function = unsafe { TypedFunc::<CallParams<'_>, CallResults>::new_unchecked(function) };
-        let mut results = function
+        let CallResults(results) = function
             .call_async(&mut *store, CallParams(args.values()))
             .await?;
+        let mut results = results.map_err(|error| too_large(error, lent.is_some()))?;
         if let Some(lent) = lent {
-            handles::leave(store, &self.ty, &lent, results.0.as_mut())?;
+            handles::leave(store, &self.ty, &lent, results.as_mut())?;
         }
         let mut returned = Args::new();
-        if let Some(result) = results.0 {
+        if let Some(result) = results {
             returned.push(result);
         }
         Ok(returned)
-    }
-
-    /// Whether [`CallTarget::call_bounded`] may call it.
-    pub(crate) fn has_handles(&self) -> bool {
-        self.handles
-    }
-
-    /// Calls a function without handles; `None` if what it answered is more than the Store's budget for host calls. It
-    /// was not taken then, and the Store goes on.
-    ///
-    /// # Errors
-    /// As [`CallTarget::call_async`].
-    pub(crate) async fn call_bounded<T: HandleHost>(
-        &self,
-        store: &mut Store<T>,
-        instance: &Instance,
-        args: &Args,
-    ) -> wasmtime::Result<Option<Args>> {
-        let function = instance
-            .get_func(&mut *store, self.index)
-            .ok_or_else(of_another_component)?;
-        // SAFETY: as in `call_async`; `BoundedResults` accepts the types that `CallResults` does.
-        let function =
-            unsafe { TypedFunc::<CallParams<'_>, BoundedResults>::new_unchecked(function) };
-        let BoundedResults(results) = function
-            .call_async(&mut *store, CallParams(args.values()))
-            .await?;
-        Ok(results.map(|results| results.0.into_iter().collect()))
     }
 }
