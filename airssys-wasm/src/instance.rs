@@ -238,8 +238,8 @@ impl Instance {
     /// Calls an export whose answer may have so many bytes, whatever [`Limits::hostcall_bytes_max`](crate::Limits) says, which
     /// is the limit again afterwards. `Err` if it has more: nothing of it was taken, and the instance lives.
     ///
-    /// It takes no arguments, and one whose type has handles is called as by [`Instance::call`]. What it calls meanwhile may
-    /// be handed as many bytes.
+    /// It takes no arguments. Where its type has handles a larger answer ends the instance, as in [`Instance::call`]. What it
+    /// calls meanwhile may be handed as many bytes.
     ///
     /// # Errors
     /// The instance, whose answer is too large.
