@@ -11,7 +11,7 @@ use super::{LiveComponent, died};
 use crate::crashes::without;
 use crate::envelope::CallContext;
 use crate::exit::{ExitReason, bounded};
-use crate::supervisor::PreparedActor;
+use crate::supervisor::{ChildSpec, PreparedActor};
 
 /// What came of telling it: what is left of it, and why it does not have the new configuration.
 pub(crate) type Told = (Result<LiveComponent, ExitReason>, Result<(), String>);
@@ -51,11 +51,13 @@ impl LiveComponent {
             CallOutcome::Died(fault) => {
                 let reason = died(&self.about.slot, fault);
                 let why = format!("it died in `on-config-changed`: {reason}");
-                return (Err(reason), Err(hidden(&why, &before, config)));
+                let why = hidden(&self.about.child.spec, &why, [&*before, &**config]);
+                return (Err(reason), Err(why));
             }
         };
         self.configure(&before);
-        (Ok(self), Err(hidden(&refused, &before, config)))
+        let why = hidden(&self.about.child.spec, &refused, [&*before, &**config]);
+        (Ok(self), Err(why))
     }
 
     /// Exchanges what its guest reads, and says nothing to it.
@@ -74,8 +76,9 @@ impl LiveComponent {
     }
 }
 
-/// The text on one bounded line, without values, which can be secrets.
-fn hidden(text: &str, before: &Configuration, after: &Configuration) -> String {
-    let values = before.iter().chain(after.iter());
-    without(bounded(text).to_string(), values.map(|(_, value)| value))
+/// The text on one bounded line, without the values that it was given, before and now, which can be secrets.
+fn hidden(spec: &ChildSpec, text: &str, configs: [&Configuration; 2]) -> String {
+    let config = configs.into_iter().flat_map(Configuration::iter);
+    let values = config.map(|(_, value)| value).chain(spec.values());
+    without(bounded(text).to_string(), values)
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use airssys_wasm::{Fault, FaultClass, printable};
 
 use super::{CrashReport, Recent};
-use crate::exit::{ExitReason, REASON_BYTES_MAX};
+use crate::exit::ExitReason;
 use crate::slot::Slot;
 use crate::supervisor::{PreparedChild, Record};
 
@@ -152,6 +152,9 @@ fn text(supervisor: &Record, slot: &Slot, reason: &ExitReason) -> String {
 /// What stands where a value was.
 const LEFT_OUT: &str = "[left out]";
 
+/// What stands where a text was cut ([`printable`]).
+const CUT: &str = "… (cut)";
+
 /// Values of fewer bytes are in many a longer word: they are left out where they are a word of their own.
 const ANYWHERE_BYTES_MIN: usize = 4;
 
@@ -168,23 +171,40 @@ pub(crate) fn without<'a>(text: String, values: impl Iterator<Item = &'a str>) -
         })
         .collect();
     let text = replaced(text, &values);
-    if text.len() < REASON_BYTES_MAX {
-        return text;
+    // What is before a mark was cut there, maybe within a value, whose beginning is there then.
+    let mut pieces = text.split(CUT).peekable();
+    let mut shown = String::with_capacity(text.len());
+    while let Some(piece) = pieces.next() {
+        let is_cut = pieces.peek().is_some();
+        match begun(piece, &values).filter(|_| is_cut) {
+            Some(bytes) => {
+                let whole = piece.get(..piece.len().saturating_sub(bytes));
+                shown.push_str(whole.unwrap_or_default());
+                shown.push_str(LEFT_OUT);
+            }
+            None => {
+                shown.push_str(piece);
+                shown.push_str(if is_cut { CUT } else { "" });
+            }
+        }
     }
-    // It was cut, maybe within a value, whose beginning is there then.
-    let end = text.trim_end_matches("… (cut)").len();
-    let shown = text.get(..end).unwrap_or_default();
-    let begun = values.iter().filter_map(|(value, short)| {
-        let beginnings = value.char_indices().map(|(at, _)| at).rev();
-        beginnings.filter(|at| *at > 0).find(|at| {
-            let there = value.get(..*at).is_some_and(|part| shown.ends_with(part));
-            there && !(*short && shown.get(..end - at).is_some_and(ends_in_word))
-        })
-    });
-    match begun.max() {
-        Some(bytes) => format!("{}{LEFT_OUT}", shown.get(..end - bytes).unwrap_or_default()),
-        None => text,
-    }
+    shown
+}
+
+/// How many bytes at the end of this piece are the beginning of a value, if any are.
+fn begun(piece: &str, values: &[(String, bool)]) -> Option<usize> {
+    let of_one = |(value, short): &(String, bool)| {
+        let ends = value.char_indices().map(|(at, _)| at).skip(1);
+        let is_there = |at: &usize| {
+            let there = value.get(..*at).is_some_and(|part| piece.ends_with(part));
+            let before = piece.get(..piece.len().saturating_sub(*at));
+            there && !(*short && before.is_some_and(ends_in_word))
+        };
+        // A longer one is not in it.
+        let ends = ends.take_while(|at| *at <= piece.len());
+        ends.filter(is_there).last()
+    };
+    values.iter().filter_map(of_one).max()
 }
 
 /// Each value with whether it has to be a word of its own. All are looked for in the text as it is, since one may be
@@ -230,6 +250,7 @@ fn ends_in_word(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exit::REASON_BYTES_MAX;
 
     #[test]
     fn values_are_left_out_also_where_the_text_was_cut_within_one() {
@@ -247,6 +268,23 @@ mod tests {
             let cut = printable(&whole, REASON_BYTES_MAX);
             let shown = super::without(cut, [secret.as_str()].into_iter());
             assert!(!shown.contains("s3c"), "{padding}: {shown}");
+        }
+    }
+
+    /// What was left out before the cut makes the text shorter than one that is cut.
+    #[test]
+    fn a_value_at_the_cut_is_left_out_whatever_was_left_out_before() {
+        let secret = "s3cret-".repeat(20);
+        for padding in REASON_BYTES_MAX - 300..REASON_BYTES_MAX - 130 {
+            let whole = format!("{secret} {} {secret}", "x".repeat(padding));
+            let cut = printable(&whole, REASON_BYTES_MAX);
+            // In a sentence, too.
+            let said = format!("`init` refused: {cut}, so it is not up");
+            for text in [cut, said] {
+                let shown = without(text, [secret.as_str()].into_iter());
+                assert!(!shown.contains("s3c"), "{padding}: {shown}");
+                assert!(shown.contains("xxx"), "{padding}: {shown}");
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 //! Owns [`ApplicationOutline`]: plain data, made of a resolved application or by hand, so that a plan needs neither
 //! files nor an engine. Two outlines that are equal are the same application, whatever their files are called.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,7 +41,7 @@ pub struct ApplicationOutline {
 }
 
 /// A component as a plan sees it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct ComponentOutline {
     /// Its name in the manifest.
     pub name: String,
@@ -84,6 +85,26 @@ pub struct ComponentOutline {
     pub mixed: Vec<ComponentOutline>,
     /// What its supervisor may know otherwise, for the same reason, by the manifest's keys.
     pub unsettled: Vec<&'static str>,
+}
+
+/// No values of its configuration and its environment, which can be secrets.
+impl fmt::Debug for ComponentOutline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let keys: Vec<_> = self.config.iter().map(|(key, _)| key).collect();
+        f.debug_struct("ComponentOutline")
+            .field("name", &self.name)
+            .field("digest", &self.digest)
+            .field("version", &self.version)
+            .field("limits", &self.limits)
+            .field("config", &keys)
+            .field("links", &self.links)
+            .field("replicas", &self.replicas)
+            .field("running", &self.running)
+            .field("tuning", &self.tuning)
+            .field("rollout", &self.rollout)
+            .field("mixed", &self.mixed)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A link as a plan sees it.

@@ -127,7 +127,7 @@ impl fmt::Display for DeploymentState {
 }
 
 /// What is to be deployed: one application, whole.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct NewDeployment {
     /// The manifest, as it was read.
     pub manifest: String,
@@ -141,6 +141,19 @@ pub struct NewDeployment {
     pub why: String,
     /// When, in milliseconds since 1970 (UTC).
     pub at_unix_ms: u64,
+}
+
+/// Of whom something was set, and no values, which can be secrets: nor the manifest, which has some.
+impl fmt::Debug for NewDeployment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewDeployment")
+            .field("components", &self.components)
+            .field("settings", &self.settings.keys())
+            .field("by", &self.by)
+            .field("why", &self.why)
+            .field("at_unix_ms", &self.at_unix_ms)
+            .finish_non_exhaustive()
+    }
 }
 
 /// One component of a deployment.
@@ -166,7 +179,7 @@ pub struct DeployedLink {
 }
 
 /// A deployment as it is recorded, with its journal.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Deployment {
     /// The application.
     pub application: ActorAddress,
@@ -188,6 +201,23 @@ pub struct Deployment {
     pub state: DeploymentState,
     /// What has happened, oldest first. The first is the transition to `Prepared`.
     pub journal: Vec<JournalRecord>,
+}
+
+/// As of a [`NewDeployment`].
+impl fmt::Debug for Deployment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Deployment")
+            .field("application", &self.application)
+            .field("number", &self.number)
+            .field("components", &self.components)
+            .field("settings", &self.settings.keys())
+            .field("by", &self.by)
+            .field("why", &self.why)
+            .field("at_unix_ms", &self.at_unix_ms)
+            .field("state", &self.state)
+            .field("journal", &self.journal)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Deployment {

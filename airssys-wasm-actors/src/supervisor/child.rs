@@ -335,15 +335,21 @@ impl ChildSpec {
         }
     }
 
-    /// What a guest has said, without the values it was given: its configuration, its environment.
+    /// The values it is given, which can be secrets: of its configuration and of its environment.
+    pub(crate) fn values(&self) -> impl Iterator<Item = &str> {
+        let component = match &self.start {
+            Start::Component(start) => Some(start),
+            Start::Native(_) | Start::Supervisor(_) => None,
+        };
+        component.into_iter().flat_map(|start| {
+            let config = start.config.iter().map(|(_, value)| value);
+            config.chain(start.template.env_values())
+        })
+    }
+
+    /// What a guest has said, without the values it was given.
     pub(crate) fn without_values(&self, text: String) -> String {
-        match &self.start {
-            Start::Component(start) => {
-                let config = start.config.iter().map(|(_, value)| value);
-                without(text, config.chain(start.template.env_values()))
-            }
-            Start::Native(_) | Start::Supervisor(_) => text,
-        }
+        without(text, self.values())
     }
 
     pub(crate) fn passivation(&self) -> Option<Passivation> {

@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 
 use super::kept::Kept;
 use crate::component::{LiveComponent, Origin, Snapshot};
+use crate::crashes::without;
 use crate::events::Event;
 use crate::exit::{ExitReason, bounded};
 use crate::health::ChildHealth;
@@ -361,11 +362,14 @@ pub(super) async fn make(
 
 /// What a guest says is read by operators: without the values that it was given, or that the one before it was.
 fn said(record: &Record, successor: &PreparedActor, text: String) -> String {
-    let text = successor.spec.without_values(text);
-    match record.child(successor.slot.id()) {
-        Some(PreparedChild::Actor(before)) => before.spec.without_values(text),
-        _ => text,
-    }
+    let child = record.child(successor.slot.id());
+    let before = match &child {
+        Some(PreparedChild::Actor(before)) => Some(&before.spec),
+        _ => None,
+    };
+    // In one go: a value of one may be a part of a value of the other.
+    let before = before.into_iter().flat_map(|spec| spec.values());
+    without(text, successor.spec.values().chain(before))
 }
 
 /// The same of why it has ended.

@@ -2,6 +2,7 @@
 
 mod deployed;
 mod layers;
+mod said;
 
 use std::time::Duration;
 

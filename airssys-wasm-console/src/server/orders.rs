@@ -37,12 +37,22 @@ use words::{note, plan_options, recorded};
 pub const ORDERS_MAX: usize = 64;
 
 /// What of an application is not in its manifest.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Beside {
     /// Files of components in the place of those that the manifest names.
     pub artifacts: BTreeMap<String, PathBuf>,
     /// Values of configurations that were set.
     pub settings: ConfigSettings,
+}
+
+/// No values, which can be secrets.
+impl std::fmt::Debug for Beside {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Beside")
+            .field("artifacts", &self.artifacts)
+            .field("settings", &self.settings.keys())
+            .finish()
+    }
 }
 
 /// Makes an application of a manifest, and of what is not in it. Blocks.
