@@ -36,7 +36,9 @@ pub(crate) struct Plane {
     handler: Option<ExportId>,
     /// Longest wait for a reply, so that the guest is told before its own time is over.
     within_max: Duration,
-    /// What it has spawned, if it may.
+    /// What it may spawn.
+    spawning: Option<Spawning>,
+    /// What it has spawned, if it may. None, too, once another has its place.
     nursery: Option<Nursery>,
     /// It has had its first message, or is about to.
     up: bool,
@@ -64,6 +66,7 @@ impl Plane {
             ledger,
             handler,
             within_max: wall_per_call - wall_per_call / 10,
+            spawning: None,
             nursery: None,
             up: false,
             aside: false,
@@ -227,8 +230,13 @@ impl LinkedOutbound {
 impl Plane {
     /// What it may spawn.
     pub(crate) fn spawns(&mut self, spawning: Option<Spawning>) {
-        let slot = &self.holdings.slot;
-        self.nursery = spawning.map(|spawning| Nursery::new(slot, spawning));
+        self.spawning = spawning;
+        self.nursery = self.new_nursery();
+    }
+
+    fn new_nursery(&self) -> Option<Nursery> {
+        let spawning = self.spawning.clone()?;
+        Some(Nursery::new(&self.holdings.slot, spawning))
     }
 
     /// Its instance does not serve yet.
@@ -242,10 +250,16 @@ impl Plane {
         self.up = before.up;
         self.holdings.inherit(&mut before.holdings);
         self.ledger = Arc::clone(&before.ledger);
+        // One that comes back has given its own away.
+        let own = self.nursery.take().or_else(|| self.new_nursery());
+        self.nursery = own.map(|mut nursery| {
+            if let Some(before) = before.nursery.take() {
+                nursery.inherit(before);
+            }
+            nursery
+        });
         // Without the grant, the children end with whose they were.
-        if let (Some(nursery), Some(before)) = (&mut self.nursery, before.nursery.take()) {
-            nursery.inherit(before);
-        }
+        before.nursery = None;
     }
 
     /// Serves from now on, with what it holds itself; `before` holds nothing any more.

@@ -1,5 +1,6 @@
 //! Upgrades: another revision takes the place of the one that runs, and nobody notices but by what it answers.
 
+mod children;
 mod ends;
 mod large;
 mod revision;
