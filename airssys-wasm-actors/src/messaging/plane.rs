@@ -18,6 +18,7 @@ use crate::call::{CallRequest, PendingCall};
 use crate::dead_letters::Failed;
 use crate::envelope::CallContext;
 use crate::error::CallError;
+use crate::exit::ExitReason;
 use crate::link::LinkedOutbound;
 use crate::mailbox::BackpressureStrategy;
 use crate::native::cast;
@@ -267,6 +268,7 @@ impl Plane {
         self.aside = false;
         let before = before.map(|before| {
             before.nursery = None;
+            before.answer_nobody();
             &mut before.holdings
         });
         self.holdings.take_over(before);
@@ -275,7 +277,13 @@ impl Plane {
     /// Holds nothing any more.
     pub(crate) fn let_go(&mut self) {
         self.nursery = None;
+        self.answer_nobody();
         self.holdings.let_go();
+    }
+
+    /// The calls it owes answers to are not its successor's: whoever waits is told at once, also where it is kept.
+    fn answer_nobody(&self) {
+        self.ledger.settle(&ExitReason::Shutdown);
     }
 
     /// It has a message in hand.

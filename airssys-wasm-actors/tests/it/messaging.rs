@@ -1,5 +1,7 @@
 //! The messaging plane as components have it: a prebuilt guest that does with it what it is told to.
 
+mod upgraded;
+
 use std::time::Duration;
 
 use airssys_wasm::{
