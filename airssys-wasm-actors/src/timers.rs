@@ -5,6 +5,9 @@
 //! room it is a dead letter. A timer whose target is gone is dropped silently, as OTP drops it, and a timer ends with
 //! whoever set it. Times are tokio's, so that they stand still where tokio's do.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -87,6 +90,14 @@ pub(crate) struct Due {
     pub(crate) every: Option<Duration>,
 }
 
+/// Who sets a timer.
+pub(crate) struct Setter<'a> {
+    pub(crate) owner: Owner,
+    pub(crate) slot: &'a Slot,
+    /// Its instance does not serve yet: what the one that serves has does not count against it.
+    pub(crate) aside: bool,
+}
+
 struct Timer {
     owner: Owner,
     due: Due,
@@ -142,6 +153,24 @@ impl State {
         Some(timer)
     }
 
+    /// How many timers there are already of whoever sets one, and what they keep.
+    fn held_by(&self, setter: &Setter<'_>) -> (usize, u64) {
+        let Some(owned) = self.owned.get(&setter.owner.actor) else {
+            return (0, 0);
+        };
+        if !setter.aside {
+            return (owned.ids.len(), owned.bytes);
+        }
+        let timers = owned.ids.iter().filter_map(|id| {
+            let at = self.times.get(id)?;
+            self.queue.get(&(*at, *id))
+        });
+        let own = timers.filter(|timer| timer.owner == setter.owner);
+        own.fold((0, 0), |(count, bytes), timer| {
+            (count + 1, bytes + timer.bytes)
+        })
+    }
+
     /// Takes what is due first, and puts back what is due again.
     fn pop(&mut self, now: Instant) -> Result<Due, Option<Instant>> {
         let Some((&(at, id), _)) = self.queue.first_key_value() else {
@@ -183,15 +212,15 @@ impl TimerQueue {
         drop(state);
     }
 
-    /// Sets a timer of `owner`.
+    /// Sets a timer.
     pub(crate) fn set(
         self: &Arc<Self>,
         shared: &Shared,
-        owner: (Owner, &Slot),
+        setter: Setter<'_>,
         delay: Duration,
         due: Due,
     ) -> Result<TimerId, TimerError> {
-        let (owner, own) = owner;
+        let (owner, own) = (setter.owner, setter.slot);
         let limits = shared.messaging();
         if due.every.is_some_and(|every| every < limits.interval_min) {
             return Err(TimerError::TooShort {
@@ -208,8 +237,7 @@ impl TimerQueue {
         }
         let at = after(Instant::now(), delay);
         let mut state = self.state.lock();
-        let owned = state.owned.get(&owner.actor);
-        let (count, kept) = owned.map_or((0, 0), |owned| (owned.ids.len(), owned.bytes));
+        let (count, kept) = state.held_by(&setter);
         if u32::try_from(count).unwrap_or(u32::MAX) >= limits.timers_per_actor_max {
             return Err(TimerError::Quota {
                 address: own.address().clone(),
@@ -403,9 +431,12 @@ impl Timers {
             sender: None,
             every,
         };
-        self.shared
-            .timers()
-            .set(&self.shared, (owner, target), delay, due)
+        let setter = Setter {
+            owner,
+            slot: target,
+            aside: false,
+        };
+        self.shared.timers().set(&self.shared, setter, delay, due)
     }
 
     /// Sends a message nobody waits for after `delay`. It counts among the timers of the target, and ends with it.

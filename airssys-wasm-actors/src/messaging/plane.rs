@@ -24,7 +24,7 @@ use crate::mailbox::BackpressureStrategy;
 use crate::native::cast;
 use crate::slot::Slot;
 use crate::spawning::{Asked, Nursery, Spawning};
-use crate::timers::{Due, TimerError, TimerId};
+use crate::timers::{Due, Setter, TimerError, TimerId};
 use crate::topics::{SubscribeError, SubscribeOptions};
 
 type Told = Result<MessagingReply, MessagingError>;
@@ -341,7 +341,12 @@ impl Plane {
         };
         let owner = self.holdings.used();
         let shared = slot.shared();
-        match shared.timers().set(shared, (owner, slot), delay, due) {
+        let setter = Setter {
+            owner,
+            slot,
+            aside: self.aside,
+        };
+        match shared.timers().set(shared, setter, delay, due) {
             Ok(TimerId(timer)) => Ok(MessagingReply::Timer(timer)),
             Err(TimerError::Stopped { .. }) => Err(MessagingError::Stopped),
             Err(why) => Err(MessagingError::Quota(why.to_string())),

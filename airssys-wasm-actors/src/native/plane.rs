@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::{Context, Message};
 use crate::messaging::MessageEnvelope;
 use crate::reference::{ActorFunction, ActorRef};
-use crate::timers::{Due, TimerError, TimerId};
+use crate::timers::{Due, Setter, TimerError, TimerId};
 use crate::topics::{PublishReport, SubscribeError, SubscribeOptions, SubscriptionId};
 
 /// The fields of `airssys:messaging/handler`'s record `message`, as an actor that calls the function itself gives
@@ -79,7 +79,7 @@ impl Context {
         self.slot.shared().topics().unsubscribe(id, Some(owner))
     }
 
-    /// Ends the subscriptions of this incarnation to this very pattern; how many there were.
+    /// Ends the subscriptions of this incarnation to this pattern, however it is written; how many there were.
     pub fn unsubscribe_pattern(&self, pattern: &TopicPattern) -> usize {
         let owner = self.holdings.owner;
         let topics = self.slot.shared().topics();
@@ -116,7 +116,12 @@ impl Context {
             every,
         };
         let shared = self.slot.shared();
-        shared.timers().set(shared, (owner, &self.slot), delay, due)
+        let setter = Setter {
+            owner,
+            slot: &self.slot,
+            aside: false,
+        };
+        shared.timers().set(shared, setter, delay, due)
     }
 
     /// Sends a message nobody waits for after `delay`, in this actor's name, if this incarnation still runs then.
