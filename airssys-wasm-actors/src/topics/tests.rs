@@ -84,3 +84,17 @@ fn what_is_inherited_goes_on_and_is_there_once() {
     actor.topics.release(actor.owner(2));
     assert_eq!(actor.topics.len(), 0);
 }
+
+/// `.` and `/` separate alike, and `>` is `**`.
+#[test]
+fn a_pattern_that_is_written_in_another_way_is_the_same_one() {
+    let actor = Actor::new();
+    assert!(actor.add("t.a.**", "f", 1, false, 9) && actor.add("t/a/>", "f", 2, true, 9));
+    actor.topics.inherit(actor.owner(1), actor.owner(2));
+    assert_eq!(actor.matched("t/a/b"), 1);
+    let end = |pattern: &str| {
+        let pattern = pattern.parse().unwrap();
+        actor.topics.unsubscribe_pattern(&pattern, actor.owner(2))
+    };
+    assert_eq!((end("t.a.*"), end("t.a/**"), end("t.a/**")), (0, 1, 0));
+}

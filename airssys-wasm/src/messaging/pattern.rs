@@ -5,6 +5,7 @@
 //! Matching is one pass over both, without backtracking.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, de};
@@ -166,7 +167,9 @@ fn covers(outer: &[Segment], inner: &[Segment]) -> bool {
 macro_rules! patterns {
     ($($(#[$doc:meta])* $name:ident, $separator:ident;)*) => {$(
         $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+        ///
+        /// Two are the same that stand for the same names, however they are written.
+        #[derive(Clone, Debug)]
         pub struct $name {
             text: Box<str>,
             segments: Box<[Segment]>,
@@ -189,6 +192,20 @@ macro_rules! patterns {
             #[must_use]
             pub fn covers(&self, other: &Self) -> bool {
                 covers(&self.segments, &other.segments)
+            }
+        }
+
+        impl PartialEq for $name {
+            fn eq(&self, other: &Self) -> bool {
+                self.segments == other.segments
+            }
+        }
+
+        impl Eq for $name {}
+
+        impl Hash for $name {
+            fn hash<H: Hasher>(&self, state: &mut H) {
+                self.segments.hash(state);
             }
         }
 
@@ -265,6 +282,25 @@ mod tests {
         ] {
             assert_eq!(key.matches(name), fits, "{name}");
         }
+    }
+
+    #[test]
+    fn two_ways_to_write_a_pattern_are_one_pattern() {
+        let same = [
+            ("a.b", "a/b"),
+            ("a/**", "a.>"),
+            ("a.*/c", "a/*.c"),
+            ("**", ">"),
+        ];
+        for (one, other) in same {
+            assert_eq!(topic(one), topic(other));
+        }
+        assert_ne!(topic("a/*"), topic("a/**"));
+        assert_ne!(topic("a/b"), topic("a"));
+        // In an address a dot is a part of the name.
+        let reach = |text: &str| text.parse::<AddressReach>().unwrap();
+        assert_ne!(reach("a.b"), reach("a/b"));
+        assert_eq!(reach("a/**"), reach("a/>"));
     }
 
     #[test]
