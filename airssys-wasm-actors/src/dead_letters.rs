@@ -18,7 +18,7 @@ mod store;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use airssys_wasm::Args;
+use airssys_wasm::{Args, Value};
 
 pub use filter::{AddressPattern, DeadLetterFilter, DeadLetterSelection, PatternError};
 pub(crate) use store::{DeadLetterStore, Failed, Replay};
@@ -27,6 +27,7 @@ use crate::address::{ActorAddress, ActorId};
 use crate::call::refused;
 use crate::envelope::Envelope;
 use crate::error::CallError;
+use crate::messaging::{HANDLE_MESSAGE, as_handled};
 use crate::shared::Shared;
 
 /// A cast nobody handled.
@@ -58,6 +59,18 @@ pub struct DeadLetter {
     pub poison: bool,
     /// Whether it has been sent again and is not handled yet.
     pub under_way: bool,
+}
+
+impl DeadLetter {
+    /// The `message` that whoever handles it is given, if it is one of the messaging plane: such a message travels without
+    /// its record, and so it lies in `args`.
+    #[must_use]
+    pub fn message(&self) -> Option<Value> {
+        let is_message = HANDLE_MESSAGE.is_at(&self.function);
+        is_message
+            .then(|| as_handled(&self.args, self.sender.as_ref()))
+            .flatten()
+    }
 }
 
 /// The bounds of the store.

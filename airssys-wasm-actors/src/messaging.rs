@@ -18,7 +18,7 @@ use crate::address::ActorAddress;
 use crate::slot::Slot;
 use crate::topics::Owner;
 
-pub(crate) use handling::open;
+pub(crate) use handling::{as_handled, open};
 pub(crate) use ledger::Ledger;
 pub(crate) use plane::Plane;
 
@@ -66,6 +66,13 @@ impl Wanted {
     /// As dead letters name it.
     pub(crate) fn path(&self) -> String {
         format!("{}#{}", self.interface, self.function)
+    }
+
+    /// Whether it is the function of this path.
+    pub(crate) fn is_at(&self, path: &str) -> bool {
+        path.split_once('#').is_some_and(|(interface, function)| {
+            interface.split('@').next() == Some(self.interface) && function == self.function
+        })
     }
 
     pub(crate) fn find(&self, surface: &Surface) -> Option<ExportId> {

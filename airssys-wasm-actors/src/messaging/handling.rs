@@ -9,7 +9,7 @@ use std::sync::Arc;
 use airssys_wasm::{Args, Value};
 
 use super::Ledger;
-use crate::address::ActorId;
+use crate::address::{ActorAddress, ActorId};
 use crate::envelope::Envelope;
 use crate::error::CallError;
 use crate::exit::bounded;
@@ -92,15 +92,29 @@ fn record(
     payload: Value,
 ) -> Args {
     let sender = sender.and_then(|id| slot.shared().address_of(id));
-    let fields = vec![
-        Value::from(sender.as_ref().map(|sender| sender.as_str())),
+    let mut args = Args::new();
+    args.push(fields(sender.as_ref(), topic, call, payload));
+    args
+}
+
+fn fields(
+    sender: Option<&ActorAddress>,
+    topic: Option<Value>,
+    call: Option<u64>,
+    payload: Value,
+) -> Value {
+    Value::Record(vec![
+        Value::from(sender.map(ActorAddress::as_str)),
         Value::Option(topic.map(Box::new)),
         Value::from(call),
         payload,
-    ];
-    let mut args = Args::new();
-    args.push(Value::Record(fields));
-    args
+    ])
+}
+
+/// The record of a cast that has not been handled, for whoever reads it.
+pub(crate) fn as_handled(args: &Args, sender: Option<&ActorAddress>) -> Option<Value> {
+    let (payload, topic, _) = parts(args)?;
+    Some(fields(sender, topic, None, payload))
 }
 
 impl Handling {

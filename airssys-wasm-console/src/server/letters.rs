@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use airssys_wasm::format_value;
+use airssys_wasm::{FunctionType, Surface, Value, format_value};
 use airssys_wasm_actors::{CallError, DeadLetter, System, suggest};
 use axum::Json;
 use axum::extract::State;
@@ -81,17 +81,29 @@ pub(super) async fn show(
     }))
 }
 
-/// A letter's arguments as text, by the types of whoever has the address now, and whether they are cut.
+/// A letter's arguments as text, by the types of whoever has the address now, and whether they are cut. A message of the
+/// messaging plane has its type whoever has the address.
 fn args(system: &System, letter: &DeadLetter) -> Option<(Vec<String>, bool)> {
+    if let Some(message) = letter.message() {
+        let handler = Surface::default().with_message_handler().ok()?;
+        let (.., function) = handler.export_functions().next()?;
+        return Some(texts([&message], &function.ty));
+    }
     let actor = system.whereis(&letter.target)?;
     let function = actor.function(&letter.function).ok()?;
-    let params = &function.ty()?.params;
-    if params.len() != letter.args.len() {
-        return None;
-    }
+    let ty = function.ty()?;
+    let fits = ty.params.len() == letter.args.len();
+    fits.then(|| texts(letter.args.values(), &ty))
+}
+
+/// The arguments of a function of this type as text, and whether they are cut.
+fn texts<'a>(
+    values: impl IntoIterator<Item = &'a Value>,
+    ty: &FunctionType,
+) -> (Vec<String>, bool) {
     let mut left = ARGS_BYTES_MAX;
     let mut cut = false;
-    let values = letter.args.values().iter().zip(params.iter());
+    let values = values.into_iter().zip(ty.params.iter());
     let texts = values
         .map(|(value, (_, ty))| {
             let mut text = format_value(value, ty);
@@ -104,7 +116,7 @@ fn args(system: &System, letter: &DeadLetter) -> Option<(Vec<String>, bool)> {
             text
         })
         .collect();
-    Some((texts, cut))
+    (texts, cut)
 }
 
 pub(super) async fn replay(

@@ -1,6 +1,9 @@
 //! Dead letters by request: the accounting stays exact whoever asks for what, and when.
 
-use airssys_wasm_actors::Events;
+use airssys_wasm::{Surface, Value, WitError};
+use airssys_wasm_actors::{
+    Actor, ChildSpec, Context, ErrorAction, Events, Message, SubscribeOptions,
+};
 use airssys_wasm_console::ControlClient;
 use airssys_wasm_console::api::{
     DeadLetterQuery, PurgeRequest, ReplayAnswer, ReplayRequest, Selection, StatusQuery,
@@ -81,6 +84,52 @@ async fn letters_are_listed_and_shown() {
     // Its types leave with it.
     client.stop("app/a").await.unwrap();
     assert_eq!(client.dead_letter(0).await.unwrap().args, None);
+    host.balances();
+}
+
+/// Does not like what it is sent by topic.
+struct Deaf;
+
+impl Actor for Deaf {
+    type Error = std::fmt::Error;
+
+    fn surface() -> Result<Surface, WitError> {
+        Surface::default().with_message_handler()
+    }
+
+    async fn handle_message(&mut self, _: &mut Message, _: &mut Context) -> std::fmt::Result {
+        Err(std::fmt::Error)
+    }
+
+    fn on_error(&mut self, _: &Self::Error) -> ErrorAction {
+        ErrorAction::Resume
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_letter_of_the_messaging_plane_is_shown_as_its_handler_would_have_it() {
+    let host = Host::start().await;
+    let mut events = host.system.events();
+    let deaf = ChildSpec::native("app/deaf".parse().unwrap(), || Deaf);
+    let deaf = host.system.spawn(deaf).await.unwrap();
+    let handler = deaf.function("handle-message").unwrap();
+    let payload = Value::Bytes(b"hi".as_slice().into());
+    handler.cast((payload,)).unwrap();
+    dead(&mut events, 1).await;
+    let topics = host.system.topics();
+    let options = SubscribeOptions::default();
+    let rooms = "rooms/**".parse().unwrap();
+    topics.subscribe(&rooms, &handler, options).unwrap();
+    topics.publish("rooms/tea", "hi").unwrap();
+    dead(&mut events, 1).await;
+    let shown = async |sequence| host.client.dead_letter(sequence).await.unwrap().args;
+    let bare = "{sender: none, topic: none, call: none, payload: [104, 105]}";
+    assert_eq!(shown(0).await.unwrap(), [bare]);
+    let published = bare.replace("topic: none", "topic: some(\"rooms/tea\")");
+    assert_eq!(shown(1).await.unwrap(), [published.as_str()]);
+    // Its type is known whoever has the address.
+    host.client.stop("app/deaf").await.unwrap();
+    assert_eq!(shown(1).await.unwrap(), [published]);
     host.balances();
 }
 
