@@ -39,12 +39,7 @@ pub(super) fn resolve(
         file: file(resolving, name, loaded),
         environment: environment(resolving, name, loaded),
         options: set.cloned().unwrap_or_default(),
-        set: resolving
-            .options
-            .settings
-            .get(name)
-            .cloned()
-            .unwrap_or_default(),
+        set: settings(resolving, name, loaded),
     };
     if let Err(why) = layers.configuration().check() {
         let what = format!("`{name}` cannot be configured so: {why}");
@@ -52,6 +47,13 @@ pub(super) fn resolve(
     }
     unread(resolving, name, loaded, &layers);
     layers
+}
+
+/// What was set. One that is spawned by now is configured by its manifest alone: nobody could take back what was set before.
+fn settings(resolving: &Resolving<'_>, name: &str, loaded: &Loaded<'_>) -> Values {
+    let all = &resolving.options.settings;
+    let set = all.get(name).filter(|_| !loaded.spec.spawned);
+    set.cloned().unwrap_or_default()
 }
 
 /// Adds a finding where the configuration begins.

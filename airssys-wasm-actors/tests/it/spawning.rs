@@ -397,3 +397,22 @@ async fn what_is_said_of_a_spawned_component_and_never_comes_true_is_found() {
     let spec = manifest(&directory, &format!("{parent}{fine}"));
     spec.resolve(system.engine(), &options()).unwrap();
 }
+
+/// It had not been spawned when it was set, and could not be taken back any more.
+#[test]
+fn what_was_set_of_a_component_that_is_spawned_by_now_counts_no_longer() {
+    let directory = Directory::new("");
+    let spec = manifest(&directory, &FAMILY.replace("MORE", ""));
+    let set = |name: &str| {
+        let values = [("both".to_owned(), "set".to_owned())];
+        (name.to_owned(), values.into())
+    };
+    let options = ResolveOptions {
+        settings: [set("parent"), set("worker")].into(),
+        ..options()
+    };
+    let application = spec.resolve(&crate::guests::engine(), &options).unwrap();
+    let settings = application.settings();
+    let names: Vec<_> = settings.keys().map(String::as_str).collect();
+    assert_eq!(names, ["parent"]);
+}
