@@ -152,14 +152,26 @@ fn write(
     number: u64,
     transition: &Transition,
 ) -> Result<(), Lost> {
-    let advanced = registry.advance(application, number, transition.clone());
-    advanced.map(|_| ()).or_else(|why| {
-        let looked = look(registry, application, number, transition);
-        looked.map_err(|lost| Lost {
-            why: with_sources(&why),
-            ..lost
-        })
+    let advanced = advanced(registry, application, number, transition);
+    advanced.map_err(|(why, unsure)| Lost {
+        why: with_sources(&why),
+        unsure,
     })
+}
+
+/// Writes a record, and looks for it where that is answered by an error: beside that stands whether it may be there all the
+/// same.
+fn advanced(
+    registry: &Registry,
+    application: &ActorAddress,
+    number: u64,
+    transition: &Transition,
+) -> Result<(), (RegistryError, bool)> {
+    let Err(why) = registry.advance(application, number, transition.clone()) else {
+        return Ok(());
+    };
+    let looked = look(registry, application, number, transition);
+    looked.map_err(|lost| (why, lost.unsure))
 }
 
 /// Whether a record that was to be written is there: it is the last transition then.
@@ -260,7 +272,36 @@ pub(super) fn register(
         why: options.why.clone(),
         at_unix_ms: unix_ms(),
     };
-    Ok(registry.begin(application.name(), new)?.number)
+    let name = application.name();
+    let begun = registry.begin(name, new.clone()).map(|one| one.number);
+    let there = |why| begun_all_the_same(registry, name, &new, &why).ok_or(why);
+    Ok(begun.or_else(there)?)
+}
+
+/// The deployment that was begun though its record was answered by an error: the one under way, if it was made of this.
+fn begun_all_the_same(
+    registry: &Registry,
+    application: &ActorAddress,
+    new: &NewDeployment,
+    why: &RegistryError,
+) -> Option<u64> {
+    if !may_be_there(why) {
+        return None;
+    }
+    let number = registry.pointers(application).ok()?.trial?;
+    let found = registry.deployment(application, number).ok()?;
+    let is_it = found.state == DeploymentState::Prepared
+        && found.at_unix_ms == new.at_unix_ms
+        && found.manifest == new.manifest
+        && found.components == new.components
+        && found.settings == new.settings
+        && (&found.by, &found.why) == (&new.by, &new.why);
+    is_it.then_some(number)
+}
+
+/// Whether a record may be there that was answered by this; what is refused is not.
+fn may_be_there(why: &RegistryError) -> bool {
+    why.retryable() || matches!(why, RegistryError::Corrupt { .. })
 }
 
 fn register_one(
@@ -283,7 +324,7 @@ fn register_one(
         .and_then(|tables| tables.get("components")?.get(&one.name)?.as_table())
         .and_then(|words| toml::to_string(words).ok());
     let outline = &one.outline;
-    let revision = registry.register(NewRevision {
+    let new = NewRevision {
         component: one.child.address.clone(),
         digest,
         version: outline.version.clone(),
@@ -296,10 +337,11 @@ fn register_one(
             source: options.source.clone(),
             at_unix_ms: unix_ms(),
         },
-    })?;
+    };
+    let revision = registered(registry, new)?;
     let links = one.child.links().iter();
     Ok(DeployedComponent {
-        revision: revision.number,
+        revision,
         links: links
             .map(|link| DeployedLink {
                 import: link.import.clone(),
@@ -308,6 +350,18 @@ fn register_one(
             .collect(),
         strategy: outline.rollout.strategy.to_string(),
     })
+}
+
+/// The number of a revision, also where its record was answered by an error and is there.
+fn registered(registry: &Registry, new: NewRevision) -> Result<u64, RegistryError> {
+    let registering = registry.register(new.clone());
+    let there = |why: &RegistryError| {
+        let known = may_be_there(why).then(|| registry.revisions(&new.component));
+        let mut known = known?.ok()?.into_iter();
+        known.find(|one| one.has_contents_of(&new))
+    };
+    let revision = registering.or_else(|why| there(&why).ok_or(why))?;
+    Ok(revision.number)
 }
 
 /// Registers an application that begins to run as its first deployment, permanent at once: there is nothing to go
@@ -334,7 +388,8 @@ pub fn register_first(
             note: "the first deployment".to_owned(),
             at_unix_ms: unix_ms(),
         };
-        registry.advance(application.name(), number, transition)?;
+        let advanced = advanced(registry, application.name(), number, &transition);
+        advanced.map_err(|(why, _)| why)?;
     }
     Ok(number)
 }

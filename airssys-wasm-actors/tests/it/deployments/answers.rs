@@ -6,13 +6,13 @@ use super::unended::{SOAK, V2_AT_ONCE, is_permanent, soaks};
 use super::*;
 
 /// Fails once at a step, when it is armed.
-struct Once {
-    armed: Arc<AtomicBool>,
-    options: RegistryOptions,
+pub(super) struct Once {
+    pub(super) armed: Arc<AtomicBool>,
+    pub(super) options: RegistryOptions,
 }
 
 /// `meanwhile` is done right before it fails.
-fn once(step: &'static str, meanwhile: impl Fn() + Send + Sync + 'static) -> Once {
+pub(super) fn once(step: &'static str, meanwhile: impl Fn() + Send + Sync + 'static) -> Once {
     let armed = Arc::<AtomicBool>::default();
     let fires = Arc::clone(&armed);
     let fault = move |at: &'static str| {
@@ -69,6 +69,8 @@ async fn a_deployment_that_is_permanent_though_its_record_was_answered_by_an_err
 #[tokio::test]
 async fn every_record_that_is_there_though_it_was_answered_by_an_error_is_gone_on_with() {
     for step in [
+        "revision.register.after-commit",
+        "journal.prepared.after-commit",
         "journal.warmed.after-commit",
         "journal.switching.after-commit",
         "journal.soaking.after-commit",
