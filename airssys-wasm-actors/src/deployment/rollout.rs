@@ -7,6 +7,7 @@
 
 mod bounds;
 mod children;
+mod component_file;
 mod driver;
 mod endings;
 mod healing;

@@ -6,6 +6,7 @@ mod by_hand;
 mod canaries;
 mod cycles;
 mod families;
+mod files;
 mod first;
 mod gates;
 mod kills;

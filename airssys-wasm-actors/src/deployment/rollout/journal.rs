@@ -5,15 +5,16 @@
 //! written may undo what it says, and of one that is final there must be no doubt.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use airssys_wasm::printable;
+use airssys_wasm::{Digest, printable};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use super::{DeployOptions, Deployer};
+use super::{DeployOptions, Deployer, component_file};
 use crate::address::ActorAddress;
 use crate::application::{Application, ResolvedComponent};
 use crate::deployment::machine::Input;
@@ -236,10 +237,12 @@ pub enum RegisterError {
     #[error(transparent)]
     Registry(#[from] RegistryError),
     /// A component's file could not be read again.
-    #[error("the component `{name}` cannot be read again: {why}")]
+    #[error("the component `{name}` cannot be read again: {}: {why}", .file.display())]
     Unreadable {
         /// The component.
         name: String,
+        /// Its file.
+        file: PathBuf,
         /// Why not.
         why: std::io::Error,
     },
@@ -314,11 +317,15 @@ fn register_one(
     let digest = one.component.digest();
     // What is there need not be read again from a file that may be another by now, and is not collected until it is registered.
     if registry.keep_artifact(digest).is_err() {
-        let read = std::fs::read(&one.file);
-        let bytes = read.map_err(|why| RegisterError::Unreadable { name: name(), why })?;
-        if registry.put_artifact(&bytes)? != digest {
+        let bytes = component_file::read(&one.file).map_err(|why| RegisterError::Unreadable {
+            name: name(),
+            file: one.file.clone(),
+            why,
+        })?;
+        if Digest::of(&bytes) != digest {
             return Err(RegisterError::Changed { name: name() });
         }
+        registry.put_artifact(&bytes)?;
     }
     let words = tables
         .and_then(|tables| tables.get("components")?.get(&one.name)?.as_table())
@@ -401,7 +408,7 @@ pub fn register_first(
 pub fn artifacts_of(
     registry: &Registry,
     deployment: &crate::registry::Deployment,
-) -> Result<BTreeMap<String, std::path::PathBuf>, RegistryError> {
+) -> Result<BTreeMap<String, PathBuf>, RegistryError> {
     let mut files = BTreeMap::new();
     for (address, deployed) in &deployment.components {
         let revision = registry.revision(address, deployed.revision)?;
