@@ -224,9 +224,10 @@ impl Driver {
                 let (number, journal) = oneshot::channel();
                 let (notes, plan) = (self.status.clone(), Arc::clone(&self.plan));
                 let say = move |what: String| note(&notes, &plan, what);
-                self.journal = Some(Journal::later(journal, self.tell.clone(), say));
+                self.journal = Some(Journal::later(journal, self.tell.clone(), say.clone()));
                 tokio::spawn(async move {
-                    let input = match journal::begin(deployer, differs, new, options).await {
+                    let begun = journal::begin(deployer, differs, new, options, say);
+                    let input = match begun.await {
                         Ok(deployed) => {
                             status.send_modify(|status| {
                                 status.number = deployed.as_ref().map(|(.., number)| *number);

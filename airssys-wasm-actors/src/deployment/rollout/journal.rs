@@ -261,7 +261,7 @@ pub(super) fn register(
     application: &Application,
     options: &DeployOptions,
 ) -> Result<u64, RegisterError> {
-    let tables: Option<toml::Table> = toml::from_str(application.manifest()).ok();
+    let tables = tables_of(application);
     let mut components = BTreeMap::new();
     for one in application.components().iter().chain(application.spawned()) {
         let deployed = register_one(registry, tables.as_ref(), one, options)?;
@@ -305,6 +305,10 @@ fn begun_all_the_same(
 /// Whether a record may be there that was answered by this; what is refused is not.
 fn may_be_there(why: &RegistryError) -> bool {
     why.retryable() || matches!(why, RegistryError::Corrupt { .. })
+}
+
+fn tables_of(application: &Application) -> Option<toml::Table> {
+    toml::from_str(application.manifest()).ok()
 }
 
 fn register_one(
@@ -357,6 +361,33 @@ fn register_one(
             .collect(),
         strategy: outline.rollout.strategy.to_string(),
     })
+}
+
+/// Puts the files back that the registry has lost of what runs, and says so. What cannot be put back is an error: the next host
+/// would not boot.
+fn put_back(
+    registry: &Registry,
+    application: &Application,
+    options: &DeployOptions,
+    say: impl Fn(String),
+) -> Result<(), RegisterError> {
+    let tables = tables_of(application);
+    for one in application.components().iter().chain(application.spawned()) {
+        let was = match registry.artifact(one.component.digest()) {
+            Ok(_) => continue,
+            Err(RegistryError::NoSuchArtifact { .. }) => "missing",
+            Err(RegistryError::Corrupt { .. }) => "damaged",
+            Err(why) => return Err(why.into()),
+        };
+        // Of the revision that it has: what is registered once more is the same, and its file is there.
+        register_one(registry, tables.as_ref(), one, options)?;
+        say(format!(
+            "the file of `{}` was {was} in the registry, and was put back from {}",
+            one.name,
+            one.file.display()
+        ));
+    }
+    Ok(())
 }
 
 /// The number of a revision, also where its record was answered by an error and is there.
@@ -424,12 +455,13 @@ pub fn artifacts_of(
 pub(super) type Deployed = Option<(Registry, ActorAddress, u64)>;
 
 /// Registers what is to be deployed, off the async workers. What `differs` in nothing from what runs is registered only
-/// where the registry would boot another.
+/// where the registry would boot another; of that, files that the registry has lost are put back, which `say` is told.
 pub(super) async fn begin(
     deployer: Deployer,
     differs: bool,
     application: Arc<Application>,
     options: DeployOptions,
+    say: impl Fn(String) + Send + 'static,
 ) -> Result<Deployed, String> {
     let Some(registry) = deployer.registry().cloned() else {
         return Ok(None);
@@ -439,6 +471,7 @@ pub(super) async fn begin(
         if !differs {
             let boots = registry.pointers(application.name())?.permanent;
             if boots == deployer.current_number() {
+                put_back(&registry, &application, &options, say)?;
                 return Ok(None);
             }
         }
