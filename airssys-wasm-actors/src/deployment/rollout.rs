@@ -296,56 +296,6 @@ impl Deployer {
         self.deploy_at(turn, new, options)
     }
 
-    /// Takes the turn to deploy: for who has to know what runs by then. While it is kept nobody else deploys, and
-    /// [`Deployer::current`] stays what it is.
-    ///
-    /// # Errors
-    /// [`DeployError::UnderWay`] if somebody else has it.
-    pub fn turn(&self) -> Result<Turn, DeployError> {
-        self.inner.turns.try_take().ok_or(DeployError::UnderWay)
-    }
-
-    /// Takes the turn to deploy, or a place in the line of those who wait for it. The order is listed until its turn comes,
-    /// and can be cancelled until its deployment begins.
-    ///
-    /// # Errors
-    /// [`DeployError::TooLong`] if the note has more than 4 KiB anywhere.
-    pub fn queue(&self, note: OrderNote) -> Result<Waiting, DeployError> {
-        let OrderNote { what, by, why } = &note;
-        if let Some((what, bytes)) = too_long(&[("what", what), ("by", by), ("why", why)]) {
-            return Err(DeployError::TooLong { what, bytes });
-        }
-        Ok(self.inner.turns.queue(note))
-    }
-
-    /// The orders that wait for their turn, the next one first.
-    #[must_use]
-    pub fn waiting(&self) -> Vec<WaitingOrder> {
-        self.inner.turns.waiting()
-    }
-
-    /// Cancels an order that waits, or has its turn and has not begun: whoever waits for its turn, or deploys in it, is told
-    /// by whom and why, and the others keep their order. Nothing had begun, so nothing is recorded.
-    ///
-    /// # Errors
-    /// [`CancelRefused`], with nothing changed.
-    pub fn cancel(&self, id: u64, by: &str, why: &str) -> Result<WaitingOrder, CancelRefused> {
-        let order = self.inner.turns.cancel(id, by, why)?;
-        let application = self.current().name().clone();
-        let what = order.note.what.as_str();
-        tracing::info!(%application, id, what, by, why, "an order is cancelled");
-        Ok(order)
-    }
-
-    /// The turn, waited for if that is wanted.
-    async fn turn_of(&self, options: &DeployOptions, what: String) -> Result<Turn, DeployError> {
-        if !options.queue {
-            return self.turn();
-        }
-        let (by, why) = (options.by.clone(), options.why.clone());
-        self.queue(OrderNote { what, by, why })?.turn().await
-    }
-
     /// As [`Deployer::deploy`], in a turn that was taken before.
     ///
     /// # Errors

@@ -12,8 +12,8 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
-use super::DeployError;
 use super::journal::{NOTE_BYTES_MAX, unix_ms};
+use super::{DeployError, DeployOptions, Deployer};
 
 /// What is said of an order, for whoever looks while it waits.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -102,7 +102,7 @@ struct Cancelled {
     why: String,
 }
 
-/// The right to deploy next, given back when it is dropped: see [`Deployer::turn`](super::Deployer::turn). It is taken away
+/// The right to deploy next, given back when it is dropped: see [`Deployer::turn`]. It is taken away
 /// when its order is cancelled before the deployment has begun.
 pub struct Turn {
     turns: Turns,
@@ -150,7 +150,7 @@ impl From<Cancelled> for DeployError {
     }
 }
 
-/// A place in line, of an order that waits or has its turn already: see [`Deployer::queue`](super::Deployer::queue). Dropped,
+/// A place in line, of an order that waits or has its turn already: see [`Deployer::queue`]. Dropped,
 /// it is given up.
 pub struct Waiting {
     place: Place,
@@ -325,6 +325,62 @@ impl Turns {
         drop(line);
         // Where whoever waited has left since, the turn is dropped here, and with that is the next one's.
         drop(verdict.send(Ok(turn)));
+    }
+}
+
+impl Deployer {
+    /// Takes the turn to deploy: for who has to know what runs by then. While it is kept nobody else deploys, and
+    /// [`Deployer::current`] stays what it is.
+    ///
+    /// # Errors
+    /// [`DeployError::UnderWay`] if somebody else has it.
+    pub fn turn(&self) -> Result<Turn, DeployError> {
+        self.inner.turns.try_take().ok_or(DeployError::UnderWay)
+    }
+
+    /// Takes the turn to deploy, or a place in the line of those who wait for it. The order is listed until its turn comes,
+    /// and can be cancelled until its deployment begins.
+    ///
+    /// # Errors
+    /// [`DeployError::TooLong`] if the note has more than 4 KiB anywhere.
+    pub fn queue(&self, note: OrderNote) -> Result<Waiting, DeployError> {
+        let OrderNote { what, by, why } = &note;
+        if let Some((what, bytes)) = too_long(&[("what", what), ("by", by), ("why", why)]) {
+            return Err(DeployError::TooLong { what, bytes });
+        }
+        Ok(self.inner.turns.queue(note))
+    }
+
+    /// The orders that wait for their turn, the next one first.
+    #[must_use]
+    pub fn waiting(&self) -> Vec<WaitingOrder> {
+        self.inner.turns.waiting()
+    }
+
+    /// Cancels an order that waits, or has its turn and has not begun: whoever waits for its turn, or deploys in it, is told
+    /// by whom and why, and the others keep their order. Nothing had begun, so nothing is recorded.
+    ///
+    /// # Errors
+    /// [`CancelRefused`], with nothing changed.
+    pub fn cancel(&self, id: u64, by: &str, why: &str) -> Result<WaitingOrder, CancelRefused> {
+        let order = self.inner.turns.cancel(id, by, why)?;
+        let application = self.current().name().clone();
+        let what = order.note.what.as_str();
+        tracing::info!(%application, id, what, by, why, "an order is cancelled");
+        Ok(order)
+    }
+
+    /// The turn, waited for if that is wanted.
+    pub(super) async fn turn_of(
+        &self,
+        options: &DeployOptions,
+        what: String,
+    ) -> Result<Turn, DeployError> {
+        if !options.queue {
+            return self.turn();
+        }
+        let (by, why) = (options.by.clone(), options.why.clone());
+        self.queue(OrderNote { what, by, why })?.turn().await
     }
 }
 
