@@ -462,6 +462,9 @@ pub struct RolloutStatus {
     pub state: Option<DeploymentState>,
     /// Whether its clocks stand still.
     pub paused: bool,
+    /// What holds it up that no command ends, if something does: the registry does not say whether the last record is
+    /// written. Until then nobody else has the turn.
+    pub held: Option<String>,
     /// Each step of the plan.
     pub steps: Vec<StepStatus>,
     /// How it ended, if it has.

@@ -209,6 +209,12 @@ pub(super) fn progress(rollout: &RolloutView) -> String {
             None => ", under way".to_owned(),
         }
     );
+    if let Some(held) = &rollout.held {
+        text.push_str(&format!(
+            "  held up, and every order that waits: {}\n",
+            printable(held)
+        ));
+    }
     for step in &rollout.steps {
         let weight = step.weight.map(|parts| {
             let (whole, rest) = (parts / 100, parts % 100);
@@ -229,4 +235,36 @@ pub(super) fn progress(rollout: &RolloutView) -> String {
 
 pub(super) fn bytes(number: usize) -> u64 {
     u64::try_from(number).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn current(rollout: serde_json::Value) -> CurrentDeployment {
+        let json = json!({ "number": 1, "registry": true, "rollout": rollout });
+        serde_json::from_value(json).unwrap()
+    }
+
+    fn rollout() -> serde_json::Value {
+        json!({
+            "number": 2, "by": "ann", "why": "", "began_unix_ms": 0, "state": "soaking", "paused": false,
+            "steps": [], "end": null, "log": [],
+        })
+    }
+
+    #[test]
+    fn a_rollout_that_is_held_up_says_by_what() {
+        let mut held = rollout();
+        assert_eq!(
+            deployed(&current(held.clone())),
+            "deployment 1\nrollout 2: soaking, under way\n\n"
+        );
+        held["held"] = json!("it is not known\u{1b}");
+        let text = deployed(&current(held));
+        let says = "\n  held up, and every order that waits: it is not known\\u{1b}\n";
+        assert!(text.contains(says), "{text}");
+    }
 }

@@ -232,6 +232,9 @@ pub struct RolloutView {
     pub state: Option<String>,
     /// Whether its clocks stand still.
     pub paused: bool,
+    /// What holds it up that no command ends, and whoever waits for the turn with it. Since 1.7.
+    #[serde(default)]
+    pub held: Option<String>,
     /// Each step of its plan.
     pub steps: Vec<StepView>,
     /// How it ended, if it has.
@@ -295,6 +298,7 @@ impl From<RolloutStatus> for RolloutView {
             number: status.number,
             state: status.state.map(|state| state.name().to_owned()),
             paused: status.paused,
+            held: status.held,
             steps: steps.collect(),
             end: status.end.as_ref().map(EndView::of),
             log: log.collect(),

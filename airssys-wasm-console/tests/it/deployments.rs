@@ -1,6 +1,7 @@
 //! Deployments and the registry, asked for through the typed client of a host that runs an application.
 
 mod bounds;
+mod held;
 mod waiting;
 
 use airssys_wasm::{CacheLocation, Engine, EngineConfig, Policy};

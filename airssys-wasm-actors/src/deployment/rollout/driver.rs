@@ -98,6 +98,7 @@ impl Driver {
             began_unix_ms: unix_ms(),
             state: None,
             paused: false,
+            held: None,
             steps: statuses.collect(),
             end: None,
             log: VecDeque::new(),
@@ -224,7 +225,9 @@ impl Driver {
                 let (number, journal) = oneshot::channel();
                 let (notes, plan) = (self.status.clone(), Arc::clone(&self.plan));
                 let say = move |what: String| note(&notes, &plan, what);
-                self.journal = Some(Journal::later(journal, self.tell.clone(), say.clone()));
+                let (status_held, plan_held) = (self.status.clone(), Arc::clone(&self.plan));
+                let hold = move |why: Option<String>| held(&status_held, &plan_held, why);
+                self.journal = Some(Journal::later(journal, self.tell.clone(), hold));
                 tokio::spawn(async move {
                     let begun = journal::begin(deployer, differs, new, options, say);
                     let input = match begun.await {
@@ -413,6 +416,19 @@ fn note(status: &watch::Sender<RolloutStatus>, plan: &Plan, what: String) {
         let at_unix_ms = unix_ms();
         status.log.push_back(RolloutNote { at_unix_ms, what });
     });
+}
+
+/// Something holds it up, and whoever waits for the turn; or does not any more.
+fn held(status: &watch::Sender<RolloutStatus>, plan: &Plan, why: Option<String>) {
+    let application = &plan.application;
+    match &why {
+        Some(why) => {
+            tracing::warn!(%application, %why, "a deployment is held up, and every other one with it");
+            note(status, plan, why.clone());
+        }
+        None => tracing::info!(%application, "a deployment is not held up any more"),
+    }
+    status.send_modify(|status| status.held = why);
 }
 
 /// Does what takes time, in order.

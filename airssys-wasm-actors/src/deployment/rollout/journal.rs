@@ -45,11 +45,11 @@ pub(super) struct Journal {
 
 impl Journal {
     /// The deployment is known later, before the first record. Without a registry, records are nowhere and written at
-    /// once. Each one is answered through `inputs`; `note` is told why there is no answer yet.
+    /// once. Each one is answered through `inputs`; `hold` is told why there is no answer yet, and when there is.
     pub(super) fn later(
         deployment: oneshot::Receiver<Deployed>,
         inputs: mpsc::UnboundedSender<Input>,
-        note: impl Fn(String) + Send + Sync + 'static,
+        hold: impl Fn(Option<String>) + Send + Sync + 'static,
     ) -> Self {
         // unbounded: a rollout writes a record only after it was told of the one before, but for one more in a rollback.
         let (records, mut queue) = mpsc::unbounded_channel::<(DeploymentState, String)>();
@@ -58,7 +58,7 @@ impl Journal {
             let deployment = deployment.await.unwrap_or(None);
             while let Some((state, text)) = queue.recv().await {
                 let written = match &deployment {
-                    Some(deployment) => written(deployment, state, &text, &note).await,
+                    Some(deployment) => written(deployment, state, &text, &hold).await,
                     None => Ok(()),
                 };
                 let input = match written {
@@ -98,7 +98,7 @@ async fn written(
     deployment: &(Registry, ActorAddress, u64),
     state: DeploymentState,
     note: &str,
-    say: &(impl Fn(String) + Send + Sync),
+    hold: &(impl Fn(Option<String>) + Send + Sync),
 ) -> Result<(), String> {
     // It was begun in this state.
     if state == DeploymentState::Prepared {
@@ -115,16 +115,19 @@ async fn written(
         return Ok(());
     };
     if unsure && state == DeploymentState::Permanent {
-        say(format!(
+        hold(Some(format!(
             "it is not known whether the record `{state}` is written, and nothing is undone until then: {why}"
-        ));
+        )));
+        let mut found = Err(why);
         while unsure {
             tokio::time::sleep(ASK_EVERY).await;
             match blocking(deployment, &transition, look).await {
-                Ok(()) => return Ok(()),
+                Ok(()) => (found, unsure) = (Ok(()), false),
                 Err(lost) => unsure = lost.unsure,
             }
         }
+        hold(None);
+        return found;
     }
     Err(why)
 }

@@ -110,15 +110,18 @@ async fn what_may_be_permanent_is_not_undone_until_that_is_known() {
         soaks(&rollout).await;
         armed.store(true, Ordering::Release);
         rollout.promote().await.unwrap();
-        let unsure = rollout
-            .until(|status| {
-                status
-                    .log
-                    .iter()
-                    .any(|note| note.what.contains("not known"))
-            })
-            .await;
+        // Whoever looks finds why nothing goes on, and why nobody else has the turn.
+        let unsure = rollout.until(|status| status.held.is_some()).await;
+        let why = unsure.held.unwrap();
+        assert!(
+            why.contains("not known whether the record `permanent`"),
+            "{why}"
+        );
+        assert!(why.contains("the answer is lost"), "{why}");
+        assert!(unsure.log.iter().any(|note| note.what == why), "{why}");
         assert_eq!(unsure.end, None, "{step}");
+        let refused = host.deployer.deploy(host.resolve(ONE), by("other")).await;
+        assert!(matches!(refused, Err(DeployError::UnderWay)), "{refused:?}");
         assert_eq!(number(&host.actor("one"), "version").await, 2, "{step}");
         assert_eq!(
             rollout.roll_back("now").await,
@@ -138,6 +141,7 @@ async fn what_may_be_permanent_is_not_undone_until_that_is_known() {
                 assert_eq!(boot, "v1.wasm");
             }
         }
+        assert_eq!(rollout.status().held, None, "{step}");
         assert_eq!(number(&host.actor("one"), "version").await, version);
         host.running.stop().await;
     }
