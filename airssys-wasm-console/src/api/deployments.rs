@@ -125,11 +125,11 @@ pub struct ScaleRequest {
     pub plan_only: bool,
 }
 
-/// Which order that waits is not to have its turn.
+/// Which order is not to be carried out: one that waits, or has its turn and has not begun.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CancelRequest {
-    /// Its number, as `waiting` lists it.
+    /// Its number, as `waiting` and `preparing` list it.
     pub order: u64,
     /// Who cancels it.
     #[serde(default)]
@@ -185,9 +185,13 @@ pub struct DeployAnswer {
     /// The number of its order while it waits for its turn: what cancels it. Since 1.5.
     #[serde(default)]
     pub waiting: Option<u64>,
+    /// The same number for as long as it cancels the order: from when it waits, or has its turn, until the deployment begins.
+    /// Since 1.7.
+    #[serde(default)]
+    pub order: Option<u64>,
 }
 
-/// An order that waits for its turn.
+/// An order that waits for its turn, or has it and has not begun.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct WaitingView {
@@ -336,6 +340,9 @@ pub struct CurrentDeployment {
     pub registry: bool,
     /// The rollout that was begun last since the host began.
     pub rollout: Option<RolloutView>,
+    /// The order that has its turn, and whose deployment has not begun: it can still be cancelled. Since 1.7.
+    #[serde(default)]
+    pub preparing: Option<WaitingView>,
     /// The orders that wait for their turn, the next one first. Since 1.5.
     #[serde(default)]
     pub waiting: Vec<WaitingView>,
