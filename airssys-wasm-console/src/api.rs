@@ -26,9 +26,9 @@ pub use dead_letters::{
     RefusedLetter, ReplayAnswer, ReplayRequest, Selection,
 };
 pub use deployments::{
-    CancelRequest, CurrentDeployment, DeployAnswer, DeployPhase, DeployRequest, DeploymentList,
-    DeploymentView, EndView, HistoryQuery, JournalView, NoteView, RollbackRequest, RolloutView,
-    RolloutWords, ScaleRequest, StepView, WaitingView,
+    ArmView, ArmsView, CancelRequest, CurrentDeployment, DeployAnswer, DeployPhase, DeployRequest,
+    DeploymentList, DeploymentView, EndView, HistoryQuery, JournalView, NoteView, RollbackRequest,
+    RolloutView, RolloutWords, ScaleRequest, StepView, WaitingView,
 };
 pub(crate) use registry::STATES;
 pub use registry::{

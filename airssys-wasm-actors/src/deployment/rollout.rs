@@ -5,6 +5,7 @@
 //! event. One rollout at a time changes an application. What is decided is decided by the plan, the machine and the gate;
 //! what is done to instances is done by upgrades and routes.
 
+mod arms;
 mod bounds;
 mod children;
 mod component_file;
@@ -26,6 +27,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub use arms::{ArmCounts, StepArms};
 pub use healing::{HealedArtifact, heal_artifacts};
 pub use journal::{NOTE_BYTES_MAX, RegisterError, artifacts_of, register_first};
 pub use turns::{CancelRefused, OrderNote, Turn, Waiting, WaitingOrder};
@@ -484,6 +486,8 @@ pub struct StepStatus {
     pub state: StepState,
     /// The new revision's share of the traffic in ten thousandths, while it is split.
     pub weight: Option<u16>,
+    /// What each revision did while it is split, or copied, as it was when the last interval ended.
+    pub arms: Option<StepArms>,
 }
 
 /// Where one step of a rollout is.

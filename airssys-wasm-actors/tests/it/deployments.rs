@@ -1,6 +1,7 @@
 //! Deployments to an application that runs: what serves afterwards, what is undone, and what the registry says.
 
 mod answers;
+mod arms;
 mod autoscaling;
 mod by_hand;
 mod canaries;

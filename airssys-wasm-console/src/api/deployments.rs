@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use airssys_wasm_actors::deployment::{RolloutOutcome, RolloutStatus, WaitingOrder};
+use airssys_wasm_actors::deployment::{ArmCounts, RolloutOutcome, RolloutStatus, WaitingOrder};
 use airssys_wasm_actors::{Deployment, JournalEntry};
 use serde::{Deserialize, Serialize};
 
@@ -257,6 +257,51 @@ pub struct StepView {
     pub state: String,
     /// The new revision's share of the traffic in ten thousandths, while it is split.
     pub weight: Option<u16>,
+    /// What each revision did while it is split, or copied, as it was when the last interval ended. Since 1.7.
+    #[serde(default)]
+    pub arms: Option<ArmsView>,
+}
+
+/// The two revisions of a step. Since 1.7.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ArmsView {
+    /// The one that was there before.
+    pub stable: ArmView,
+    /// The new one.
+    pub candidate: ArmView,
+}
+
+/// What one revision did since the traffic is split. Since 1.7.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct ArmView {
+    /// Calls and casts that went to it.
+    pub requests: u64,
+    /// Those that have ended, well or not.
+    pub ended: u64,
+    /// Those that ended in an error that is its own.
+    pub errors: u64,
+    /// Its incarnations started after the first.
+    pub restarts: u64,
+    /// Its incarnations that ended by a trap or an exceeded limit.
+    pub traps: u64,
+    /// Casts to it that became dead letters.
+    pub dead_letters: u64,
+}
+
+impl From<ArmCounts> for ArmView {
+    fn from(counts: ArmCounts) -> Self {
+        Self {
+            requests: counts.requests,
+            ended: counts.ended,
+            errors: counts.errors,
+            restarts: counts.restarts,
+            traps: counts.traps,
+            dead_letters: counts.dead_letters,
+        }
+    }
 }
 
 /// How a rollout ended.
@@ -293,6 +338,10 @@ impl From<RolloutStatus> for RolloutView {
             parts: step.parts.clone(),
             state: word(&step.state),
             weight: step.weight,
+            arms: step.arms.map(|arms| ArmsView {
+                stable: arms.stable.into(),
+                candidate: arms.candidate.into(),
+            }),
         });
         let log = status.log.iter().map(|note| NoteView {
             at_unix_ms: note.at_unix_ms,

@@ -1,5 +1,6 @@
 //! Deployments and the registry, asked for through the typed client of a host that runs an application.
 
+mod arms;
 mod bounds;
 mod held;
 mod preparing;

@@ -89,6 +89,7 @@ impl Driver {
             parts: step.parts.iter().map(|part| part.name.clone()).collect(),
             state: StepState::Waiting,
             weight: None,
+            arms: None,
         });
         let status = RolloutStatus {
             application: plan.application.to_string(),
@@ -481,9 +482,14 @@ async fn do_one(
     let failed = if_it_panics(&work);
     let input = answered(id, failed, work_on(&mut parts, id, ground, work)).await;
     // Whoever waits for a weight waits for it to be set, and not for what happens next.
+    let (weight, arms) = (parts.weight(), parts.arms());
     status.send_if_modified(|status| {
-        let step = status.steps.get_mut(id.0);
-        step.is_some_and(|step| std::mem::replace(&mut step.weight, parts.weight()) != step.weight)
+        let Some(step) = status.steps.get_mut(id.0) else {
+            return false;
+        };
+        let changed = (step.weight, step.arms) != (weight, arms);
+        (step.weight, step.arms) = (weight, arms);
+        changed
     });
     input
 }
