@@ -26,9 +26,10 @@ pub use plan::{
     PlanOptions, PlanRefusal, PlanRefused, PlannedRevision, Replacement, Scale, Step, plan,
 };
 pub use rollout::{
-    CancelRefused, DeployError, DeployOptions, Deployer, HealedArtifact, NOTE_BYTES_MAX, OrderNote,
-    RegisterError, Rollout, RolloutNote, RolloutOutcome, RolloutStatus, StepState, StepStatus,
-    Turn, Waiting, WaitingOrder, artifacts_of, heal_artifacts, register_first,
+    ArmCounts, CancelRefused, DeployError, DeployOptions, Deployer, HealedArtifact, NOTE_BYTES_MAX,
+    OrderNote, RegisterError, Rollout, RolloutNote, RolloutOutcome, RolloutStatus, StepArms,
+    StepState, StepStatus, Turn, Waiting, WaitingOrder, artifacts_of, heal_artifacts,
+    register_first,
 };
 pub use share::{Share, ShareError};
 pub use strategy::{

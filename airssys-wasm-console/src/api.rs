@@ -26,9 +26,9 @@ pub use dead_letters::{
     RefusedLetter, ReplayAnswer, ReplayRequest, Selection,
 };
 pub use deployments::{
-    CancelRequest, CurrentDeployment, DeployAnswer, DeployPhase, DeployRequest, DeploymentList,
-    DeploymentView, EndView, HistoryQuery, JournalView, NoteView, RollbackRequest, RolloutView,
-    RolloutWords, ScaleRequest, StepView, WaitingView,
+    ArmView, ArmsView, CancelRequest, CurrentDeployment, DeployAnswer, DeployPhase, DeployRequest,
+    DeploymentList, DeploymentView, EndView, HistoryQuery, JournalView, NoteView, RollbackRequest,
+    RolloutView, RolloutWords, ScaleRequest, StepView, WaitingView,
 };
 pub(crate) use registry::STATES;
 pub use registry::{
@@ -42,9 +42,9 @@ pub use tree::{ChildNode, SupervisorNode, Tree};
 pub const API_MAJOR: u32 = 1;
 
 /// Grows when something is added.
-pub const API_MINOR: u32 = 6;
+pub const API_MINOR: u32 = 7;
 
-/// The header of every answer, with the version of the API: `1.6`.
+/// The header of every answer, with the version of the API: `1.7`.
 pub const VERSION_HEADER: &str = "airssys-api";
 
 /// The version as the header has it.

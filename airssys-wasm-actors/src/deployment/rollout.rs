@@ -5,8 +5,10 @@
 //! event. One rollout at a time changes an application. What is decided is decided by the plan, the machine and the gate;
 //! what is done to instances is done by upgrades and routes.
 
+mod arms;
 mod bounds;
 mod children;
+mod component_file;
 mod driver;
 mod endings;
 mod healing;
@@ -25,6 +27,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub use arms::{ArmCounts, StepArms};
 pub use healing::{HealedArtifact, heal_artifacts};
 pub use journal::{NOTE_BYTES_MAX, RegisterError, artifacts_of, register_first};
 pub use turns::{CancelRefused, OrderNote, Turn, Waiting, WaitingOrder};
@@ -295,56 +298,6 @@ impl Deployer {
         self.deploy_at(turn, new, options)
     }
 
-    /// Takes the turn to deploy: for who has to know what runs by then. While it is kept nobody else deploys, and
-    /// [`Deployer::current`] stays what it is.
-    ///
-    /// # Errors
-    /// [`DeployError::UnderWay`] if somebody else has it.
-    pub fn turn(&self) -> Result<Turn, DeployError> {
-        self.inner.turns.try_take().ok_or(DeployError::UnderWay)
-    }
-
-    /// Takes the turn to deploy, or a place in the line of those who wait for it. The order is listed until its turn comes,
-    /// and can be cancelled until its deployment begins.
-    ///
-    /// # Errors
-    /// [`DeployError::TooLong`] if the note has more than 4 KiB anywhere.
-    pub fn queue(&self, note: OrderNote) -> Result<Waiting, DeployError> {
-        let OrderNote { what, by, why } = &note;
-        if let Some((what, bytes)) = too_long(&[("what", what), ("by", by), ("why", why)]) {
-            return Err(DeployError::TooLong { what, bytes });
-        }
-        Ok(self.inner.turns.queue(note))
-    }
-
-    /// The orders that wait for their turn, the next one first.
-    #[must_use]
-    pub fn waiting(&self) -> Vec<WaitingOrder> {
-        self.inner.turns.waiting()
-    }
-
-    /// Cancels an order that waits, or has its turn and has not begun: whoever waits for its turn, or deploys in it, is told
-    /// by whom and why, and the others keep their order. Nothing had begun, so nothing is recorded.
-    ///
-    /// # Errors
-    /// [`CancelRefused`], with nothing changed.
-    pub fn cancel(&self, id: u64, by: &str, why: &str) -> Result<WaitingOrder, CancelRefused> {
-        let order = self.inner.turns.cancel(id, by, why)?;
-        let application = self.current().name().clone();
-        let what = order.note.what.as_str();
-        tracing::info!(%application, id, what, by, why, "an order is cancelled");
-        Ok(order)
-    }
-
-    /// The turn, waited for if that is wanted.
-    async fn turn_of(&self, options: &DeployOptions, what: String) -> Result<Turn, DeployError> {
-        if !options.queue {
-            return self.turn();
-        }
-        let (by, why) = (options.by.clone(), options.why.clone());
-        self.queue(OrderNote { what, by, why })?.turn().await
-    }
-
     /// As [`Deployer::deploy`], in a turn that was taken before.
     ///
     /// # Errors
@@ -511,6 +464,9 @@ pub struct RolloutStatus {
     pub state: Option<DeploymentState>,
     /// Whether its clocks stand still.
     pub paused: bool,
+    /// What holds it up that no command ends, if something does: the registry does not say whether the last record is
+    /// written. Until then nobody else has the turn.
+    pub held: Option<String>,
     /// Each step of the plan.
     pub steps: Vec<StepStatus>,
     /// How it ended, if it has.
@@ -530,6 +486,8 @@ pub struct StepStatus {
     pub state: StepState,
     /// The new revision's share of the traffic in ten thousandths, while it is split.
     pub weight: Option<u16>,
+    /// What each revision did while it is split, or copied, as it was when the last interval ended.
+    pub arms: Option<StepArms>,
 }
 
 /// Where one step of a rollout is.

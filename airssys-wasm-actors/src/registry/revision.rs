@@ -4,6 +4,8 @@
 //! contents are another revision, and the same contents are the same one. What they do for an application is the
 //! deployments' affair.
 
+use std::collections::BTreeSet;
+
 use airssys_wasm::{Digest, Interface, InterfaceName, Surface};
 use redb::{ReadableTable, WriteTransaction};
 use semver::Version;
@@ -152,11 +154,12 @@ impl Revision {
     }
 
     /// Whether it is the same thing, whoever brought it.
-    fn has_contents_of(&self, new: &NewRevision) -> bool {
+    pub(crate) fn has_contents_of(&self, new: &NewRevision) -> bool {
+        let grants: BTreeSet<_> = new.grants.iter().collect();
         self.digest == new.digest
             && self.version == new.version
             && self.surface == new.surface
-            && self.grants == new.grants
+            && self.grants.iter().eq(grants)
             && self.spec == new.spec
     }
 }

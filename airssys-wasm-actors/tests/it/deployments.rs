@@ -1,11 +1,14 @@
 //! Deployments to an application that runs: what serves afterwards, what is undone, and what the registry says.
 
 mod answers;
+mod arms;
 mod autoscaling;
 mod by_hand;
 mod canaries;
 mod cycles;
 mod families;
+mod files;
+mod first;
 mod gates;
 mod kills;
 mod mixed;

@@ -207,7 +207,7 @@ pub(super) struct Follow<'a> {
     detach: bool,
     /// The host has taken it on.
     begun: Cell<bool>,
-    /// Its number in the line, while it waits its turn.
+    /// The number that cancels it, until it begins.
     order: Cell<Option<u64>>,
 }
 
@@ -294,8 +294,8 @@ impl<'a> Follow<'a> {
         self.begun.set(true);
         let mut said = Said::default();
         loop {
-            let waits = answer.phase == DeployPhase::Waiting;
-            self.order.set(answer.waiting.filter(|_| waits));
+            // A host before 1.7 says it of one that waits.
+            self.order.set(answer.order.or(answer.waiting));
             self.say(&said.news(&answer));
             let enough = self.detach && answer.phase != DeployPhase::Checking;
             if answer.phase.is_final() || enough {

@@ -155,16 +155,19 @@ pub(super) fn replicas(autoscale: &AutoscaleView) -> String {
     format!("{replicas} ({min}–{max}{paused})")
 }
 
-/// What is deployed, how far the newest rollout is, and what waits; nothing where nothing was ever deployed.
+/// What is deployed, how far the newest rollout is, what is about to begin, and what waits; nothing where nothing was ever deployed.
 fn deployed(current: &CurrentDeployment) -> String {
     let mut text = match current.number {
         Some(number) => format!("deployment {number}\n"),
         None if current.rollout.is_some() => "deployments are not recorded\n".to_owned(),
-        None if current.waiting.is_empty() => return String::new(),
+        None if current.waiting.is_empty() && current.preparing.is_none() => return String::new(),
         None => String::new(),
     };
     if let Some(rollout) = &current.rollout {
         text.push_str(&progress(rollout));
+    }
+    if let Some(preparing) = &current.preparing {
+        text.push_str(&format!("preparing: {}\n", order(preparing)));
     }
     for waiting in &current.waiting {
         text.push_str(&format!("waiting: {}\n", order(waiting)));
@@ -209,6 +212,12 @@ pub(super) fn progress(rollout: &RolloutView) -> String {
             None => ", under way".to_owned(),
         }
     );
+    if let Some(held) = &rollout.held {
+        text.push_str(&format!(
+            "  held up, and every order that waits: {}\n",
+            printable(held)
+        ));
+    }
     for step in &rollout.steps {
         let weight = step.weight.map(|parts| {
             let (whole, rest) = (parts / 100, parts % 100);
@@ -229,4 +238,51 @@ pub(super) fn progress(rollout: &RolloutView) -> String {
 
 pub(super) fn bytes(number: usize) -> u64 {
     u64::try_from(number).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn current(rollout: serde_json::Value) -> CurrentDeployment {
+        let json = json!({ "number": 1, "registry": true, "rollout": rollout });
+        serde_json::from_value(json).unwrap()
+    }
+
+    fn rollout() -> serde_json::Value {
+        json!({
+            "number": 2, "by": "ann", "why": "", "began_unix_ms": 0, "state": "soaking", "paused": false,
+            "steps": [], "end": null, "log": [],
+        })
+    }
+
+    #[test]
+    fn a_rollout_that_is_held_up_says_by_what() {
+        let mut held = rollout();
+        assert_eq!(
+            deployed(&current(held.clone())),
+            "deployment 1\nrollout 2: soaking, under way\n\n"
+        );
+        held["held"] = json!("it is not known\u{1b}");
+        let text = deployed(&current(held));
+        let says = "\n  held up, and every order that waits: it is not known\\u{1b}\n";
+        assert!(text.contains(says), "{text}");
+    }
+
+    #[test]
+    fn what_is_about_to_begin_is_listed_before_what_waits() {
+        let order = |number: u64, what: &str| json!({ "order": number, "what": what, "by": "ann", "why": "", "since_unix_ms": 0 });
+        let mut json = json!({ "number": null, "registry": false, "rollout": null });
+        let none: CurrentDeployment = serde_json::from_value(json.clone()).unwrap();
+        assert_eq!(deployed(&none), "");
+        json["preparing"] = order(3, "scale one to 2");
+        json["waiting"] = json!([order(4, "rollback")]);
+        let current: CurrentDeployment = serde_json::from_value(json).unwrap();
+        let text = deployed(&current);
+        let lines: Vec<_> = text.lines().collect();
+        assert!(lines[0].starts_with("preparing: order 3, scale one to 2, by ann, for "));
+        assert!(lines[1].starts_with("waiting: order 4, rollback, by ann, for "));
+    }
 }

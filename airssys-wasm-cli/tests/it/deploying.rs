@@ -251,14 +251,14 @@ fn an_order_that_waits_is_listed_and_cancelled() {
         (child, line, out)
     };
     let (mut left, line, _out) = waiting("who leaves");
-    assert!(line.contains("as order 1: `airssys cancel 1`"), "{line}");
+    assert!(line.contains("as order 2: `airssys cancel 2`"), "{line}");
     let (told, line, _told) = waiting("the evening");
-    assert!(line.contains("as order 2"), "{line}");
+    assert!(line.contains("as order 3"), "{line}");
     // Whoever waits may leave: the order stays, and is cancelled by whoever knows better.
     left.kill().unwrap();
     left.wait().unwrap();
     let status = up.ask(&["status"]).stdout;
-    for (order, why) in [(1, "who leaves"), (2, "the evening")] {
+    for (order, why) in [(2, "who leaves"), (3, "the evening")] {
         let listed = format!("waiting: order {order}, deploy {}", three.path());
         assert!(status.contains(&listed), "{status}");
         assert!(status.contains(&format!(": {why}\n")), "{status}");
@@ -267,15 +267,15 @@ fn an_order_that_waits_is_listed_and_cancelled() {
     assert_eq!(
         (&listed[1]["order"], &listed[1]["by"], &listed[1]["why"]),
         (
-            &Value::from(2),
+            &Value::from(3),
             &Value::from("ann"),
             &Value::from("the evening")
         )
     );
-    let cancelled = up.ask(&["cancel", "2", "--why", "not today"]);
+    let cancelled = up.ask(&["cancel", "3", "--why", "not today"]);
     assert_eq!(cancelled.code, 0, "{cancelled:?}");
     assert!(
-        cancelled.stdout.contains("cancelled: order 2, deploy "),
+        cancelled.stdout.contains("cancelled: order 3, deploy "),
         "{cancelled:?}"
     );
     let told = told.wait_with_output().unwrap();
@@ -286,14 +286,14 @@ fn an_order_that_waits_is_listed_and_cancelled() {
         "{stderr}"
     );
     assert!(stderr.contains("`: not today"), "{stderr}");
-    let json = up.ask(&["cancel", "1", "--json"]).json();
+    let json = up.ask(&["cancel", "2", "--json"]).json();
     assert_eq!(
         (&json["order"], &json["why"]),
-        (&Value::from(1), &Value::from("who leaves"))
+        (&Value::from(2), &Value::from("who leaves"))
     );
-    up.ask(&["cancel", "1"]).fails(
+    up.ask(&["cancel", "2"]).fails(
         7,
-        &["order 1 does not wait any more", "was cancelled before"],
+        &["order 2 does not wait any more", "was cancelled before"],
     );
     assert_eq!(up.ask(&["promote"]).code, 0);
     let over = until(&up, |deployment| {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use airssys_wasm_actors::deployment::{RolloutOutcome, RolloutStatus, WaitingOrder};
+use airssys_wasm_actors::deployment::{ArmCounts, RolloutOutcome, RolloutStatus, WaitingOrder};
 use airssys_wasm_actors::{Deployment, JournalEntry};
 use serde::{Deserialize, Serialize};
 
@@ -125,11 +125,11 @@ pub struct ScaleRequest {
     pub plan_only: bool,
 }
 
-/// Which order that waits is not to have its turn.
+/// Which order is not to be carried out: one that waits, or has its turn and has not begun.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CancelRequest {
-    /// Its number, as `waiting` lists it.
+    /// Its number, as `waiting` and `preparing` list it.
     pub order: u64,
     /// Who cancels it.
     #[serde(default)]
@@ -185,9 +185,13 @@ pub struct DeployAnswer {
     /// The number of its order while it waits for its turn: what cancels it. Since 1.5.
     #[serde(default)]
     pub waiting: Option<u64>,
+    /// The same number for as long as it cancels the order: from when it waits, or has its turn, until the deployment begins.
+    /// Since 1.7.
+    #[serde(default)]
+    pub order: Option<u64>,
 }
 
-/// An order that waits for its turn.
+/// An order that waits for its turn, or has it and has not begun.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct WaitingView {
@@ -232,6 +236,9 @@ pub struct RolloutView {
     pub state: Option<String>,
     /// Whether its clocks stand still.
     pub paused: bool,
+    /// What holds it up that no command ends, and whoever waits for the turn with it. Since 1.7.
+    #[serde(default)]
+    pub held: Option<String>,
     /// Each step of its plan.
     pub steps: Vec<StepView>,
     /// How it ended, if it has.
@@ -250,6 +257,51 @@ pub struct StepView {
     pub state: String,
     /// The new revision's share of the traffic in ten thousandths, while it is split.
     pub weight: Option<u16>,
+    /// What each revision did while it is split, or copied, as it was when the last interval ended. Since 1.7.
+    #[serde(default)]
+    pub arms: Option<ArmsView>,
+}
+
+/// The two revisions of a step. Since 1.7.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ArmsView {
+    /// The one that was there before.
+    pub stable: ArmView,
+    /// The new one.
+    pub candidate: ArmView,
+}
+
+/// What one revision did since the traffic is split. Since 1.7.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct ArmView {
+    /// Calls and casts that went to it.
+    pub requests: u64,
+    /// Those that have ended, well or not.
+    pub ended: u64,
+    /// Those that ended in an error that is its own.
+    pub errors: u64,
+    /// Its incarnations started after the first.
+    pub restarts: u64,
+    /// Its incarnations that ended by a trap or an exceeded limit.
+    pub traps: u64,
+    /// Casts to it that became dead letters.
+    pub dead_letters: u64,
+}
+
+impl From<ArmCounts> for ArmView {
+    fn from(counts: ArmCounts) -> Self {
+        Self {
+            requests: counts.requests,
+            ended: counts.ended,
+            errors: counts.errors,
+            restarts: counts.restarts,
+            traps: counts.traps,
+            dead_letters: counts.dead_letters,
+        }
+    }
 }
 
 /// How a rollout ended.
@@ -286,6 +338,10 @@ impl From<RolloutStatus> for RolloutView {
             parts: step.parts.clone(),
             state: word(&step.state),
             weight: step.weight,
+            arms: step.arms.map(|arms| ArmsView {
+                stable: arms.stable.into(),
+                candidate: arms.candidate.into(),
+            }),
         });
         let log = status.log.iter().map(|note| NoteView {
             at_unix_ms: note.at_unix_ms,
@@ -295,6 +351,7 @@ impl From<RolloutStatus> for RolloutView {
             number: status.number,
             state: status.state.map(|state| state.name().to_owned()),
             paused: status.paused,
+            held: status.held,
             steps: steps.collect(),
             end: status.end.as_ref().map(EndView::of),
             log: log.collect(),
@@ -332,6 +389,9 @@ pub struct CurrentDeployment {
     pub registry: bool,
     /// The rollout that was begun last since the host began.
     pub rollout: Option<RolloutView>,
+    /// The order that has its turn, and whose deployment has not begun: it can still be cancelled. Since 1.7.
+    #[serde(default)]
+    pub preparing: Option<WaitingView>,
     /// The orders that wait for their turn, the next one first. Since 1.5.
     #[serde(default)]
     pub waiting: Vec<WaitingView>,

@@ -172,6 +172,8 @@ pub struct CounterView {
     pub replies: u64,
     /// Calls that ended in a typed error.
     pub call_errors: u64,
+    /// Those of them that are their caller's own doing: too large, in a circle, too deep, or late before they were made. Since 1.7.
+    pub caller_errors: u64,
     /// Calls whose caller stopped waiting because it ended itself.
     pub calls_abandoned: u64,
     /// Casts accepted.
@@ -192,6 +194,7 @@ impl From<Counters> for CounterView {
             calls: counters.calls,
             replies: counters.replies,
             call_errors: counters.call_errors,
+            caller_errors: counters.caller_errors,
             calls_abandoned: counters.calls_abandoned,
             casts: counters.casts,
             casts_handled: counters.casts_handled,

@@ -110,6 +110,8 @@ struct Progress {
     rollout: Option<Rollout>,
     /// The number it waits under.
     waiting: Option<u64>,
+    /// The number that cancels it: while it waits, and at its turn until it begins.
+    order: Option<u64>,
 }
 
 /// Where what is deployed comes from.
@@ -154,6 +156,7 @@ impl Order {
                 refusal: None,
                 rollout,
                 waiting: None,
+                order: None,
             }),
         }
     }
@@ -161,6 +164,7 @@ impl Order {
     fn refuse(&self, refusal: Refusal) {
         self.progress.send_modify(|progress| {
             progress.waiting = None;
+            progress.order = None;
             progress.phase = DeployPhase::Refused;
             progress.refusal = Some(refusal);
         });
@@ -185,6 +189,7 @@ impl Order {
                 .map(|refusal| refusal.report().clone()),
             rollout: progress.rollout.map(|rollout| rollout.status().into()),
             waiting: progress.waiting,
+            order: progress.order,
         }
     }
 
@@ -242,11 +247,12 @@ impl Orders {
             number: deployer.current_number(),
             registry: deployer.registry().is_some(),
             rollout: deployer.rollout().map(|rollout| rollout.status().into()),
+            preparing: deployer.preparing().map(Into::into),
             waiting: deployer.waiting().into_iter().map(Into::into).collect(),
         }
     }
 
-    /// Takes an order that waits out of the line.
+    /// Takes an order that waits out of the line, or the turn from one that has not begun.
     pub(super) fn cancel(&self, request: &CancelRequest) -> Result<WaitingView, Refusal> {
         let CancelRequest { order, by, why } = request;
         let cancelled = self.deployer().cancel(*order, by, why);
@@ -489,11 +495,14 @@ async fn carry_out(
         return Ok(());
     }
     let deployer = &deploying.deployer;
-    let turn = match deployer.turn() {
+    let turn = match deployer.turn_for(note.clone()) {
         Err(DeployError::UnderWay) if queue => waited(order, deployer, note).await,
         turn => turn,
     };
     let turn = turn.map_err(|error| refusals::of_deploy(&error))?;
+    order
+        .progress
+        .send_modify(|progress| progress.order = turn.order());
     let rollout = match ready.order {
         Some(asked) => deployer.configure_at(turn, asked, ready.options).await,
         None => {
@@ -507,12 +516,14 @@ async fn carry_out(
     };
     let Some(rollout) = rollout.map_err(|error| refusals::of_deploy(&error))? else {
         // It is configured so already.
-        order
-            .progress
-            .send_modify(|progress| progress.phase = DeployPhase::Planned);
+        order.progress.send_modify(|progress| {
+            progress.phase = DeployPhase::Planned;
+            progress.order = None;
+        });
         return Ok(());
     };
     order.progress.send_modify(|progress| {
+        progress.order = None;
         // What it does, which is not what it would have done when it was asked for.
         progress.plan = Some(Arc::new(rollout.plan().clone()));
         progress.phase = DeployPhase::RollingOut;
@@ -527,6 +538,7 @@ async fn waited(order: &Order, deployer: &Deployer, note: OrderNote) -> Result<T
     order.progress.send_modify(|progress| {
         progress.phase = DeployPhase::Waiting;
         progress.waiting = Some(waiting.id());
+        progress.order = progress.waiting;
     });
     let turn = waiting.turn().await;
     order

@@ -1,6 +1,9 @@
 //! Deployments and the registry, asked for through the typed client of a host that runs an application.
 
+mod arms;
 mod bounds;
+mod held;
+mod preparing;
 mod waiting;
 
 use airssys_wasm::{CacheLocation, Engine, EngineConfig, Policy};
@@ -56,6 +59,14 @@ impl Host {
 
     /// With a registry that is opened so, or without one.
     async fn with(registry: Option<RegistryOptions>) -> Self {
+        Self::reading(registry, |_| {}).await
+    }
+
+    /// The same, and `before` is called before a manifest is resolved that is to be deployed.
+    async fn reading(
+        registry: Option<RegistryOptions>,
+        before: impl Fn(&ApplicationSpec) + Send + Sync + 'static,
+    ) -> Self {
         let directory = Directory::new();
         let second = WORKER.replace("(i32.const 1))", "(i32.const 2))");
         for (file, wat) in [("one.wasm", WORKER), ("two.wasm", &second)] {
@@ -94,7 +105,10 @@ impl Host {
             deployer: deployer.clone(),
             manifest,
             runtime: tokio::runtime::Handle::current(),
-            resolve: Box::new(move |spec, beside| resolve(&engine, spec, beside)),
+            resolve: Box::new(move |spec, beside| {
+                before(spec);
+                resolve(&engine, spec, beside)
+            }),
         });
         server.enter(Phase::Running);
         Self {

@@ -56,7 +56,7 @@ pub(crate) fn refused(socket: &Path, request: &str, status: u16, kind: &str, say
         "{line}: {answer}"
     );
     assert!(
-        answer.contains("\r\nairssys-api: 1.6\r\n"),
+        answer.contains("\r\nairssys-api: 1.7\r\n"),
         "{line}: {answer}"
     );
     let (_, body) = answer.split_once("\r\n\r\n").unwrap();

@@ -32,6 +32,16 @@ async fn a_status_says_what_every_actor_does() {
     assert_eq!((b.counters.calls, b.counters.replies), (1, 1));
     assert_eq!(status.counters.calls, 1);
 
+    // Of those that ended in an error it says which are their caller's own doing.
+    let large = "x".repeat(2 << 20);
+    let b = host.system.whereis(&address("app/b")).unwrap();
+    b.call("note", (large.as_str(),)).await.unwrap_err();
+    b.call("trap", ()).await.unwrap_err();
+    let status = host.client.status(&StatusQuery::default()).await.unwrap();
+    let b = &status.actors[1].counters;
+    assert_eq!((b.call_errors, b.caller_errors), (2, 1));
+    assert_eq!(status.counters.caller_errors, 1);
+
     // By pattern, and page by page.
     let mut query = StatusQuery {
         address: Some("app".to_owned()),

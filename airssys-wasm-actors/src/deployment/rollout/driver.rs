@@ -89,6 +89,7 @@ impl Driver {
             parts: step.parts.iter().map(|part| part.name.clone()).collect(),
             state: StepState::Waiting,
             weight: None,
+            arms: None,
         });
         let status = RolloutStatus {
             application: plan.application.to_string(),
@@ -98,6 +99,7 @@ impl Driver {
             began_unix_ms: unix_ms(),
             state: None,
             paused: false,
+            held: None,
             steps: statuses.collect(),
             end: None,
             log: VecDeque::new(),
@@ -224,9 +226,12 @@ impl Driver {
                 let (number, journal) = oneshot::channel();
                 let (notes, plan) = (self.status.clone(), Arc::clone(&self.plan));
                 let say = move |what: String| note(&notes, &plan, what);
-                self.journal = Some(Journal::later(journal, self.tell.clone(), say));
+                let (status_held, plan_held) = (self.status.clone(), Arc::clone(&self.plan));
+                let hold = move |why: Option<String>| held(&status_held, &plan_held, why);
+                self.journal = Some(Journal::later(journal, self.tell.clone(), hold));
                 tokio::spawn(async move {
-                    let input = match journal::begin(deployer, differs, new, options).await {
+                    let begun = journal::begin(deployer, differs, new, options, say);
+                    let input = match begun.await {
                         Ok(deployed) => {
                             status.send_modify(|status| {
                                 status.number = deployed.as_ref().map(|(.., number)| *number);
@@ -414,6 +419,19 @@ fn note(status: &watch::Sender<RolloutStatus>, plan: &Plan, what: String) {
     });
 }
 
+/// Something holds it up, and whoever waits for the turn; or does not any more.
+fn held(status: &watch::Sender<RolloutStatus>, plan: &Plan, why: Option<String>) {
+    let application = &plan.application;
+    match &why {
+        Some(why) => {
+            tracing::warn!(%application, %why, "a deployment is held up, and every other one with it");
+            note(status, plan, why.clone());
+        }
+        None => tracing::info!(%application, "a deployment is not held up any more"),
+    }
+    status.send_modify(|status| status.held = why);
+}
+
 /// Does what takes time, in order.
 fn workers(
     steps: &[Arc<Mutex<StepParts>>],
@@ -464,9 +482,14 @@ async fn do_one(
     let failed = if_it_panics(&work);
     let input = answered(id, failed, work_on(&mut parts, id, ground, work)).await;
     // Whoever waits for a weight waits for it to be set, and not for what happens next.
+    let (weight, arms) = (parts.weight(), parts.arms());
     status.send_if_modified(|status| {
-        let step = status.steps.get_mut(id.0);
-        step.is_some_and(|step| std::mem::replace(&mut step.weight, parts.weight()) != step.weight)
+        let Some(step) = status.steps.get_mut(id.0) else {
+            return false;
+        };
+        let changed = (step.weight, step.arms) != (weight, arms);
+        (step.weight, step.arms) = (weight, arms);
+        changed
     });
     input
 }

@@ -5,11 +5,11 @@
 //! place of one that is lost.
 
 use std::collections::BTreeSet;
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use airssys_wasm::{ArtifactLimits, Digest, open_regular};
+use airssys_wasm::Digest;
 
+use super::component_file;
 use crate::address::ActorAddress;
 use crate::manifest::ApplicationSpec;
 use crate::registry::{Deployment, Registry, RegistryError};
@@ -55,7 +55,7 @@ pub fn heal_artifacts(
             .filter_map(|spec| Some(spec.path(spec.component(name)?.file.get_ref())))
             .collect();
         let found = files.iter().find_map(|file| {
-            let bytes = read(file)?;
+            let bytes = component_file::read(file).ok()?;
             (Digest::of(&bytes) == revision.digest).then_some((file, bytes))
         });
         let Some((from, bytes)) = found else {
@@ -81,13 +81,4 @@ pub fn heal_artifacts(
         });
     }
     Ok(healed)
-}
-
-/// The bytes of a file, if it can be a component's.
-fn read(file: &Path) -> Option<Vec<u8>> {
-    let most = ArtifactLimits::DEFAULT.bytes_max;
-    let mut bytes = Vec::new();
-    let open = open_regular(file).ok()?;
-    open.take(most).read_to_end(&mut bytes).ok()?;
-    Some(bytes)
 }

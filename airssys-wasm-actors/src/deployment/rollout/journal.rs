@@ -5,15 +5,16 @@
 //! written may undo what it says, and of one that is final there must be no doubt.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use airssys_wasm::printable;
+use airssys_wasm::{Digest, printable};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use super::{DeployOptions, Deployer};
+use super::{DeployOptions, Deployer, component_file};
 use crate::address::ActorAddress;
 use crate::application::{Application, ResolvedComponent};
 use crate::deployment::machine::Input;
@@ -44,11 +45,11 @@ pub(super) struct Journal {
 
 impl Journal {
     /// The deployment is known later, before the first record. Without a registry, records are nowhere and written at
-    /// once. Each one is answered through `inputs`; `note` is told why there is no answer yet.
+    /// once. Each one is answered through `inputs`; `hold` is told why there is no answer yet, and when there is.
     pub(super) fn later(
         deployment: oneshot::Receiver<Deployed>,
         inputs: mpsc::UnboundedSender<Input>,
-        note: impl Fn(String) + Send + Sync + 'static,
+        hold: impl Fn(Option<String>) + Send + Sync + 'static,
     ) -> Self {
         // unbounded: a rollout writes a record only after it was told of the one before, but for one more in a rollback.
         let (records, mut queue) = mpsc::unbounded_channel::<(DeploymentState, String)>();
@@ -57,7 +58,7 @@ impl Journal {
             let deployment = deployment.await.unwrap_or(None);
             while let Some((state, text)) = queue.recv().await {
                 let written = match &deployment {
-                    Some(deployment) => written(deployment, state, &text, &note).await,
+                    Some(deployment) => written(deployment, state, &text, &hold).await,
                     None => Ok(()),
                 };
                 let input = match written {
@@ -97,7 +98,7 @@ async fn written(
     deployment: &(Registry, ActorAddress, u64),
     state: DeploymentState,
     note: &str,
-    say: &(impl Fn(String) + Send + Sync),
+    hold: &(impl Fn(Option<String>) + Send + Sync),
 ) -> Result<(), String> {
     // It was begun in this state.
     if state == DeploymentState::Prepared {
@@ -114,16 +115,19 @@ async fn written(
         return Ok(());
     };
     if unsure && state == DeploymentState::Permanent {
-        say(format!(
+        hold(Some(format!(
             "it is not known whether the record `{state}` is written, and nothing is undone until then: {why}"
-        ));
+        )));
+        let mut found = Err(why);
         while unsure {
             tokio::time::sleep(ASK_EVERY).await;
             match blocking(deployment, &transition, look).await {
-                Ok(()) => return Ok(()),
+                Ok(()) => (found, unsure) = (Ok(()), false),
                 Err(lost) => unsure = lost.unsure,
             }
         }
+        hold(None);
+        return found;
     }
     Err(why)
 }
@@ -152,14 +156,26 @@ fn write(
     number: u64,
     transition: &Transition,
 ) -> Result<(), Lost> {
-    let advanced = registry.advance(application, number, transition.clone());
-    advanced.map(|_| ()).or_else(|why| {
-        let looked = look(registry, application, number, transition);
-        looked.map_err(|lost| Lost {
-            why: with_sources(&why),
-            ..lost
-        })
+    let advanced = advanced(registry, application, number, transition);
+    advanced.map_err(|(why, unsure)| Lost {
+        why: with_sources(&why),
+        unsure,
     })
+}
+
+/// Writes a record, and looks for it where that is answered by an error: beside that stands whether it may be there all the
+/// same.
+fn advanced(
+    registry: &Registry,
+    application: &ActorAddress,
+    number: u64,
+    transition: &Transition,
+) -> Result<(), (RegistryError, bool)> {
+    let Err(why) = registry.advance(application, number, transition.clone()) else {
+        return Ok(());
+    };
+    let looked = look(registry, application, number, transition);
+    looked.map_err(|lost| (why, lost.unsure))
 }
 
 /// Whether a record that was to be written is there: it is the last transition then.
@@ -224,10 +240,12 @@ pub enum RegisterError {
     #[error(transparent)]
     Registry(#[from] RegistryError),
     /// A component's file could not be read again.
-    #[error("the component `{name}` cannot be read again: {why}")]
+    #[error("the component `{name}` cannot be read again: {}: {why}", .file.display())]
     Unreadable {
         /// The component.
         name: String,
+        /// Its file.
+        file: PathBuf,
         /// Why not.
         why: std::io::Error,
     },
@@ -246,7 +264,7 @@ pub(super) fn register(
     application: &Application,
     options: &DeployOptions,
 ) -> Result<u64, RegisterError> {
-    let tables: Option<toml::Table> = toml::from_str(application.manifest()).ok();
+    let tables = tables_of(application);
     let mut components = BTreeMap::new();
     for one in application.components().iter().chain(application.spawned()) {
         let deployed = register_one(registry, tables.as_ref(), one, options)?;
@@ -260,7 +278,40 @@ pub(super) fn register(
         why: options.why.clone(),
         at_unix_ms: unix_ms(),
     };
-    Ok(registry.begin(application.name(), new)?.number)
+    let name = application.name();
+    let begun = registry.begin(name, new.clone()).map(|one| one.number);
+    let there = |why| begun_all_the_same(registry, name, &new, &why).ok_or(why);
+    Ok(begun.or_else(there)?)
+}
+
+/// The deployment that was begun though its record was answered by an error: the one under way, if it was made of this.
+fn begun_all_the_same(
+    registry: &Registry,
+    application: &ActorAddress,
+    new: &NewDeployment,
+    why: &RegistryError,
+) -> Option<u64> {
+    if !may_be_there(why) {
+        return None;
+    }
+    let number = registry.pointers(application).ok()?.trial?;
+    let found = registry.deployment(application, number).ok()?;
+    let is_it = found.state == DeploymentState::Prepared
+        && found.at_unix_ms == new.at_unix_ms
+        && found.manifest == new.manifest
+        && found.components == new.components
+        && found.settings == new.settings
+        && (&found.by, &found.why) == (&new.by, &new.why);
+    is_it.then_some(number)
+}
+
+/// Whether a record may be there that was answered by this; what is refused is not.
+fn may_be_there(why: &RegistryError) -> bool {
+    why.retryable() || matches!(why, RegistryError::Corrupt { .. })
+}
+
+fn tables_of(application: &Application) -> Option<toml::Table> {
+    toml::from_str(application.manifest()).ok()
 }
 
 fn register_one(
@@ -273,17 +324,21 @@ fn register_one(
     let digest = one.component.digest();
     // What is there need not be read again from a file that may be another by now, and is not collected until it is registered.
     if registry.keep_artifact(digest).is_err() {
-        let read = std::fs::read(&one.file);
-        let bytes = read.map_err(|why| RegisterError::Unreadable { name: name(), why })?;
-        if registry.put_artifact(&bytes)? != digest {
+        let bytes = component_file::read(&one.file).map_err(|why| RegisterError::Unreadable {
+            name: name(),
+            file: one.file.clone(),
+            why,
+        })?;
+        if Digest::of(&bytes) != digest {
             return Err(RegisterError::Changed { name: name() });
         }
+        registry.put_artifact(&bytes)?;
     }
     let words = tables
         .and_then(|tables| tables.get("components")?.get(&one.name)?.as_table())
         .and_then(|words| toml::to_string(words).ok());
     let outline = &one.outline;
-    let revision = registry.register(NewRevision {
+    let new = NewRevision {
         component: one.child.address.clone(),
         digest,
         version: outline.version.clone(),
@@ -296,10 +351,11 @@ fn register_one(
             source: options.source.clone(),
             at_unix_ms: unix_ms(),
         },
-    })?;
+    };
+    let revision = registered(registry, new)?;
     let links = one.child.links().iter();
     Ok(DeployedComponent {
-        revision: revision.number,
+        revision,
         links: links
             .map(|link| DeployedLink {
                 import: link.import.clone(),
@@ -308,6 +364,45 @@ fn register_one(
             .collect(),
         strategy: outline.rollout.strategy.to_string(),
     })
+}
+
+/// Puts the files back that the registry has lost of what runs, and says so. What cannot be put back is an error: the next host
+/// would not boot.
+fn put_back(
+    registry: &Registry,
+    application: &Application,
+    options: &DeployOptions,
+    say: impl Fn(String),
+) -> Result<(), RegisterError> {
+    let tables = tables_of(application);
+    for one in application.components().iter().chain(application.spawned()) {
+        let was = match registry.artifact(one.component.digest()) {
+            Ok(_) => continue,
+            Err(RegistryError::NoSuchArtifact { .. }) => "missing",
+            Err(RegistryError::Corrupt { .. }) => "damaged",
+            Err(why) => return Err(why.into()),
+        };
+        // Of the revision that it has: what is registered once more is the same, and its file is there.
+        register_one(registry, tables.as_ref(), one, options)?;
+        say(format!(
+            "the file of `{}` was {was} in the registry, and was put back from {}",
+            one.name,
+            one.file.display()
+        ));
+    }
+    Ok(())
+}
+
+/// The number of a revision, also where its record was answered by an error and is there.
+fn registered(registry: &Registry, new: NewRevision) -> Result<u64, RegistryError> {
+    let registering = registry.register(new.clone());
+    let there = |why: &RegistryError| {
+        let known = may_be_there(why).then(|| registry.revisions(&new.component));
+        let mut known = known?.ok()?.into_iter();
+        known.find(|one| one.has_contents_of(&new))
+    };
+    let revision = registering.or_else(|why| there(&why).ok_or(why))?;
+    Ok(revision.number)
 }
 
 /// Registers an application that begins to run as its first deployment, permanent at once: there is nothing to go
@@ -334,7 +429,8 @@ pub fn register_first(
             note: "the first deployment".to_owned(),
             at_unix_ms: unix_ms(),
         };
-        registry.advance(application.name(), number, transition)?;
+        let advanced = advanced(registry, application.name(), number, &transition);
+        advanced.map_err(|(why, _)| why)?;
     }
     Ok(number)
 }
@@ -346,7 +442,7 @@ pub fn register_first(
 pub fn artifacts_of(
     registry: &Registry,
     deployment: &crate::registry::Deployment,
-) -> Result<BTreeMap<String, std::path::PathBuf>, RegistryError> {
+) -> Result<BTreeMap<String, PathBuf>, RegistryError> {
     let mut files = BTreeMap::new();
     for (address, deployed) in &deployment.components {
         let revision = registry.revision(address, deployed.revision)?;
@@ -362,12 +458,13 @@ pub fn artifacts_of(
 pub(super) type Deployed = Option<(Registry, ActorAddress, u64)>;
 
 /// Registers what is to be deployed, off the async workers. What `differs` in nothing from what runs is registered only
-/// where the registry would boot another.
+/// where the registry would boot another; of that, files that the registry has lost are put back, which `say` is told.
 pub(super) async fn begin(
     deployer: Deployer,
     differs: bool,
     application: Arc<Application>,
     options: DeployOptions,
+    say: impl Fn(String) + Send + 'static,
 ) -> Result<Deployed, String> {
     let Some(registry) = deployer.registry().cloned() else {
         return Ok(None);
@@ -377,6 +474,7 @@ pub(super) async fn begin(
         if !differs {
             let boots = registry.pointers(application.name())?.permanent;
             if boots == deployer.current_number() {
+                put_back(&registry, &application, &options, say)?;
                 return Ok(None);
             }
         }

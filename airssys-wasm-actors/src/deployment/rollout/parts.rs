@@ -11,6 +11,7 @@ use std::sync::Arc;
 use replace::Replace;
 use rescale::Rescale;
 
+use super::arms::StepArms;
 use super::bounds::Bounds;
 use super::children::{StartOne, StopOne, find, supervisor};
 use super::endings::Endings;
@@ -233,6 +234,14 @@ impl StepParts {
     pub(super) fn weight(&self) -> Option<u16> {
         self.parts.iter().find_map(|part| match part {
             OnePart::Replace(replace) => replace.weight(),
+            _ => None,
+        })
+    }
+
+    /// What each revision did until now, where the traffic is split.
+    pub(super) fn arms(&self) -> Option<StepArms> {
+        self.parts.iter().find_map(|part| match part {
+            OnePart::Replace(replace) => replace.arms(),
             _ => None,
         })
     }

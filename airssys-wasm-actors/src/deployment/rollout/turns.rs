@@ -3,8 +3,8 @@
 //! Owns the one [`Turn`] there is and the line for it: who comes first is served first, what waits can be listed, and be
 //! cancelled. An order leaves the line once, under one lock, and whoever takes it out of there decides what becomes of it: it
 //! has its turn, it is cancelled, or whoever waited has left. Whoever has the turn still reads and compiles, perhaps: until
-//! the deployment begins, which is decided under the same lock, it is cancelled too, and the next one has the turn. One that
-//! has begun is not cancelled, but rolled back.
+//! the deployment begins, which is decided under the same lock, it is cancelled too, and the next one has the turn. That holds
+//! whether it had to wait or found the turn free. One that has begun is not cancelled, but rolled back.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
@@ -12,8 +12,8 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
-use super::DeployError;
 use super::journal::{NOTE_BYTES_MAX, unix_ms};
+use super::{DeployError, DeployOptions, Deployer};
 
 /// What is said of an order, for whoever looks while it waits.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -26,11 +26,21 @@ pub struct OrderNote {
     pub why: String,
 }
 
-/// An order that waits for its turn.
+impl OrderNote {
+    fn check(&self) -> Result<(), DeployError> {
+        let Self { what, by, why } = self;
+        match too_long(&[("what", what), ("by", by), ("why", why)]) {
+            Some((what, bytes)) => Err(DeployError::TooLong { what, bytes }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// An order that waits for its turn, or has it and has not begun.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WaitingOrder {
-    /// Its number: of those who took their place in line, from 1 since the host began.
+    /// Its number: of those who took a place in line, or the turn with a note, from 1 since the host began.
     pub id: u64,
     /// What it is.
     pub note: OrderNote,
@@ -48,7 +58,7 @@ pub enum CancelRefused {
     /// It had its turn, or was cancelled, or whoever waited has left.
     #[error("order {0} does not wait any more: it has had its turn, or was cancelled before")]
     Gone(u64),
-    /// Nobody has taken a place in line under this number yet.
+    /// Nobody has given an order under this number yet.
     #[error("there is no order {0}")]
     NoSuchOrder(u64),
     /// Who cancels, or why, is told at too great a length.
@@ -80,7 +90,7 @@ struct Line {
 
 struct Holder {
     turn: u64,
-    /// The order that has it, if it came by the line.
+    /// The order that has it, if one was given.
     order: Option<WaitingOrder>,
     /// Its deployment has begun.
     begun: bool,
@@ -102,11 +112,12 @@ struct Cancelled {
     why: String,
 }
 
-/// The right to deploy next, given back when it is dropped: see [`Deployer::turn`](super::Deployer::turn). It is taken away
+/// The right to deploy next, given back when it is dropped: see [`Deployer::turn`]. It is taken away
 /// when its order is cancelled before the deployment has begun.
 pub struct Turn {
     turns: Turns,
     number: u64,
+    order: Option<u64>,
     cancelled: Arc<OnceLock<Cancelled>>,
 }
 
@@ -117,6 +128,13 @@ impl std::fmt::Debug for Turn {
 }
 
 impl Turn {
+    /// The number of the order that has it, which cancels it until its deployment begins; `None` of one that was taken without
+    /// a note.
+    #[must_use]
+    pub fn order(&self) -> Option<u64> {
+        self.order
+    }
+
     /// The deployment begins: from now on the order is not cancelled any more.
     pub(super) fn begin(&self) -> Result<(), DeployError> {
         let mut line = self.turns.0.lock();
@@ -150,7 +168,7 @@ impl From<Cancelled> for DeployError {
     }
 }
 
-/// A place in line, of an order that waits or has its turn already: see [`Deployer::queue`](super::Deployer::queue). Dropped,
+/// A place in line, of an order that waits or has its turn already: see [`Deployer::queue`]. Dropped,
 /// it is given up.
 pub struct Waiting {
     place: Place,
@@ -211,6 +229,7 @@ impl Line {
     fn give(&mut self, turns: &Turns, order: Option<WaitingOrder>) -> Turn {
         self.turns += 1;
         let (number, cancelled) = (self.turns, Arc::default());
+        let id = order.as_ref().map(|order| order.id);
         self.holder = Some(Holder {
             turn: number,
             order,
@@ -220,7 +239,18 @@ impl Line {
         Turn {
             turns: turns.clone(),
             number,
+            order: id,
             cancelled,
+        }
+    }
+
+    /// An order of the next number.
+    fn order(&mut self, note: OrderNote) -> WaitingOrder {
+        self.last += 1;
+        WaitingOrder {
+            id: self.last,
+            note,
+            since_unix_ms: unix_ms(),
         }
     }
 }
@@ -232,17 +262,22 @@ impl Turns {
         line.holder.is_none().then(|| line.give(self, None))
     }
 
+    /// The turn under the next number, if nobody has it. Otherwise no number is given.
+    pub(super) fn try_take_as(&self, note: OrderNote) -> Option<Turn> {
+        let mut line = self.0.lock();
+        if line.holder.is_some() {
+            return None;
+        }
+        let order = line.order(note);
+        Some(line.give(self, Some(order)))
+    }
+
     /// The turn, or a place behind all who wait for it.
     pub(super) fn queue(&self, note: OrderNote) -> Waiting {
         let (verdict, waiting) = oneshot::channel();
         let mut line = self.0.lock();
-        line.last += 1;
-        let id = line.last;
-        let order = WaitingOrder {
-            id,
-            note,
-            since_unix_ms: unix_ms(),
-        };
+        let order = line.order(note);
+        let id = order.id;
         if line.holder.is_some() {
             line.waiting.push_back(Waiter { order, verdict });
         } else {
@@ -262,6 +297,13 @@ impl Turns {
         let line = self.0.lock();
         let waiting = line.waiting.iter();
         waiting.map(|waiter| waiter.order.clone()).collect()
+    }
+
+    /// The order that has the turn and has not begun.
+    pub(super) fn preparing(&self) -> Option<WaitingOrder> {
+        let line = self.0.lock();
+        let holder = line.holder.as_ref().filter(|holder| !holder.begun);
+        holder.and_then(|holder| holder.order.clone())
     }
 
     /// Takes one that waits out of the line, or the turn from one that has not begun.
@@ -325,6 +367,77 @@ impl Turns {
         drop(line);
         // Where whoever waited has left since, the turn is dropped here, and with that is the next one's.
         drop(verdict.send(Ok(turn)));
+    }
+}
+
+impl Deployer {
+    /// Takes the turn to deploy: for who has to know what runs by then. While it is kept nobody else deploys, and
+    /// [`Deployer::current`] stays what it is.
+    ///
+    /// # Errors
+    /// [`DeployError::UnderWay`] if somebody else has it.
+    pub fn turn(&self) -> Result<Turn, DeployError> {
+        self.inner.turns.try_take().ok_or(DeployError::UnderWay)
+    }
+
+    /// Takes the turn to deploy, as [`Deployer::turn`], for an order that has a number: until its deployment begins it is what
+    /// [`Deployer::preparing`] says, and can be cancelled.
+    ///
+    /// # Errors
+    /// [`DeployError::UnderWay`] if somebody else has it, and then no number is given; [`DeployError::TooLong`] if the note has
+    /// more than 4 KiB anywhere.
+    pub fn turn_for(&self, note: OrderNote) -> Result<Turn, DeployError> {
+        note.check()?;
+        let turn = self.inner.turns.try_take_as(note);
+        turn.ok_or(DeployError::UnderWay)
+    }
+
+    /// Takes the turn to deploy, or a place in the line of those who wait for it. The order is listed until its turn comes,
+    /// and can be cancelled until its deployment begins.
+    ///
+    /// # Errors
+    /// [`DeployError::TooLong`] if the note has more than 4 KiB anywhere.
+    pub fn queue(&self, note: OrderNote) -> Result<Waiting, DeployError> {
+        note.check()?;
+        Ok(self.inner.turns.queue(note))
+    }
+
+    /// The order that has its turn, and whose deployment has not begun: what it deploys is still read, or compiled.
+    #[must_use]
+    pub fn preparing(&self) -> Option<WaitingOrder> {
+        self.inner.turns.preparing()
+    }
+
+    /// The orders that wait for their turn, the next one first.
+    #[must_use]
+    pub fn waiting(&self) -> Vec<WaitingOrder> {
+        self.inner.turns.waiting()
+    }
+
+    /// Cancels an order that waits, or has its turn and has not begun: whoever waits for its turn, or deploys in it, is told
+    /// by whom and why, and the others keep their order. Nothing had begun, so nothing is recorded.
+    ///
+    /// # Errors
+    /// [`CancelRefused`], with nothing changed.
+    pub fn cancel(&self, id: u64, by: &str, why: &str) -> Result<WaitingOrder, CancelRefused> {
+        let order = self.inner.turns.cancel(id, by, why)?;
+        let application = self.current().name().clone();
+        let what = order.note.what.as_str();
+        tracing::info!(%application, id, what, by, why, "an order is cancelled");
+        Ok(order)
+    }
+
+    /// The turn, waited for if that is wanted.
+    pub(super) async fn turn_of(
+        &self,
+        options: &DeployOptions,
+        what: String,
+    ) -> Result<Turn, DeployError> {
+        if !options.queue {
+            return self.turn();
+        }
+        let (by, why) = (options.by.clone(), options.why.clone());
+        self.queue(OrderNote { what, by, why })?.turn().await
     }
 }
 

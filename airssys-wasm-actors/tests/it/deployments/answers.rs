@@ -6,13 +6,13 @@ use super::unended::{SOAK, V2_AT_ONCE, is_permanent, soaks};
 use super::*;
 
 /// Fails once at a step, when it is armed.
-struct Once {
-    armed: Arc<AtomicBool>,
-    options: RegistryOptions,
+pub(super) struct Once {
+    pub(super) armed: Arc<AtomicBool>,
+    pub(super) options: RegistryOptions,
 }
 
 /// `meanwhile` is done right before it fails.
-fn once(step: &'static str, meanwhile: impl Fn() + Send + Sync + 'static) -> Once {
+pub(super) fn once(step: &'static str, meanwhile: impl Fn() + Send + Sync + 'static) -> Once {
     let armed = Arc::<AtomicBool>::default();
     let fires = Arc::clone(&armed);
     let fault = move |at: &'static str| {
@@ -69,6 +69,8 @@ async fn a_deployment_that_is_permanent_though_its_record_was_answered_by_an_err
 #[tokio::test]
 async fn every_record_that_is_there_though_it_was_answered_by_an_error_is_gone_on_with() {
     for step in [
+        "revision.register.after-commit",
+        "journal.prepared.after-commit",
         "journal.warmed.after-commit",
         "journal.switching.after-commit",
         "journal.soaking.after-commit",
@@ -108,15 +110,18 @@ async fn what_may_be_permanent_is_not_undone_until_that_is_known() {
         soaks(&rollout).await;
         armed.store(true, Ordering::Release);
         rollout.promote().await.unwrap();
-        let unsure = rollout
-            .until(|status| {
-                status
-                    .log
-                    .iter()
-                    .any(|note| note.what.contains("not known"))
-            })
-            .await;
+        // Whoever looks finds why nothing goes on, and why nobody else has the turn.
+        let unsure = rollout.until(|status| status.held.is_some()).await;
+        let why = unsure.held.unwrap();
+        assert!(
+            why.contains("not known whether the record `permanent`"),
+            "{why}"
+        );
+        assert!(why.contains("the answer is lost"), "{why}");
+        assert!(unsure.log.iter().any(|note| note.what == why), "{why}");
         assert_eq!(unsure.end, None, "{step}");
+        let refused = host.deployer.deploy(host.resolve(ONE), by("other")).await;
+        assert!(matches!(refused, Err(DeployError::UnderWay)), "{refused:?}");
         assert_eq!(number(&host.actor("one"), "version").await, 2, "{step}");
         assert_eq!(
             rollout.roll_back("now").await,
@@ -136,6 +141,7 @@ async fn what_may_be_permanent_is_not_undone_until_that_is_known() {
                 assert_eq!(boot, "v1.wasm");
             }
         }
+        assert_eq!(rollout.status().held, None, "{step}");
         assert_eq!(number(&host.actor("one"), "version").await, version);
         host.running.stop().await;
     }

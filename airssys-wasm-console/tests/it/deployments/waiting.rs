@@ -50,10 +50,10 @@ async fn what_waits_is_listed_and_cancelled_and_the_others_have_their_turn() {
     };
     let second = client.deploy(&manifest).await.unwrap();
     let third = client.scale(&scale(3, "")).await.unwrap();
-    for (number, answer) in (1..).zip([&first, &second, &third]) {
+    for (number, answer) in (2..).zip([&first, &second, &third]) {
         assert_eq!(
-            (answer.phase, answer.waiting),
-            (DeployPhase::Waiting, Some(number))
+            (answer.phase, answer.waiting, answer.order),
+            (DeployPhase::Waiting, Some(number), Some(number))
         );
     }
     let line = host.line().await;
@@ -65,9 +65,9 @@ async fn what_waits_is_listed_and_cancelled_and_the_others_have_their_turn() {
     assert_eq!(
         said,
         [
-            (1, "scale one to 2", "ann", "the evening"),
-            (2, &*what, "somebody", "it is better"),
-            (3, "scale one to 3", "ann", ""),
+            (2, "scale one to 2", "ann", "the evening"),
+            (3, &*what, "somebody", "it is better"),
+            (4, "scale one to 3", "ann", ""),
         ]
     );
     assert!(line.iter().all(|one| one.since_unix_ms > 0));
@@ -75,7 +75,7 @@ async fn what_waits_is_listed_and_cancelled_and_the_others_have_their_turn() {
     let status = client.status(&StatusQuery::default()).await.unwrap();
     assert_eq!(status.deployment.unwrap().waiting, line);
 
-    let cancelled = client.cancel(&cancel(2, "not today")).await.unwrap();
+    let cancelled = client.cancel(&cancel(3, "not today")).await.unwrap();
     assert_eq!(cancelled, line[1]);
     let told = loop {
         let answer = client.deploy_request(second.request).await.unwrap();
@@ -83,7 +83,8 @@ async fn what_waits_is_listed_and_cancelled_and_the_others_have_their_turn() {
             break answer;
         }
     };
-    assert_eq!((told.phase, told.waiting), (DeployPhase::Refused, None));
+    let left = (told.phase, told.waiting, told.order);
+    assert_eq!(left, (DeployPhase::Refused, None, None));
     let refusal = told.refusal.unwrap();
     assert_eq!(
         (&*refusal.kind, &*refusal.message),
@@ -94,9 +95,9 @@ async fn what_waits_is_listed_and_cancelled_and_the_others_have_their_turn() {
     );
     assert_eq!(host.line().await, [line[0].clone(), line[2].clone()]);
     refused(
-        client.cancel(&cancel(2, "")).await,
+        client.cancel(&cancel(3, "")).await,
         "not-waiting",
-        "order 2 does not wait any more",
+        "order 3 does not wait any more",
         Some("airssys status"),
     );
     refused(
@@ -106,7 +107,7 @@ async fn what_waits_is_listed_and_cancelled_and_the_others_have_their_turn() {
         Some("airssys status"),
     );
     let long = "w".repeat(5_000);
-    let why = client.cancel(&cancel(1, &long)).await;
+    let why = client.cancel(&cancel(2, &long)).await;
     refused(why, "bad-request", "`why` has 5000 bytes", None);
 
     // Their clients have long gone: an order goes on all the same.
@@ -141,19 +142,19 @@ async fn what_has_its_turn_is_rolled_back_and_not_cancelled() {
         ..host.soaking("one.toml", ONE)
     };
     let waiting = client.deploy(&next).await.unwrap();
-    assert_eq!(waiting.waiting, Some(1));
+    assert_eq!(waiting.waiting, Some(2));
     client.promote().await.unwrap();
     loop {
         let answer = client.deploy_request(waiting.request).await.unwrap();
         if answer.phase == DeployPhase::RollingOut {
-            assert_eq!(answer.waiting, None);
+            assert_eq!((answer.waiting, answer.order), (None, None));
             break;
         }
     }
     refused(
-        client.cancel(&cancel(1, "")).await,
+        client.cancel(&cancel(2, "")).await,
         "not-waiting",
-        "order 1 does not wait any more: it is under way",
+        "order 2 does not wait any more: it is under way",
         Some("airssys rollback"),
     );
     host.soaks().await;
@@ -162,7 +163,7 @@ async fn what_has_its_turn_is_rolled_back_and_not_cancelled() {
     assert!(matches!(end, RolloutOutcome::RolledBack { .. }), "{end:?}");
     host.answers(3).await;
     host.server.enter(Phase::Stopping);
-    refused(client.cancel(&cancel(1, "")).await, "stopping", "", None);
+    refused(client.cancel(&cancel(2, "")).await, "stopping", "", None);
 }
 
 /// Whether it is autoscaled is known at the turn of who would scale it by hand.

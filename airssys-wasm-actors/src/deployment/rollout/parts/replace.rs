@@ -12,6 +12,7 @@ use super::{Done, Ground};
 use crate::address::ActorAddress;
 use crate::deployment::gate::Interval;
 use crate::deployment::plan::Replacement;
+use crate::deployment::rollout::arms::StepArms;
 use crate::deployment::rollout::children::{StartOne, StopOne};
 use crate::deployment::rollout::endings::Endings;
 use crate::deployment::rollout::reading::{self, Reading};
@@ -303,6 +304,10 @@ impl Replace {
 
     pub(super) fn weight(&self) -> Option<u16> {
         Some(self.split.as_ref()?.weight().parts())
+    }
+
+    pub(super) fn arms(&self) -> Option<StepArms> {
+        Some(StepArms::of(self.split.as_ref()?.stats()))
     }
 
     /// Nothing more goes to the candidate; what it has accepted it finishes, and then it is stopped.

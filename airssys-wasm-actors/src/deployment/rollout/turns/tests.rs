@@ -104,6 +104,39 @@ async fn a_turn_is_taken_away_until_its_order_begins() {
     assert!(turns.try_take().is_some());
 }
 
+/// One that found the turn free has a number as one that waited has, and is cancelled by it.
+#[tokio::test]
+async fn a_turn_that_was_free_is_an_orders_too() {
+    let turns = Turns::default();
+    assert_eq!(turns.preparing(), None);
+    let one = turns.try_take_as(note("one")).unwrap();
+    assert_eq!((one.order(), ids(&turns)), (Some(1), Vec::new()));
+    let preparing = turns.preparing().unwrap();
+    assert_eq!((preparing.id, preparing.note.what.as_str()), (1, "one"));
+    // Who is refused has no number.
+    assert!(turns.try_take_as(note("none")).is_none());
+    let two = turns.queue(note("two"));
+    assert_eq!((two.id(), turns.preparing().unwrap().id), (2, 1));
+    let cancelled = turns.cancel(1, "ann", "not today").unwrap();
+    assert_eq!(cancelled, preparing);
+    let said = "cancelled before it began, by `ann`: not today";
+    assert_eq!(one.begin().unwrap_err().to_string(), said);
+    // The one that waited is at its turn, and is seen there until it begins.
+    assert_eq!(turns.preparing().unwrap().id, 2);
+    let two = two.turn().await.unwrap();
+    assert_eq!(two.order(), Some(2));
+    two.begin().unwrap();
+    assert_eq!(turns.preparing(), None);
+    let refused = turns.cancel(2, "", "").unwrap_err();
+    assert_eq!(refused, CancelRefused::UnderWay(2));
+    drop((one, two));
+    // And one without a note has none.
+    let turn = turns.try_take().unwrap();
+    assert_eq!((turn.order(), turns.preparing()), (None, None));
+    let refused = turns.cancel(3, "", "").unwrap_err();
+    assert_eq!(refused, CancelRefused::NoSuchOrder(3));
+}
+
 #[test]
 fn who_cancels_and_why_is_told_in_full_or_not_at_all() {
     let turns = Turns::default();
