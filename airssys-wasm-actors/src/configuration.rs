@@ -121,7 +121,7 @@ impl System {
             return Ok(way);
         }
         start.config = Arc::new(config);
-        let mut upgrade = self.upgrade_as_tuned(spec, options)?;
+        let mut upgrade = self.upgrade_as_tuned(spec, options, &[])?;
         if way == ConfigWay::Hook {
             upgrade = upgrade.by_hook();
         }

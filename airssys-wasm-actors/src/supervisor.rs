@@ -30,9 +30,9 @@ pub(crate) use child::{PreparedActor, PreparedChild};
 pub use decide::{RestartIntensity, RestartPolicy, RestartWindow, restarts};
 pub use errors::{StartError, StopError};
 pub(crate) use prepare::{predecessor, successor};
-pub(crate) use record::{ExitSink, Record};
+pub(crate) use record::{ExitSink, Record, SupervisorFlags};
 pub use spec::{AutoShutdown, Backoff, SpecError, Strategy, SupervisorSpec};
-pub(crate) use tuning::Tuning;
+pub(crate) use tuning::{Altered, Tuning};
 
 use crate::address::{ActorAddress, ActorId};
 use crate::exit::ExitReason;
@@ -176,23 +176,6 @@ impl Supervisor {
         self.record.address()
     }
 
-    /// The specs of the children it starts with, as they are by now.
-    pub(crate) fn first_children(&self) -> Vec<ChildSpec> {
-        self.record.first.lock().clone()
-    }
-
-    /// Its flags, as they are by now, and no children.
-    pub(crate) fn spec_now(&self) -> SupervisorSpec {
-        let flags = *self.record.flags.lock();
-        SupervisorSpec {
-            strategy: flags.strategy,
-            intensity: flags.intensity,
-            auto_shutdown: flags.auto_shutdown,
-            quarantine_after: flags.quarantine_after,
-            ..SupervisorSpec::new(self.address().clone())
-        }
-    }
-
     /// It does not start with this child any more.
     pub(crate) fn forget_first(&self, child: &ActorAddress) {
         self.record
@@ -235,12 +218,17 @@ impl Supervisor {
         &self,
         children: Vec<ChildSpec>,
     ) -> Result<Vec<Started>, StartError> {
+        self.told(|reply| SupervisorMessage::Start { children, reply })
+            .await
+    }
+
+    async fn told<T>(
+        &self,
+        message: impl FnOnce(oneshot::Sender<Result<T, StartError>>) -> SupervisorMessage,
+    ) -> Result<T, StartError> {
         let (reply, answer) = oneshot::channel();
         let ended = || StartError::SupervisorEnded(self.address().clone());
-        if !self
-            .record
-            .tell(SupervisorMessage::Start { children, reply })
-        {
+        if !self.record.tell(message(reply)) {
             return Err(ended());
         }
         answer.await.unwrap_or_else(|_| Err(ended()))
@@ -364,13 +352,35 @@ impl Supervisor {
     /// # Errors
     /// [`StartError`]: then nothing has changed.
     pub async fn change(&self, spec: SupervisorSpec) -> Result<(), StartError> {
-        let (reply, answer) = oneshot::channel();
-        let ended = || StartError::SupervisorEnded(self.address().clone());
         let spec = Box::new(spec);
-        if !self.record.tell(SupervisorMessage::Change { spec, reply }) {
-            return Err(ended());
-        }
-        answer.await.unwrap_or_else(|_| Err(ended()))
+        self.told(|reply| SupervisorMessage::Change { spec, reply })
+            .await
+    }
+
+    /// Has the flags that `edit` makes of those it has by then. Its children stay what they are.
+    pub(crate) async fn reflag(
+        &self,
+        edit: impl FnOnce(SupervisorFlags) -> SupervisorFlags + Send + 'static,
+    ) -> Result<Altered<SupervisorFlags>, StartError> {
+        let edit = Box::new(edit);
+        self.told(|reply| SupervisorMessage::Reflag { edit, reply })
+            .await
+    }
+
+    /// Starts with one child more from its next start on, before the first of those that are `later`; until then that one is
+    /// there and stopped. The others stay what they are. Says whether it did not start with it before.
+    pub(crate) async fn add_first(
+        &self,
+        child: ChildSpec,
+        later: Vec<ActorAddress>,
+    ) -> Result<bool, StartError> {
+        let child = Box::new(child);
+        self.told(|reply| SupervisorMessage::AddFirst {
+            child,
+            later,
+            reply,
+        })
+        .await
     }
 
     /// Stops every child, in reverse start order and one after the other, and ends; of a simple-one-for-one

@@ -33,7 +33,8 @@ use crate::scaling::Alteration;
 use crate::shared::Shared;
 use crate::slot::Slot;
 use crate::supervisor::{
-    ChildSpec, PreparedActor, PreparedChild, Record, Start, StartError, Tuning, successor,
+    Altered, ChildSpec, PreparedActor, PreparedChild, Record, SpecError, Start, StartError, Tuning,
+    successor,
 };
 use crate::system::System;
 
@@ -161,6 +162,15 @@ pub enum UpgradeError {
         #[source]
         why: ConfigurationError,
     },
+    /// It is to be supervised as no child is started.
+    #[error("`{address}` cannot be supervised so")]
+    Tuning {
+        /// The actor.
+        address: ActorAddress,
+        /// What is wrong with it.
+        #[source]
+        why: SpecError,
+    },
     /// An instance did not take another's place; those that had been switched have been switched back.
     #[error("`{address}` is not upgraded: {why}")]
     NotReplaced {
@@ -214,14 +224,17 @@ impl System {
         self.upgrade_to(spec, options, |_, _| {})
     }
 
-    /// The same to what differs in nothing of how it is supervised, whatever `spec` says of that.
+    /// The same to what differs in nothing of how it is supervised but what a manifest calls so, whatever else `spec` says of
+    /// that.
     pub(crate) fn upgrade_as_tuned(
         &self,
         spec: ChildSpec,
         options: UpgradeOptions,
+        but: &[&str],
     ) -> Result<Upgrade, UpgradeError> {
         self.upgrade_to(spec, options, |spec, before| {
-            Tuning::of(before).put_into(spec);
+            let tuning = Tuning::of(before).taking(but, Tuning::of(spec));
+            tuning.put_into(spec);
         })
     }
 
@@ -286,16 +299,28 @@ impl System {
     ///
     /// # Errors
     /// [`UpgradeError::NoSuchActor`]: nobody has the address; one of several replicas is known by that of all of them.
+    /// [`UpgradeError::Tuning`]: its supervisor would not start it so. Then nothing has changed.
     pub fn retune(&self, spec: ChildSpec) -> Result<(), UpgradeError> {
         let tuning = Tuning::of(&spec);
+        self.retune_by(&spec.address, |_| tuning).map(|_| ())
+    }
+
+    /// The same to what `tune` makes of how it is supervised now. Returns both; of replicas, of the first.
+    pub(crate) fn retune_by(
+        &self,
+        address: &ActorAddress,
+        tune: impl Fn(Tuning) -> Tuning,
+    ) -> Result<Altered<Tuning>, UpgradeError> {
         let records = self.shared().records();
-        let tuned = records
+        let mut tuned = records
             .iter()
-            .any(|record| record.retune(&spec.address, tuning));
-        if tuned {
-            Ok(())
-        } else {
-            Err(UpgradeError::NoSuchActor(spec.address))
+            .filter_map(|record| record.retune(address, &tune).transpose());
+        match tuned.next() {
+            None => Err(UpgradeError::NoSuchActor(address.clone())),
+            Some(tuned) => tuned.map_err(|why| UpgradeError::Tuning {
+                address: address.clone(),
+                why,
+            }),
         }
     }
 }

@@ -298,7 +298,7 @@ impl ComponentOutline {
 }
 
 impl Tuning {
-    fn of(child: &ChildSpec) -> Self {
+    pub(crate) fn of(child: &ChildSpec) -> Self {
         Self {
             restart: child.restart,
             shutdown: child.shutdown,

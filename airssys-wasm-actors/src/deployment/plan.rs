@@ -32,6 +32,7 @@ use super::outline::{ApplicationOutline, ComponentOutline};
 use super::strategy::{RolloutStrategy, StateHandling};
 use crate::address::ActorAddress;
 use crate::manifest::serialize_duration;
+use crate::supervisor::AutoShutdown;
 use order::Change;
 
 /// What a deployment says beside the manifest.
@@ -475,7 +476,8 @@ fn retunes(
     new: &ApplicationOutline,
     changes: &[Change<'_>],
 ) -> Option<Step> {
-    let mut parts = Vec::new();
+    // A child is significant only while its supervisor asks.
+    let (mut parts, mut last) = (Vec::new(), Vec::new());
     for one in &new.supervisors {
         let old = current.supervisors.iter();
         let Some(old) = old.into_iter().find(|old| old.address == one.address) else {
@@ -483,13 +485,17 @@ fn retunes(
         };
         let keys = old.differing(one);
         if !keys.is_empty() {
+            let asks_no_more =
+                one.auto_shutdown == AutoShutdown::Never && keys.contains(&"auto-shutdown");
             let action = Action::RetuneSupervisor { keys };
+            let parts = if asks_no_more { &mut last } else { &mut parts };
             parts.push(part(one.address.as_str(), action, Vec::new()));
         }
     }
     for change in changes.iter().filter(|change| !change.is_touched()) {
         parts.extend(change.part(Vec::new()));
     }
+    parts.extend(last);
     if current.report != new.report && !current.components.is_empty() {
         parts.push(part("report", Action::ChangeReport, Vec::new()));
     }

@@ -26,8 +26,9 @@ pub(crate) use scaling::Team;
 use super::child::{PreparedActor, PreparedChild};
 use super::machine::{ChildPolicy, Flags, Input, Machine, Token};
 use super::prepare::{prepare, respec};
-use super::record::{Record, SupervisorRef};
+use super::record::{Record, SupervisorFlags, SupervisorRef};
 use super::spec::SupervisorSpec;
+use super::tuning::Altered;
 use super::{ChildSpec, StartError, Started, StopError, StopReport};
 use crate::address::{ActorAddress, ActorId};
 use crate::events::Event;
@@ -38,6 +39,10 @@ use crate::upgrade::{NotReplaced, become_revision};
 pub(crate) type StartReply = oneshot::Sender<Result<Vec<Started>, StartError>>;
 pub(crate) type StopReply = oneshot::Sender<Result<StopReport, StopError>>;
 pub(crate) type ChangeReply = oneshot::Sender<Result<(), StartError>>;
+pub(crate) type AddReply = oneshot::Sender<Result<bool, StartError>>;
+pub(crate) type FlagsReply = oneshot::Sender<Result<Altered<SupervisorFlags>, StartError>>;
+/// Makes other flags of those there are.
+pub(crate) type FlagsEdit = Box<dyn FnOnce(SupervisorFlags) -> SupervisorFlags + Send>;
 
 /// What is asked about one child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,8 +92,16 @@ pub(crate) enum SupervisorMessage {
         successor: Arc<PreparedActor>,
         reply: oneshot::Sender<Result<bool, NotReplaced>>,
     },
-    /// Another revision of the child serves.
-    Respecced(ActorId),
+    /// Other flags; its children stay what they are.
+    Reflag { edit: FlagsEdit, reply: FlagsReply },
+    /// It starts with one child more, before those that are `later`; it is not started yet.
+    AddFirst {
+        child: Box<ChildSpec>,
+        later: Vec<ActorAddress>,
+        reply: AddReply,
+    },
+    /// Another revision of children serves, or they are supervised otherwise: those that the record says.
+    Respecced,
     /// Its parent has another spec of it.
     Flags,
     /// An incarnation is up.
@@ -273,7 +286,9 @@ impl State {
 
     fn boot(&mut self) {
         self.finish_scaling();
-        if let Some(spec) = self.record.take_next() {
+        // It looks at all of them.
+        self.record.take_respecced();
+        if let Some(spec) = self.record.become_next() {
             if let Err(why) = self.become_spec(&spec) {
                 self.record.leave_next(spec);
                 self.tell(Input::End {
@@ -381,28 +396,14 @@ impl State {
                 // The asker may have left.
                 let _ = reply.send(changed);
             }
-            SupervisorMessage::Respec { successor, reply } => {
-                let down = !successor.slot.is_active();
-                let done = if down {
-                    become_revision(&self.record, &successor)
-                } else {
-                    Ok(())
-                };
-                if down && done.is_ok() {
-                    self.respecced(successor.slot.id());
-                }
-                // The asker may have left.
-                let _ = reply.send(done.map(|()| down));
-            }
-            SupervisorMessage::Respecced(child) => {
-                self.respecced(child);
-                if let Some(PreparedChild::Actor(actor)) = self.child(child)
-                    && actor.slot.is_active()
-                {
-                    self.health.remove(&child);
-                    self.watch_health(child, actor.slot.incarnation());
-                }
-            }
+            SupervisorMessage::Reflag { edit, reply } => drop(reply.send(self.reflag(edit))),
+            SupervisorMessage::AddFirst {
+                child,
+                later,
+                reply,
+            } => drop(reply.send(self.add_first(*child, &later))),
+            SupervisorMessage::Respec { successor, reply } => self.respec(&successor, reply),
+            SupervisorMessage::Respecced => self.all_respecced(),
             SupervisorMessage::Flags => self.machine.set_flags(flags(&self.record)),
             SupervisorMessage::Started { child, incarnation } => {
                 self.watch_health(child, incarnation);
@@ -462,6 +463,38 @@ impl State {
                     keep,
                     token,
                 });
+            }
+        }
+    }
+
+    /// A child that is down is another revision of itself from its next start on.
+    fn respec(
+        &mut self,
+        successor: &Arc<PreparedActor>,
+        reply: oneshot::Sender<Result<bool, NotReplaced>>,
+    ) {
+        let down = !successor.slot.is_active();
+        let done = if down {
+            become_revision(&self.record, successor)
+        } else {
+            Ok(())
+        };
+        if down && done.is_ok() {
+            self.respecced(successor.slot.id());
+        }
+        // The asker may have left.
+        let _ = reply.send(done.map(|()| down));
+    }
+
+    /// It supervises some of its children otherwise, and asks them how they are as it says now.
+    fn all_respecced(&mut self) {
+        for child in self.record.take_respecced() {
+            self.respecced(child);
+            if let Some(PreparedChild::Actor(actor)) = self.child(child)
+                && actor.slot.is_active()
+            {
+                self.health.remove(&child);
+                self.watch_health(child, actor.slot.incarnation());
             }
         }
     }

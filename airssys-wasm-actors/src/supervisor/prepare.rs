@@ -341,10 +341,15 @@ fn link_all(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+    use std::time::Duration;
+
+    use tokio::sync::mpsc;
+
     use super::*;
     use crate::mailbox::MailboxConfig;
     use crate::native::Actor;
-    use crate::supervisor::{RestartPolicy, SupervisorSpec};
+    use crate::supervisor::{RestartPolicy, SupervisorMessage, SupervisorSpec};
     use crate::upgrade::NotReplaced;
 
     struct Idle;
@@ -396,12 +401,111 @@ mod tests {
         assert!(matches!(refused, NotReplaced::Superseded), "{refused}");
     }
 
+    /// Where callers resolve functions is what the newer one offers: what is older would have other numbers at its next start.
+    #[test]
+    fn a_change_that_was_prepared_for_an_older_revision_is_not_adopted() {
+        let (record, now) = record();
+        let changed = |spec| {
+            let child = successor(&now, spec).unwrap();
+            [PreparedChild::Actor(Arc::new(child))]
+        };
+        let restart = |record: &Record| record.child(now.slot.id()).unwrap().spec().restart;
+        let stale = changed(idle().restart_temporary());
+        let newer = Arc::new(successor(&now, idle()).unwrap());
+        record.respec(&newer).unwrap();
+        let adopted = record.adopt(&stale, || panic!("nothing else is changed then"));
+        assert!(adopted.is_none());
+        assert_eq!(restart(&record), RestartPolicy::Permanent);
+        let mut also = false;
+        let adopted = record.adopt(&changed(idle().restart_temporary()), || also = true);
+        let before = adopted.unwrap().pop().unwrap().before;
+        assert_eq!(before.spec().restart, RestartPolicy::Permanent);
+        assert_eq!((also, restart(&record)), (true, RestartPolicy::Temporary));
+    }
+
+    /// A supervisor that counts how often it is told of children, until it is told of flags.
+    struct Ear;
+
+    impl ractor::Actor for Ear {
+        type Msg = SupervisorMessage;
+        type State = (u32, mpsc::Sender<u32>);
+        type Arguments = mpsc::Sender<u32>;
+
+        async fn pre_start(
+            &self,
+            _myself: ractor::ActorRef<SupervisorMessage>,
+            told: Self::Arguments,
+        ) -> Result<Self::State, ractor::ActorProcessingErr> {
+            Ok((0, told))
+        }
+
+        async fn handle(
+            &self,
+            _myself: ractor::ActorRef<SupervisorMessage>,
+            message: SupervisorMessage,
+            (count, told): &mut Self::State,
+        ) -> Result<(), ractor::ActorProcessingErr> {
+            match message {
+                SupervisorMessage::Flags => told.send(std::mem::take(count)).await?,
+                _ => *count += 1,
+            }
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_supervisor_is_told_once_of_all_that_is_retuned_before_it_looks() {
+        let (record, child) = record();
+        let (told, mut heard) = mpsc::channel(1);
+        let spawned = <Ear as ractor::Actor>::spawn(None, Ear, told).await;
+        let (ear, joined) = spawned.unwrap();
+        assert!(record.serve(&ear));
+        for round in 1..=2 {
+            for n in 1..=1_000 {
+                let time = Duration::from_secs(round * 10_000 + n);
+                let tuning = Tuning::of(&idle().shutdown_graceful(time));
+                let tuned = record.retune(child.slot.address(), |_| tuning);
+                assert_eq!(tuned.unwrap().unwrap().now, tuning);
+            }
+            assert!(record.tell(SupervisorMessage::Flags));
+            assert_eq!(heard.recv().await, Some(1));
+            assert_eq!(record.take_respecced(), BTreeSet::from([child.slot.id()]));
+        }
+        ear.stop(None);
+        joined.await.unwrap();
+    }
+
+    /// Whoever retunes one while its supervisor is made of another spec has changed what that says.
+    #[test]
+    fn what_is_retuned_while_a_supervisor_becomes_another_holds() {
+        let (record, now) = record();
+        let before = SupervisorSpec::new(record.address().clone());
+        let after = before.clone().with(idle());
+        let [before, after] = [before, after].map(ChildSpec::supervisor);
+        record.specced(&before, &after);
+        let spec = record.become_next().unwrap();
+        let changed = successor(&now, spec.children[0].clone()).unwrap();
+        let changed = [PreparedChild::Actor(Arc::new(changed))];
+        let tuning = Tuning::of(&idle().restart_temporary());
+        record.retune(now.slot.address(), |_| tuning).unwrap();
+        record.adopt(&changed, || {}).unwrap();
+        record.tune_as_first();
+        let restart = |spec: &ChildSpec| spec.restart;
+        let child = record.child(now.slot.id()).unwrap();
+        assert_eq!(restart(child.spec()), RestartPolicy::Temporary);
+        // One that could not be made of it is told so at its next start.
+        record.leave_next(spec);
+        let again = record.become_next().unwrap();
+        assert_eq!(restart(&again.children[0]), RestartPolicy::Temporary);
+    }
+
     #[test]
     fn what_is_retuned_while_more_replicas_are_made_holds_for_them_too() {
         let (record, like) = record();
         let more = more_replicas(&like, [0, 1]).unwrap();
         let tuning = Tuning::of(&idle().restart_temporary());
-        assert!(record.retune(like.slot.address(), tuning));
+        let tuned = record.retune(like.slot.address(), |_| tuning).unwrap();
+        assert!(tuned.is_some());
         let added = record.add_like(&like, more);
         assert_eq!(added.len(), 2);
         for one in added {

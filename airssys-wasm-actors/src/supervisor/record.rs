@@ -5,7 +5,7 @@
 //! the old tree is gone does the record's parent hear of the end. [`ExitSink`] is the way of every exit to whoever
 //! supervises by then.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -28,7 +28,7 @@ use crate::upgrade::NotReplaced;
 pub(crate) type SupervisorRef = ractor::ActorRef<SupervisorMessage>;
 
 /// The flags of a supervisor, which may change while it runs.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct SupervisorFlags {
     pub(crate) strategy: Strategy,
     pub(crate) intensity: RestartIntensity,
@@ -93,6 +93,9 @@ pub(crate) struct Record {
     next: Mutex<Option<SupervisorSpec>>,
     /// In start order: ids are given in that order.
     pub(crate) children: Mutex<BTreeMap<ActorId, PreparedChild>>,
+    /// Children that it supervises otherwise than it has been told of. There is a message about them on its way for as long as
+    /// there are any.
+    pub(super) unheard: Mutex<BTreeSet<ActorId>>,
     served: Mutex<Served>,
     /// Which of its children each actor of a supervisor below it serves.
     servers: Mutex<HashMap<ractor::ActorId, ActorId>>,
@@ -118,6 +121,7 @@ impl Record {
             first: Mutex::new(spec.children.clone()),
             next: Mutex::default(),
             children: Mutex::default(),
+            unheard: Mutex::default(),
             served: Mutex::default(),
             servers: Mutex::default(),
             life: watch::Sender::default(),
@@ -183,36 +187,8 @@ impl Record {
         });
         drop(children);
         drop(before);
-        self.tell(SupervisorMessage::Respecced(slot.id()));
+        self.respecced([slot.id()]);
         Ok(())
-    }
-
-    /// The actors that have this address, or share it, are supervised so from now on. Says whether there are any.
-    pub(crate) fn retune(&self, address: &ActorAddress, tuning: Tuning) -> bool {
-        let mut children = self.children.lock();
-        let (mut tuned, mut before) = (Vec::new(), Vec::new());
-        for (id, child) in &mut *children {
-            if child.shared_address() == *address
-                && let PreparedChild::Actor(actor) = child
-            {
-                let again = Arc::new(actor.tuned(tuning));
-                before.push(std::mem::replace(actor, again));
-                tuned.push(*id);
-            }
-        }
-        if !tuned.is_empty() {
-            self.edit_first(|first| {
-                if let Some(spec) = first.iter_mut().find(|spec| spec.address == *address) {
-                    tuning.put_into(spec);
-                }
-            });
-        }
-        drop(children);
-        drop(before);
-        for id in &tuned {
-            self.tell(SupervisorMessage::Respecced(*id));
-        }
-        !tuned.is_empty()
     }
 
     /// More children that are supervised as `like` is by now, whatever it was when they were prepared.
@@ -254,13 +230,21 @@ impl Record {
         self.tell(SupervisorMessage::Flags);
     }
 
-    /// What it is from this start on, if that is another spec.
-    pub(crate) fn take_next(&self) -> Option<SupervisorSpec> {
-        self.next.lock().take()
+    /// It is another spec from this start on, if it is to be: its flags, and what it starts with.
+    pub(crate) fn become_next(&self) -> Option<SupervisorSpec> {
+        let _children = self.children.lock();
+        let spec = self.next.lock().take()?;
+        *self.flags.lock() = SupervisorFlags::of(&spec);
+        self.first.lock().clone_from(&spec.children);
+        Some(spec)
     }
 
     /// It could not be made so: it is tried again with the next start, unless there is a newer spec by then.
     pub(crate) fn leave_next(&self, spec: SupervisorSpec) {
+        let _children = self.children.lock();
+        // With what has been changed of them since.
+        let children = self.first.lock().clone();
+        let spec = SupervisorSpec { children, ..spec };
         self.next.lock().get_or_insert(spec);
     }
 

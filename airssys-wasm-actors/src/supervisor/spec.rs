@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use super::child::ChildSpec;
-use super::decide::{RestartIntensity, RestartPolicy};
+use super::decide::RestartIntensity;
+use super::tuning::Tuning;
 use crate::address::ActorAddress;
 
 /// Which children are restarted together.
@@ -209,18 +210,8 @@ impl SupervisorSpec {
                     child: child.address.clone(),
                 });
             }
-            if child.significant && child.restart == RestartPolicy::Permanent {
-                return Err(SpecError::SignificantPermanent(child.address.clone()));
-            }
-            if child.significant && self.auto_shutdown == AutoShutdown::Never {
-                return Err(SpecError::SignificantNever {
-                    supervisor: self.address.clone(),
-                    child: child.address.clone(),
-                });
-            }
-            if child.backoff.is_some_and(|backoff| !backoff.is_sound()) {
-                return Err(SpecError::Backoff(child.address.clone()));
-            }
+            let tuning = Tuning::of(child);
+            tuning.check(&child.address, &self.address, self.auto_shutdown)?;
             if let Some(spec) = child.as_supervisor() {
                 spec.check()?;
             }

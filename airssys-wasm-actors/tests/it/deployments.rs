@@ -14,6 +14,7 @@ mod kills;
 mod mixed;
 mod scaling;
 mod stopped;
+mod tuned;
 mod turns;
 mod unended;
 mod waiting;

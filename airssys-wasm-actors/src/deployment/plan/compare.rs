@@ -131,6 +131,10 @@ fn retuned(old: &ComponentOutline, new: &ComponentOutline) -> Vec<&'static str> 
     ];
     let differing = differing.into_iter().filter(|(_, differs)| *differs);
     retuned.extend(differing.map(|(key, _)| key));
+    // Some replicas may be supervised as one of these was to be.
+    for mixed in &old.mixed {
+        add_unsettled(&mut retuned, &mixed.tuning.differing(&new.tuning));
+    }
     add_unsettled(&mut retuned, &old.unsettled);
     retuned
 }

@@ -71,23 +71,17 @@ impl StartOne {
             order,
         } = &self.place;
         let supervisor = supervisor(ground, address)?;
-        let mut children = supervisor.first_children();
-        // A deployment that could not be undone has left it.
-        if children.iter().any(|one| one.address == self.spec.address) {
-            return Ok(());
-        }
         let place = order.iter().position(|one| *one == self.spec.address);
         let later = order.get(place.map_or(order.len(), |at| at + 1)..);
-        let later = later.unwrap_or_default();
-        let at = children.iter().position(|one| later.contains(&one.address));
-        children.insert(at.unwrap_or(children.len()), self.spec.clone());
-        let spec = SupervisorSpec {
-            children,
-            ..supervisor.spec_now()
-        };
+        let later = later.unwrap_or_default().to_vec();
+        // Also if nobody says so: it may have been killed after it had done it.
         self.started = true;
-        let changed = supervisor.change(spec).await;
-        changed.map_err(|why| why.to_string())?;
+        let added = supervisor.add_first(self.spec.clone(), later).await;
+        self.started = added.map_err(|why| why.to_string())?;
+        if !self.started {
+            // A deployment that could not be undone has left it.
+            return Ok(());
+        }
         let started = supervisor.start_stopped_child(&self.spec.address).await;
         started.map_err(|why| why.to_string())?;
         let actor = ground.system.whereis(&self.spec.address);

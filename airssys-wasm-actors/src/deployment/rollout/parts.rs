@@ -5,15 +5,17 @@
 
 mod replace;
 mod rescale;
+mod retune;
 
 use std::sync::Arc;
 
 use replace::Replace;
 use rescale::Rescale;
+use retune::{Reflag, Retune};
 
 use super::arms::StepArms;
 use super::bounds::Bounds;
-use super::children::{StartOne, StopOne, find, supervisor};
+use super::children::{StartOne, StopOne, find};
 use super::endings::Endings;
 use super::reading;
 use super::told::Told;
@@ -24,7 +26,7 @@ use crate::deployment::plan::{Action, Part, Step};
 use crate::deployment::share::Share;
 use crate::route::SplitMode;
 use crate::spawning::Spawning;
-use crate::supervisor::{ChildSpec, SupervisorSpec};
+use crate::supervisor::SupervisorSpec;
 use crate::system::System;
 
 /// What a step works with.
@@ -50,16 +52,10 @@ enum OnePart {
     Start(Vec<StartOne>),
     /// The other way round.
     Stop(Vec<StopOne>),
-    Retune(Box<Change<ChildSpec>>),
-    Scale(Box<(Rescale, Change<ChildSpec>)>),
-    RetuneSupervisor(Box<Change<SupervisorSpec>>),
+    Retune(Box<Retune>),
+    Scale(Box<(Rescale, Retune)>),
+    RetuneSupervisor(Box<Reflag>),
     Report,
-}
-
-/// What something was, and what it is to be.
-struct Change<T> {
-    old: T,
-    new: T,
 }
 
 /// Done, or why not.
@@ -119,13 +115,13 @@ impl StepParts {
             match part {
                 OnePart::Replace(replace) => replace.switch(ground).await?,
                 OnePart::Told(told) => told.switch(ground).await?,
-                OnePart::Retune(change) => retune(ground, &change.new)?,
+                OnePart::Retune(retune) => retune.switch(ground)?,
                 OnePart::Scale(scale) => {
-                    let (rescale, change) = &mut **scale;
+                    let (rescale, retune) = &mut **scale;
                     rescale.grow(ground).await?;
-                    retune(ground, &change.new)?;
+                    retune.switch(ground)?;
                 }
-                OnePart::RetuneSupervisor(one) => change(ground, &one.new).await?,
+                OnePart::RetuneSupervisor(flags) => flags.switch(ground).await?,
                 OnePart::Report => set_report(ground, &ground.new),
                 OnePart::Start(_) | OnePart::Stop(_) => {}
             }
@@ -144,13 +140,13 @@ impl StepParts {
             let back = match part {
                 OnePart::Replace(replace) => replace.switch_back().await,
                 OnePart::Told(told) => told.switch_back().await,
-                OnePart::Retune(change) => retune(ground, &change.old),
+                OnePart::Retune(retune) => retune.switch_back(ground),
                 OnePart::Scale(scale) => {
-                    let (rescale, change) = &mut **scale;
-                    let tuned = retune(ground, &change.old);
+                    let (rescale, retune) = &mut **scale;
+                    let tuned = retune.switch_back(ground);
                     rescale.undo(ground).await.and(tuned)
                 }
-                OnePart::RetuneSupervisor(one) => change(ground, &one.old).await,
+                OnePart::RetuneSupervisor(flags) => flags.switch_back(ground).await,
                 OnePart::Report => {
                     set_report(ground, &ground.old);
                     Ok(())
@@ -279,26 +275,24 @@ fn one(part: &Part, ground: &Ground) -> Result<OnePart, String> {
             let stops = all.map(|address| StopOne::of(&ground.old, address));
             OnePart::Stop(stops.collect::<Result<_, _>>()?)
         }
-        Action::Reconfigure { .. } => OnePart::Told(Box::new(Told::new(component(&ground.new)?))),
-        Action::Retune { .. } => OnePart::Retune(Box::new(Change {
-            old: component(&ground.old)?,
-            new: component(&ground.new)?,
-        })),
-        Action::RetuneSupervisor { .. } => OnePart::RetuneSupervisor(Box::new(Change {
-            old: supervisor_of(&ground.old, &part.name)?,
-            new: supervisor_of(&ground.new, &part.name)?,
-        })),
+        Action::Reconfigure { retuned, .. } => {
+            let told = Told::new(component(&ground.new)?, retuned);
+            OnePart::Told(Box::new(told))
+        }
+        Action::Retune { keys } => {
+            let retune = Retune::to(&component(&ground.new)?, keys);
+            OnePart::Retune(Box::new(retune))
+        }
+        Action::RetuneSupervisor { keys } => {
+            let new = supervisor_of(&ground.new, &part.name)?;
+            OnePart::RetuneSupervisor(Box::new(Reflag::to(&new, keys)))
+        }
         Action::ChangeReport => OnePart::Report,
-        Action::Scale { replicas, .. } => {
+        Action::Scale { replicas, retuned } => {
             let rescale = Rescale::of(address()?, *replicas);
             let same = || format!("`{}` has as many replicas as before", part.name);
-            OnePart::Scale(Box::new((
-                rescale.ok_or_else(same)?,
-                Change {
-                    old: component(&ground.old)?,
-                    new: component(&ground.new)?,
-                },
-            )))
+            let retune = Retune::to(&component(&ground.new)?, retuned);
+            OnePart::Scale(Box::new((rescale.ok_or_else(same)?, retune)))
         }
         Action::StartSource | Action::StopSource => {
             return Err(not_yet(part, "the sources of an application that runs"));
@@ -317,27 +311,6 @@ fn supervisor_of(application: &Application, address: &str) -> Result<SupervisorS
     let this = |spec: &SupervisorSpec| (spec.address.as_str() == address).then(|| spec.clone());
     let none = || format!("there is no supervisor `{address}`");
     find(application.supervision(), &this).ok_or_else(none)
-}
-
-fn retune(ground: &Ground, spec: &ChildSpec) -> Done {
-    // Of one that was stopped for good nobody knows anything that could change.
-    if ground.system.whereis(&spec.address).is_none() {
-        return Ok(());
-    }
-    ground
-        .system
-        .retune(spec.clone())
-        .map_err(|why| why.to_string())
-}
-
-/// Changes the flags of a supervisor; its children stay what they are by now.
-async fn change(ground: &Ground, spec: &SupervisorSpec) -> Done {
-    let supervisor = supervisor(ground, &spec.address)?;
-    let spec = SupervisorSpec {
-        children: supervisor.first_children(),
-        ..spec.clone()
-    };
-    supervisor.change(spec).await.map_err(|why| why.to_string())
 }
 
 fn set_report(ground: &Ground, application: &Application) {

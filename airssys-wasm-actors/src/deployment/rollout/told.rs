@@ -12,15 +12,18 @@ use crate::upgrade::{UpgradeError, UpgradeOptions, Upgraded};
 /// One component that is told.
 pub(super) struct Told {
     spec: ChildSpec,
+    /// What its supervisor is to know otherwise, by the manifest's keys.
+    retuned: Vec<&'static str>,
     upgraded: Option<Upgraded>,
     /// Replicas that go on with the new configuration, whatever was tried.
     left: Vec<ActorAddress>,
 }
 
 impl Told {
-    pub(super) fn new(spec: ChildSpec) -> Self {
+    pub(super) fn new(spec: ChildSpec, retuned: &[&'static str]) -> Self {
         Self {
             spec,
+            retuned: retuned.to_vec(),
             upgraded: None,
             left: Vec::new(),
         }
@@ -33,7 +36,8 @@ impl Told {
         if let Some(replicas) = ground.system.replicas(&spec.address) {
             spec.replicas = replicas;
         }
-        let upgrade = ground.system.upgrade(spec, UpgradeOptions::default());
+        let options = UpgradeOptions::default();
+        let upgrade = ground.system.upgrade_as_tuned(spec, options, &self.retuned);
         let upgrade = upgrade.map_err(|why| with_sources(&why))?.by_hook();
         let upgraded = upgrade.switch().await.map_err(|why| {
             self.left = left_by(&why);

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::{Request, StartReply, State, StopReply, Team, flags};
+use super::{FlagsEdit, Request, StartReply, State, StopReply, Team, flags};
 use crate::address::{ActorAddress, ActorId};
 use crate::exit::ExitReason;
 use crate::passivation::Sweep;
@@ -16,6 +16,7 @@ use crate::supervisor::machine::{Input, NotStopped};
 use crate::supervisor::prepare::{prepare, successor};
 use crate::supervisor::record::SupervisorFlags;
 use crate::supervisor::spec::{SpecError, Strategy, SupervisorSpec};
+use crate::supervisor::tuning::Altered;
 use crate::supervisor::{ChildSpec, RestartPolicy, StartError, StopError, StopReport};
 
 impl State {
@@ -203,58 +204,144 @@ impl State {
         Ok(())
     }
 
+    /// Whether it can have this strategy from now on.
+    fn can_have(&self, strategy: Strategy) -> Result<(), StartError> {
+        let address = || self.record.address().clone();
+        if self.machine.is_ending() {
+            return Err(StartError::SupervisorEnded(address()));
+        }
+        let before = self.record.flags.lock().strategy;
+        let simple = |strategy| strategy == Strategy::SimpleOneForOne;
+        if simple(before) != simple(strategy) {
+            return Err(SpecError::SimpleChange(address()).into());
+        }
+        Ok(())
+    }
+
     /// Takes over other flags and specs: what runs keeps running, what is new is not started, and what is not
     /// mentioned is kept. All of it, or nothing.
     pub(super) fn change(&mut self, spec: SupervisorSpec) -> Result<(), StartError> {
         spec.check()?;
-        let address = self.record.address().clone();
-        if self.machine.is_ending() {
-            return Err(StartError::SupervisorEnded(address));
-        }
-        let before = self.record.flags.lock().strategy;
-        let simple = |strategy| strategy == Strategy::SimpleOneForOne;
-        if simple(before) != simple(spec.strategy) {
-            return Err(SpecError::SimpleChange(address).into());
-        }
-        let mut order = Vec::new();
-        let (mut changed, mut new) = (Vec::new(), Vec::new());
+        self.can_have(spec.strategy)?;
+        let (mut there, mut new) = (Vec::new(), Vec::new());
         for child in &spec.children {
             let ids = self.ids_of(&child.address, None);
             if ids.is_empty() {
                 new.push(child.clone());
-                order.push(Err(child.address.clone()));
-                continue;
             }
-            for id in ids {
-                changed.push(self.changed(id, child)?);
-                order.push(Ok(id));
-            }
+            there.extend(ids.into_iter().map(|id| (id, child)));
         }
+        // Before any name is taken.
+        self.all_changed(&there)?;
         let parent = Arc::downgrade(&self.record);
         let new = prepare(&self.record.shared, &parent, new, true)?;
-        *self.record.flags.lock() = SupervisorFlags::of(&spec);
-        self.record.first.lock().clone_from(&spec.children);
+        let adopted = self.adopt(&there, || {
+            *self.record.flags.lock() = SupervisorFlags::of(&spec);
+            self.record.first.lock().clone_from(&spec.children);
+        });
+        let adopted = adopted.inspect_err(|_| {
+            for child in &new {
+                child.retire(&ExitReason::Shutdown);
+            }
+        })?;
         self.machine.set_flags(flags(&self.record));
-        changed.into_iter().for_each(|child| self.adopt(child));
-        let mut added = HashMap::<_, Vec<_>>::new();
+        adopted.iter().for_each(|child| self.adopted(child));
+        self.add_stopped(new);
+        self.reorder();
+        Ok(())
+    }
+
+    /// Has the flags that `edit` makes of those it has; its children stay what they are.
+    pub(super) fn reflag(
+        &mut self,
+        edit: FlagsEdit,
+    ) -> Result<Altered<SupervisorFlags>, StartError> {
+        // Whoever retunes a child has them locked, and looks at the flags.
+        let children = self.record.children.lock();
+        let before = *self.record.flags.lock();
+        let now = edit(before);
+        self.can_have(now.strategy)?;
+        let spec = SupervisorSpec {
+            children: self.record.first.lock().clone(),
+            ..now.spec(self.record.address().clone())
+        };
+        spec.check()?;
+        *self.record.flags.lock() = now;
+        let ids: Vec<_> = children.keys().copied().collect();
+        drop(children);
+        self.machine.set_flags(flags(&self.record));
+        // Who is in quarantine may be another.
+        ids.into_iter().for_each(|id| self.respecced(id));
+        Ok(Altered { before, now })
+    }
+
+    /// Starts with one child more, which is not started yet, before the first of those that are `later`. Says whether it did
+    /// not start with it before.
+    pub(super) fn add_first(
+        &mut self,
+        child: ChildSpec,
+        later: &[ActorAddress],
+    ) -> Result<bool, StartError> {
+        let insert = |first: &mut Vec<ChildSpec>| {
+            if first.iter().any(|one| one.address == child.address) {
+                return false;
+            }
+            let at = first.iter().position(|one| later.contains(&one.address));
+            first.insert(at.unwrap_or(first.len()), child.clone());
+            true
+        };
+        let flags = *self.record.flags.lock();
+        self.can_have(flags.strategy)?;
+        let mut first = self.record.first.lock().clone();
+        if !insert(&mut first) {
+            return Ok(false);
+        }
+        let spec = SupervisorSpec {
+            children: first,
+            ..flags.spec(self.record.address().clone())
+        };
+        spec.check()?;
+        // One that was added later stays with it from now on.
+        let ids = self.ids_of(&child.address, None);
+        let there: Vec<_> = ids.iter().map(|id| (*id, &child)).collect();
+        let new = if there.is_empty() {
+            let parent = Arc::downgrade(&self.record);
+            prepare(&self.record.shared, &parent, vec![child.clone()], true)?
+        } else {
+            Vec::new()
+        };
+        let adopted = self.adopt(&there, || {
+            self.record.edit_first(|first| {
+                insert(first);
+            });
+        })?;
+        adopted.iter().for_each(|child| self.adopted(child));
+        self.add_stopped(new);
+        self.reorder();
+        Ok(true)
+    }
+
+    /// Children that are to be there and not to be started.
+    fn add_stopped(&mut self, new: Vec<PreparedChild>) {
         for child in new {
             let (id, policy) = (child.id(), self.policy(&child));
             let backoff = child.spec().backoff;
             self.machine.insert(id, policy, backoff, 0);
-            added.entry(child.shared_address()).or_default().push(id);
             child.suspend(&ExitReason::Shutdown);
             self.record.children.lock().insert(id, child);
         }
-        let order: Vec<_> = order
-            .into_iter()
-            .flat_map(|place| match place {
-                Ok(id) => vec![id],
-                Err(address) => added.remove(&address).unwrap_or_default(),
-            })
-            .collect();
+    }
+
+    /// Those it starts with are in their order, and the others after them.
+    fn reorder(&mut self) {
+        let first = self.record.first.lock().clone();
+        let ids = first
+            .iter()
+            .flat_map(|spec| self.ids_of(&spec.address, None));
+        let order: Vec<_> = ids.collect();
         self.machine.reorder(&order);
         // What is not named is there until this supervisor ends.
-        let named: HashSet<_> = spec.children.iter().map(|child| &child.address).collect();
+        let named: HashSet<_> = first.iter().map(|child| &child.address).collect();
         let children = self.record.children.lock();
         for (place, id) in (1..).zip(self.machine.in_order()) {
             if let Some(child) = children.get(&id) {
@@ -263,33 +350,49 @@ impl State {
                 child.standing().place.store(place, Ordering::Relaxed);
             }
         }
-        Ok(())
+    }
+
+    /// These children by these specs.
+    fn all_changed(
+        &self,
+        specs: &[(ActorId, &ChildSpec)],
+    ) -> Result<Vec<PreparedChild>, StartError> {
+        let changed = specs.iter().map(|(id, spec)| self.changed(*id, spec));
+        changed.collect()
+    }
+
+    /// These children are what these specs say, whichever revision of them runs by then; `also` is done at the same moment.
+    fn adopt(
+        &self,
+        specs: &[(ActorId, &ChildSpec)],
+        also: impl Fn(),
+    ) -> Result<Vec<Altered<PreparedChild>>, StartError> {
+        loop {
+            let changed = self.all_changed(specs)?;
+            if let Some(adopted) = self.record.adopt(&changed, &also) {
+                return Ok(adopted);
+            }
+        }
     }
 
     /// A child is what its spec says now.
-    fn adopt(&mut self, child: PreparedChild) {
-        let (id, policy) = (child.id(), self.policy(&child));
-        self.machine.set_policy(id, policy);
-        self.machine.set_backoff(id, child.spec().backoff);
-        if let Some(before) = self.child(id) {
-            match &child {
-                PreparedChild::Supervisor(one) => one.record.specced(before.spec(), &one.spec),
-                PreparedChild::Actor(one) => {
-                    let after = |spec: &ChildSpec| spec.passivation().map(|asked| asked.after);
-                    let idle = after(&one.spec);
-                    if idle != after(before.spec()) {
-                        Sweep::change(&one.slot, idle);
-                    }
+    fn adopted(&mut self, child: &Altered<PreparedChild>) {
+        self.respecced(child.now.id());
+        let before = child.before.spec();
+        match &child.now {
+            PreparedChild::Supervisor(one) => one.record.specced(before, &one.spec),
+            PreparedChild::Actor(one) => {
+                let after = |spec: &ChildSpec| spec.passivation().map(|asked| asked.after);
+                let idle = after(&one.spec);
+                if idle != after(before) {
+                    Sweep::change(&one.slot, idle);
                 }
             }
         }
-        self.record.children.lock().insert(id, child);
     }
 
-    /// Before anything starts: its flags and children are those of this spec, and no others.
+    /// Before anything starts: its children are those of this spec, whose flags it has, and no others.
     pub(super) fn become_spec(&mut self, spec: &SupervisorSpec) -> Result<(), StartError> {
-        *self.record.flags.lock() = SupervisorFlags::of(spec);
-        self.record.first.lock().clone_from(&spec.children);
         self.machine.set_flags(flags(&self.record));
         let named: HashMap<_, _> = spec
             .children
@@ -305,11 +408,12 @@ impl State {
             }
         }
         self.complete_first()?;
-        for (id, spec) in kept {
-            let child = self.changed(id, spec)?;
-            child.standing().is_first.store(true, Ordering::Relaxed);
-            self.adopt(child);
+        for child in self.adopt(&kept, || {})? {
+            let standing = child.now.standing();
+            standing.is_first.store(true, Ordering::Relaxed);
+            self.adopted(&child);
         }
+        self.record.tune_as_first();
         Ok(())
     }
 
@@ -335,11 +439,7 @@ impl State {
     }
 
     /// The same child by another spec.
-    pub(super) fn changed(
-        &self,
-        id: ActorId,
-        spec: &ChildSpec,
-    ) -> Result<PreparedChild, StartError> {
+    fn changed(&self, id: ActorId, spec: &ChildSpec) -> Result<PreparedChild, StartError> {
         let other = || SpecError::OtherSurface(spec.address.clone());
         match self.child(id) {
             Some(PreparedChild::Actor(actor)) => {

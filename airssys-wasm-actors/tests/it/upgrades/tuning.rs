@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use airssys_wasm::Configuration;
 use airssys_wasm_actors::{
-    ActorRef, ChildInfo, ChildSpec, ConfigWay, Event, RestartPolicy, ScaleOptions, ShutdownPolicy,
-    System, UpgradeError, UpgradeOptions,
+    ActorRef, Backoff, ChildInfo, ChildSpec, ConfigWay, Event, RestartPolicy, ScaleOptions,
+    ShutdownPolicy, SupervisorSpec, System, UpgradeError, UpgradeOptions,
 };
 use tokio::task::JoinHandle;
 
 use super::{V1, V2, number, spec};
-use crate::guests::{address, engine, exited, system_with};
+use crate::guests::{address, engine, exited, started, system_with};
 
 /// Each actor at `one`, as its supervisor knows it.
 fn known(system: &System) -> Vec<ChildInfo> {
@@ -144,6 +144,64 @@ async fn every_replica_is_retuned_by_the_name_they_share_and_by_no_other() {
     system.retune(three.restart_temporary()).unwrap();
     assert_eq!(known(&system).len(), 3);
     assert_eq!(tuning(&system).0, RestartPolicy::Temporary);
+    system.shutdown().await;
+}
+
+/// What no start would take is no order either, and it is said in the same words.
+#[tokio::test]
+async fn what_no_child_is_started_with_is_refused_and_changes_nothing() {
+    let engine = engine();
+    let system = system_with(&engine, true).await;
+    let v1 = spec(&engine, &V1.stateless());
+    let actor = system.spawn(v1.clone()).await.unwrap();
+    let before = tuning(&system);
+    let steep = Backoff {
+        factor: 0.5,
+        ..Backoff::default()
+    };
+    let root = SupervisorSpec::new(system.supervisor().address().clone());
+    for faulty in [
+        v1.clone().significant(),
+        v1.clone().restart_temporary().significant(),
+        v1.clone().backoff(steep),
+    ] {
+        let faulty = faulty.shutdown_graceful(Duration::from_secs(7));
+        let said = root.clone().with(faulty.clone()).check().unwrap_err();
+        match system.retune(faulty).unwrap_err() {
+            UpgradeError::Tuning { address, why } => {
+                assert_eq!((&address, why), (actor.address(), said));
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(tuning(&system), before);
+    }
+    // Nor does its supervisor know anything of it.
+    let mut events = system.events();
+    actor.kill();
+    started(&mut events, actor.address(), 1).await;
+    system.retune(v1.restart_temporary()).unwrap();
+    is_gone_with_its_end(&system, &actor).await;
+    system.shutdown().await;
+}
+
+/// It was told of an order when it was killed, and that is lost with it.
+#[tokio::test]
+async fn a_supervisor_that_is_killed_before_it_has_heard_hears_of_the_next_order() {
+    let engine = engine();
+    let system = system_with(&engine, true).await;
+    let v1 = spec(&engine, &V1.stateless());
+    let above = SupervisorSpec::new(address("above")).with(v1.clone());
+    let above = system.supervise(above).await.unwrap();
+    let mut events = system.events();
+    let longer = v1.clone().shutdown_graceful(Duration::from_secs(9));
+    system.retune(longer).unwrap();
+    above.kill();
+    while !matches!(events.recv().await, Some(Event::SupervisorStarted { .. })) {}
+    assert_eq!(above.incarnation(), 2);
+    assert_eq!(above.which_children()[0].shutdown, seconds(9));
+    system.retune(v1.restart_temporary()).unwrap();
+    let actor = system.whereis(&address("one")).unwrap();
+    is_gone_with_its_end(&system, &actor).await;
     system.shutdown().await;
 }
 

@@ -42,6 +42,8 @@ const TRIAL_RESTARTS: RestartIntensity = RestartIntensity {
 /// A component that gets new instances.
 pub(super) struct Replace {
     spec: ChildSpec,
+    /// What its supervisor is to know otherwise, by the manifest's keys.
+    retuned: Vec<&'static str>,
     options: UpgradeOptions,
     strategy: RolloutStrategy,
     upgrade: Option<Upgrade>,
@@ -101,6 +103,7 @@ impl Replace {
         let address = spec.address.clone();
         Ok(Self {
             spec,
+            retuned: replacement.retuned.clone(),
             options,
             strategy: replacement.strategy.clone(),
             upgrade: None,
@@ -142,7 +145,8 @@ impl Replace {
         if let Some(replicas) = ground.system.replicas(&spec.address) {
             spec.replicas = replicas;
         }
-        let upgrade = ground.system.upgrade(spec, self.options);
+        let (options, retuned) = (self.options, &self.retuned);
+        let upgrade = ground.system.upgrade_as_tuned(spec, options, retuned);
         upgrade.map_err(|why| with_sources(&why))
     }
 
