@@ -7,7 +7,8 @@ use std::{env, fs};
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     say("RUSTC", rustc());
-    for variable in ["PROFILE", "OPT_LEVEL", "TARGET"] {
+    say("PROFILE", profile());
+    for variable in ["OPT_LEVEL", "TARGET"] {
         say(variable, env::var(variable).ok());
     }
     let lock = Path::new("../Cargo.lock");
@@ -28,6 +29,18 @@ fn say(what: &str, value: Option<String>) {
         "cargo:rustc-env=BENCHES_{what}={}",
         value.as_deref().unwrap_or("unknown")
     );
+}
+
+/// The profile's own name: cargo's variable says `release` of all that inherit from it. This builds in
+/// `…/PROFILE/build/PACKAGE/out`.
+fn profile() -> Option<String> {
+    let out = env::var_os("OUT_DIR")?;
+    let mut above = Path::new(&out).ancestors().skip(2);
+    let is_there = above.next()?.file_name()? == "build";
+    let name = above.next()?.file_name()?.to_str()?.to_owned();
+    is_there
+        .then_some(name)
+        .or_else(|| env::var("PROFILE").ok())
 }
 
 fn rustc() -> Option<String> {

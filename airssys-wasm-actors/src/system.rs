@@ -167,6 +167,10 @@ impl System {
 
     /// Starts one actor under the system's own supervisor.
     ///
+    /// All that are started here share its [`SystemConfig::intensity`]: with the default a second restart within 5 s, of
+    /// whichever of them, stops all of them, and nothing more is started here ([`StartError::SupervisorEnded`]). Allow
+    /// more there, or give what may fail by itself a supervisor of its own ([`System::supervise`]).
+    ///
     /// # Errors
     /// [`StartError`].
     pub async fn spawn(&self, child: ChildSpec) -> Result<ActorRef, StartError> {

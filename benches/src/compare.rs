@@ -101,8 +101,8 @@ pub struct Change {
     pub before: Figure,
     /// In the second.
     pub after: Figure,
-    /// After ÷ before − 1, in percent.
-    pub percent: f64,
+    /// After ÷ before − 1, in percent; none where it was nothing before and is something now.
+    pub percent: Option<f64>,
     /// Whether that is a change.
     pub verdict: Verdict,
 }
@@ -116,6 +116,8 @@ pub struct Comparison {
     pub after: Machine,
     /// What is different about machine, build or plan: then a change may be that.
     pub differences: Vec<String>,
+    /// What the figures leave out: operations that failed, or were due and never sent; a run that was stopped.
+    pub remarks: Vec<String>,
     /// What both have.
     pub changes: Vec<Change>,
     /// Rows and series that one of them lacks.
@@ -143,6 +145,13 @@ impl AnyReport {
         .map_err(CompareError::NotAReport)
     }
 
+    fn is_complete(&self) -> bool {
+        match self {
+            Self::Rows(report) => report.complete,
+            Self::Load(report) => report.complete,
+        }
+    }
+
     fn machine(&self) -> &Machine {
         match self {
             Self::Rows(report) => &report.machine,
@@ -158,6 +167,11 @@ impl AnyReport {
 pub fn compare(before: AnyReport, after: AnyReport) -> Result<Comparison, CompareError> {
     let machines = (before.machine().clone(), after.machine().clone());
     let mut differences = of_machines(&machines.0, &machines.1);
+    let mut remarks: Vec<_> = [("first", &before), ("second", &after)]
+        .into_iter()
+        .filter(|(_, report)| !report.is_complete())
+        .map(|(which, _)| format!("the {which} was stopped before its end"))
+        .collect();
     let (changes, only_in_one, loads) = match (before, after) {
         (AnyReport::Rows(before), AnyReport::Rows(after)) => {
             let (changes, only) = rows(&before.rows, &after.rows);
@@ -171,6 +185,7 @@ pub fn compare(before: AnyReport, after: AnyReport) -> Result<Comparison, Compar
                     second: after.plan.scenario,
                 });
             }
+            remarks.extend(left_out(&before.series, &after.series));
             if before.plan != after.plan {
                 differences.push(format!("the plan: {} / {}", before.plan, after.plan));
             }
@@ -188,6 +203,7 @@ pub fn compare(before: AnyReport, after: AnyReport) -> Result<Comparison, Compar
         before: machines.0,
         after: machines.1,
         differences,
+        remarks,
         changes,
         only_in_one,
         loads,
@@ -204,7 +220,9 @@ fn of_machines(before: &Machine, after: &Machine) -> Vec<String> {
         ("wasmtime", &before.wasmtime, &after.wasmtime),
         ("ractor", &before.ractor, &after.ractor),
         ("tokio", &before.tokio, &after.tokio),
+        ("target", &before.target, &after.target),
         ("build", &before.profile, &after.profile),
+        ("optimisation", &before.opt_level, &after.opt_level),
     ]
     .into_iter()
     .filter(|(_, before, after)| before != after)
@@ -238,9 +256,9 @@ fn judge(good: Good, before: Figure, after: Figure) -> Verdict {
 
 fn change(name: String, measure: Measure, good: Good, before: Figure, after: Figure) -> Change {
     let percent = if before.value > 0.0 {
-        rounded((after.value / before.value - 1.0) * 100.0, 1)
+        Some(rounded((after.value / before.value - 1.0) * 100.0, 1))
     } else {
-        0.0
+        (after.value <= 0.0).then_some(0.0)
     };
     Change {
         name,
@@ -352,6 +370,34 @@ fn series(before: &[Series], after: &[Series]) -> (Vec<Change>, Vec<String>) {
         }
     }
     (changes, only)
+}
+
+/// What of the series that both have is in no latency: fast refusals look like fast answers.
+fn left_out(before: &[Series], after: &[Series]) -> Vec<String> {
+    let mut remarks = Vec::new();
+    for series in before {
+        let Some(other) = after.iter().find(|other| other.name == series.name) else {
+            continue;
+        };
+        let name = &series.name;
+        let failed = (series.failed(), other.failed());
+        if failed != (0, 0) {
+            remarks.push(format!(
+                "{name}: {} of {} operations failed before, {} of {} after",
+                failed.0,
+                series.operations.saturating_add(failed.0),
+                failed.1,
+                other.operations.saturating_add(failed.1)
+            ));
+        }
+        if (series.unsent, other.unsent) != (0, 0) {
+            remarks.push(format!(
+                "{name}: {} operations were due and never sent before, {} after",
+                series.unsent, other.unsent
+            ));
+        }
+    }
+    remarks
 }
 
 fn of_slices(series: &Series, figure: OfSlice) -> Figure {

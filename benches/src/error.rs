@@ -26,6 +26,12 @@ pub enum BenchError {
         /// Why.
         why: String,
     },
+    /// An actor of the user's own application did not start.
+    #[error("the application did not start: {why}")]
+    NotStarted {
+        /// Which, and why not.
+        why: String,
+    },
     /// This machine cannot measure it. The row stands in the report without figures.
     #[error("skipped: {why}")]
     Skipped {

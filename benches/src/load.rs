@@ -122,13 +122,23 @@ pub fn run_load(plan: &LoadPlan, told: &mut dyn FnMut(&str)) -> Result<LoadRepor
         }
         told(&part.name);
         let measured = runtime.block_on(async {
-            let Prepared { operation, system } = part.prepare(plan).await?;
+            // What is being prepared when it is asked to stop ends with the runtime.
+            let Prepared { operation, system } = tokio::select! {
+                prepared = part.prepare(plan) => prepared?,
+                () = plan.stop.asked() => return Ok(None),
+            };
             let driven = drive::drive(plan, operation).await;
             if let Some(system) = system {
                 system.shutdown().await;
             }
-            driven
+            driven.map(Some)
         })?;
+        // Stopped before it has measured anything: figures of nothing would be taken for some.
+        let Some(measured) =
+            measured.filter(|measured| !(plan.stop.is_asked() && measured.all.is_empty()))
+        else {
+            break;
+        };
         let open = matches!(plan.pace, Pace::Open { .. });
         series.push(Series::of(part.name, &measured, open));
     }

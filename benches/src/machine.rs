@@ -114,6 +114,15 @@ mod tests {
         assert!(machine.cpus > 0);
         assert!(machine.rustc.starts_with("rustc "), "{}", machine.rustc);
         assert!(machine.wasmtime.starts_with("48."), "{}", machine.wasmtime);
+        // `dist` is not `release`: cargo builds each in a directory of its own name.
+        let program = std::env::current_exe().unwrap();
+        assert!(
+            program
+                .iter()
+                .any(|part| part == std::ffi::OsStr::new(&machine.profile)),
+            "{}",
+            machine.profile
+        );
     }
 
     #[test]

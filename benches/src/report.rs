@@ -89,7 +89,12 @@ pub(crate) fn rows(specs: &[&'static RowSpec], measured: &[Measured]) -> Vec<Row
             };
             let baseline: Option<Vec<&Measured>> =
                 spec.baseline.iter().map(|name| of(name)).collect();
-            Some(summarize(spec, of(own)?, &baseline.unwrap_or_default()))
+            let own = of(own)?;
+            // Stopped before it had a whole round: a median of nothing would be taken for one.
+            if own.rounds.is_empty() && own.skipped.is_none() {
+                return None;
+            }
+            Some(summarize(spec, own, &baseline.unwrap_or_default()))
         })
         .collect()
 }

@@ -2,6 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// How often a task that waits for it looks.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// A flag that is set once. Clones share it.
 #[derive(Clone, Debug, Default)]
@@ -17,5 +21,12 @@ impl Stop {
     #[must_use]
     pub fn is_asked(&self) -> bool {
         self.0.load(Ordering::Relaxed)
+    }
+
+    /// Waits until it was asked.
+    pub(crate) async fn asked(&self) {
+        while !self.is_asked() {
+            tokio::time::sleep(LOOK).await;
+        }
     }
 }

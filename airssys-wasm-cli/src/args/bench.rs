@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use airssys_wasm_actors::parse_duration;
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 
 /// Most operations at a time: each is a task and may have two actors of its own.
@@ -99,7 +100,7 @@ pub(crate) struct RowsOptions {
 #[derive(Debug, Args)]
 pub(crate) struct Rows {
     /// The beginning of the name of a group or a row
-    #[arg(value_name = "WHICH")]
+    #[arg(value_name = "WHICH", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) which: String,
     #[command(flatten)]
     pub(crate) options: RowsOptions,
@@ -163,9 +164,9 @@ pub(crate) struct Load {
     /// Its arguments, one value each, in WAVE; the last option, as all that follows belongs to it
     #[arg(long, value_name = "WAVE", num_args = 1.., allow_negative_numbers = true, requires = "manifest")]
     pub(crate) args: Vec<String>,
-    /// How long a reply of your own function is waited for
-    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = positive)]
-    pub(crate) within: Duration,
+    /// How long a reply of your own function is waited for [default: 5s]
+    #[arg(long, value_name = "DURATION", value_parser = positive, requires = "manifest")]
+    pub(crate) within: Option<Duration>,
     /// Writes the report to FILE as JSON, too
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,

@@ -7,10 +7,11 @@
 mod load;
 
 use std::ffi::OsString;
-use std::fs;
+use std::fmt::Display;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
+use std::{fs, io};
 
 use airssys_wasm_benches::{
     AnyReport, BenchError, ChildCommand, CompareError, LoadScenario, Options, Progress as At, Stop,
@@ -65,8 +66,20 @@ fn child(actors: &str, mode: &str) -> Result<ExitCode, Failure> {
             format!("{CHILD}: `{actors}` is no number of actors"),
         )
     })?;
+    end_with_parent();
+    tracing::info!(actors, mode, "measuring memory");
     rss_child(actors, mode == "called").map_err(|error| failed(&error))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// It is out of the terminal's reach, and of no use to anybody else.
+fn end_with_parent() {
+    #[cfg(target_os = "linux")]
+    {
+        let kill = Some(rustix::process::Signal::KILL);
+        // Without it, it goes on for seconds.
+        let _ = rustix::process::set_parent_process_death_signal(kill);
+    }
 }
 
 /// A word that is no scenario: it may be a row.
@@ -100,19 +113,13 @@ fn measure(globals: &Globals, which: &str, options: &RowsOptions) -> Result<Exit
         }),
         stop: stopping.stop.clone(),
     };
-    writable(options.json.as_deref())?;
-    writable(options.html.as_deref())?;
+    let files = Files::new(options.json.as_deref(), options.html.as_deref())?;
     let progress = Progress::new(globals.quiet);
     let report = airssys_wasm_benches::run(&plan, &mut |at| progress.say(line(at)))
         .map_err(|error| failed(&error))?;
     drop(progress);
     let json = as_json(&report)?;
-    write_json(options.json.as_deref(), &json)?;
-    write(options.html.as_deref(), || report.to_html())?;
-    match globals.format {
-        Format::Text => output::print(&report.to_string())?,
-        Format::Json => output::print_json(&json)?,
-    }
+    files.hand_over(globals, &report, &json, || report.to_html())?;
     Ok(stopping.exit_code())
 }
 
@@ -126,11 +133,9 @@ fn compared(globals: &Globals, files: &Compare) -> Result<ExitCode, Failure> {
             _ => failure,
         }
     })?;
-    write(files.html.as_deref(), || comparison.to_html())?;
-    match globals.format {
-        Format::Text => output::print(&comparison.to_string())?,
-        Format::Json => output::print_json(&as_json(&comparison)?)?,
-    }
+    let json = as_json(&comparison)?;
+    Files::new(None, files.html.as_deref())?
+        .hand_over(globals, &comparison, &json, || comparison.to_html())?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -142,11 +147,8 @@ fn read(file: &Path) -> Result<AnyReport, Failure> {
         )
     })?;
     AnyReport::parse(&text).map_err(|error| {
-        let mut message = format!("{}: {error}", file.display());
-        if let Some(source) = std::error::Error::source(&error) {
-            message = format!("{message}: {source}");
-        }
-        Failure::new(FailureKind::Usage, message)
+        // The error has its cause in its text.
+        Failure::new(FailureKind::Usage, format!("{}: {error}", file.display()))
             .hint("give a file that `airssys bench … --json FILE` wrote")
     })
 }
@@ -155,32 +157,77 @@ fn as_json(report: &impl serde::Serialize) -> Result<Value, Failure> {
     serde_json::to_value(report).map_err(|error| Failure::of(FailureKind::Io, &error))
 }
 
-fn write_json(file: Option<&Path>, json: &Value) -> Result<(), Failure> {
-    write(file, || format!("{json:#}\n"))
+/// Where a report is written to beside standard output.
+struct Files<'a> {
+    json: Option<&'a Path>,
+    html: Option<&'a Path>,
+}
+
+impl<'a> Files<'a> {
+    /// That they can be written is found out before minutes of measuring, not after. Nothing is left of that.
+    fn new(json: Option<&'a Path>, html: Option<&'a Path>) -> Result<Self, Failure> {
+        if json.is_some() && json == html {
+            return Err(
+                Failure::new(FailureKind::Usage, "--json and --html name the same file")
+                    .hint("give each report a file of its own"),
+            );
+        }
+        for file in [json, html].into_iter().flatten() {
+            writable(file).map_err(|error| {
+                cannot_write(file, &error).hint("nothing was done yet; choose another file")
+            })?;
+        }
+        Ok(Self { json, html })
+    }
+
+    /// Prints the report and writes it. What has been measured is not measured again: if one of these fails, the others are
+    /// done all the same.
+    fn hand_over(
+        &self,
+        globals: &Globals,
+        report: &impl Display,
+        json: &Value,
+        html: impl FnOnce() -> String,
+    ) -> Result<(), Failure> {
+        let printed = match globals.format {
+            Format::Text => output::print(&printable_lines(&report.to_string())),
+            Format::Json => output::print_json(json),
+        };
+        let data = write(self.json, || format!("{json:#}\n"));
+        let page = write(self.html, html);
+        printed.and(data).and(page)
+    }
+}
+
+/// A report that was read from a file may be anybody's.
+fn printable_lines(text: &str) -> String {
+    text.lines()
+        .map(|line| format!("{}\n", printable(line)))
+        .collect()
 }
 
 fn write(file: Option<&Path>, text: impl FnOnce() -> String) -> Result<(), Failure> {
     let Some(file) = file else { return Ok(()) };
-    fs::write(file, text()).map_err(|error| cannot_write(file, &error))
+    fs::write(file, text())
+        .map_err(|error| cannot_write(file, &error).hint("the report on standard output is whole"))
 }
 
-/// Found out before minutes of measuring, not after.
-fn writable(file: Option<&Path>) -> Result<(), Failure> {
-    let Some(file) = file else { return Ok(()) };
-    fs::OpenOptions::new()
-        .append(true)
-        .create(true)
-        .open(file)
-        .map(drop)
-        .map_err(|error| cannot_write(file, &error))
+fn writable(file: &Path) -> io::Result<()> {
+    let mut options = fs::OpenOptions::new();
+    match options.append(true).create_new(true).open(file) {
+        Ok(_) => fs::remove_file(file),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            fs::OpenOptions::new().append(true).open(file).map(drop)
+        }
+        Err(error) => Err(error),
+    }
 }
 
-fn cannot_write(file: &Path, error: &std::io::Error) -> Failure {
+fn cannot_write(file: &Path, error: &io::Error) -> Failure {
     Failure::new(
         FailureKind::Io,
         format!("cannot write {}: {error}", file.display()),
     )
-    .hint("nothing was measured; choose another file")
 }
 
 /// What signals do to a measurement.
@@ -240,6 +287,7 @@ fn line(at: At) -> String {
 fn failed(error: &BenchError) -> Failure {
     let kind = match error {
         BenchError::UnknownRow { .. } => FailureKind::Usage,
+        BenchError::NotStarted { .. } => FailureKind::Application,
         _ => FailureKind::Io,
     };
     Failure::of(kind, error)

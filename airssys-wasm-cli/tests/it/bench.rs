@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
-use crate::fixture::{ADDER, App, airssys, run};
+use crate::fixture::{ADDER, App, Ran, SINK, airssys, run, with_init};
 
 #[test]
 fn a_quick_run_writes_the_report() {
@@ -218,6 +218,7 @@ fn a_function_of_ones_own_is_driven() {
 fn options_that_mean_nothing_are_refused() {
     let app = App::of("adder", ADDER);
     let manifest = app.path();
+    let both = app.at("both");
     for (words, says) in [
         (&["call", "--size", "64"][..], "--size"),
         (&["payload", "--size", "2MiB"], "1MiB"),
@@ -233,6 +234,9 @@ fn options_that_mean_nothing_are_refused() {
             &["ask", "--manifest", manifest, "--function", "adder#add"],
             "bench call --manifest",
         ),
+        (&["call", "--within", "1s"], "--manifest"),
+        (&["rows", ""], "WHICH"),
+        (&["call", "--json", &both, "--html", &both], "the same file"),
     ] {
         let mut all = vec!["bench"];
         all.extend(words);
@@ -243,7 +247,159 @@ fn options_that_mean_nothing_are_refused() {
     run(&["bench", "all", "--html", &nowhere]).fails(6, &["cannot write"]);
     run(&["bench", "compare", &nowhere, &nowhere]).fails(6, &["cannot read"]);
     let file = app.at("airssys.toml");
-    run(&["bench", "compare", &file, &file]).fails(2, &["not a report", "--json FILE"]);
+    let failed = run(&["bench", "compare", &file, &file]);
+    failed.fails(2, &["not a report", "--json FILE"]);
+    assert_eq!(failed.stderr.matches("at line 1").count(), 1, "{failed:?}");
+}
+
+/// `airssys bench call` of one's own function, 50 times.
+fn own(app: &App, function: &str, more: &[&str]) -> Ran {
+    let words = [
+        "bench",
+        "call",
+        "--count",
+        "50",
+        "--warm-up",
+        "0s",
+        "--manifest",
+        app.path(),
+        "--function",
+        function,
+    ];
+    run(&[&words[..], more].concat())
+}
+
+#[test]
+fn a_function_that_answers_err_is_counted_and_not_timed() {
+    let app = App::of("sink", SINK);
+    let of = |item| {
+        let more = ["--format", "json", "--args", "1", item];
+        own(&app, "sink#put", &more).json()["series"][0].clone()
+    };
+    let refused = of("\"e\"");
+    assert_eq!(refused["operations"], 0, "{refused}");
+    assert_eq!(refused["errors"][0]["kind"], "err", "{refused}");
+    assert_eq!(refused["errors"][0]["count"], 50, "{refused}");
+    assert_eq!(of("\"a\"")["operations"], 50);
+}
+
+#[test]
+fn an_application_that_does_not_start_is_told_as_up_tells_it() {
+    let wat = with_init("", "", "", "unreachable");
+    let app = App::of("starting", &wat);
+    let failed = own(&app, "starting#init", &["--args", "[]"]);
+    failed.fails(1, &["did not start"]);
+}
+
+#[test]
+fn no_file_is_left_where_nothing_was_measured() {
+    let app = App::of("adder", ADDER);
+    let (json, page) = (app.at("report.json"), app.at("report.html"));
+    let files = ["--json", &json, "--html", &page];
+    own(&app, "adder#nothing", &files).fails(2, &["nothing"]);
+    run(&[&["bench", "rows", "fast"][..], &files].concat()).fails(2, &["`fast`"]);
+    for file in [&json, &page] {
+        assert!(!std::path::Path::new(file).exists(), "{file}");
+    }
+    // What was there is not touched either.
+    let app = app.file("report.json", "of yesterday");
+    own(&app, "adder#nothing", &files).fails(2, &["nothing"]);
+    assert_eq!(std::fs::read_to_string(&json).unwrap(), "of yesterday");
+}
+
+#[test]
+fn a_report_that_cannot_be_written_is_printed_all_the_same() {
+    // A device that can be opened, and takes nothing.
+    let app = App::new();
+    let page = app.at("report.html");
+    let words = ["bench", "call", "--count", "50", "--warm-up", "0s"];
+    let files = ["--json", "/dev/full", "--html", &page];
+    let ran = run(&[&words[..], &files].concat());
+    assert_eq!(ran.code, 6, "{ran:?}");
+    assert!(ran.stdout.contains("closed loop, 1 at a time"), "{ran:?}");
+    assert!(ran.stderr.contains("cannot write /dev/full"), "{ran:?}");
+    assert!(!ran.stderr.contains("nothing was measured"), "{ran:?}");
+    assert!(std::fs::read_to_string(&page).unwrap().contains("</html>"));
+}
+
+#[test]
+fn a_comparison_says_what_failed_and_what_was_not_finished() {
+    let app = App::new();
+    let (before, after, page) = (
+        app.at("before.json"),
+        app.at("after.json"),
+        app.at("compare.html"),
+    );
+    let words = ["bench", "call", "--count", "40", "--warm-up", "0s"];
+    let ran = run(&[&words[..], &["--json", &before]].concat());
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let mut report = json(&before);
+    report["complete"] = false.into();
+    report["series"][0]["unsent"] = 3.into();
+    report["series"][0]["errors"] = serde_json::json!([{ "kind": "mailbox-full", "count": 7 }]);
+    std::fs::write(&after, report.to_string()).unwrap();
+    let ran = run(&["bench", "compare", &before, &after, "--html", &page]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let page = std::fs::read_to_string(&page).unwrap();
+    for says in [
+        "the second was stopped before its end",
+        "call: 0 of 40 operations failed before, 7 of 47 after",
+        "call: 0 operations were due and never sent before, 3 after",
+    ] {
+        assert!(ran.stdout.contains(says), "{says}: {}", ran.stdout);
+        assert!(page.contains(says), "{says}");
+    }
+    // A report may be anybody's.
+    let mut report = json(&before);
+    report["machine"]["model"] = "\u{1b}[2Jgone".into();
+    std::fs::write(&after, report.to_string()).unwrap();
+    let ran = run(&["bench", "compare", &before, &after]);
+    assert!(ran.stdout.contains("gone"), "{ran:?}");
+    assert!(!ran.stdout.contains('\u{1b}'), "{ran:?}");
+    let same = run(&["bench", "compare", &before, &before]);
+    for word in ["failed", "never sent", "stopped"] {
+        assert!(!same.stdout.contains(word), "{same:?}");
+    }
+}
+
+#[test]
+fn what_a_terminal_sends_all_its_processes_ends_no_child_that_measures() {
+    let app = App::new();
+    let file = app.at("report.json");
+    let mut command = airssys();
+    command
+        .args([
+            "bench",
+            "rows",
+            "rss.called.1k",
+            "--quick",
+            "--rounds",
+            "100",
+        ])
+        .args(["--json", &file])
+        .env("AIRSSYS_LOG", "info")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    // A group of its own, as a shell gives it.
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    let mut child = command.spawn().unwrap();
+    let mut said = String::new();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    while !said.contains("measuring memory") {
+        said.clear();
+        assert_ne!(stderr.read_line(&mut said).unwrap(), 0, "it ended");
+    }
+    let killed = std::process::Command::new("kill")
+        .args(["-INT", "--", &format!("-{}", child.id())])
+        .status()
+        .unwrap();
+    assert!(killed.success());
+    // Until its end: nothing of it is left that writes.
+    std::io::copy(&mut stderr, &mut std::io::sink()).unwrap();
+    let out = child.wait_with_output().unwrap();
+    assert_eq!(out.status.code(), Some(130), "{out:?}");
+    assert!(String::from_utf8_lossy(&out.stdout).contains("stopped before its end"));
+    assert_eq!(json(&file)["complete"], false);
 }
 
 #[test]

@@ -24,11 +24,22 @@ impl Measure {
     }
 }
 
+impl Change {
+    /// By how much, where that is a number.
+    pub(crate) fn write_percent(&self) -> String {
+        let percent = self.percent.map(|percent| format!("{percent:+.1} %"));
+        percent.unwrap_or_else(|| "–".to_owned())
+    }
+}
+
 impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "before: {}\nafter:  {}", self.before, self.after)?;
         for difference in &self.differences {
             writeln!(f, "not the same: {difference}")?;
+        }
+        for remark in &self.remarks {
+            writeln!(f, "note: {remark}")?;
         }
         writeln!(f)?;
         let heads = ["", "before", "after", "change", "verdict"].map(str::to_owned);
@@ -64,7 +75,7 @@ fn cells(change: &Change) -> [String; 5] {
         change.name.clone(),
         change.measure.write_figure(change.before),
         change.measure.write_figure(change.after),
-        format!("{:+.1} %", change.percent),
+        change.write_percent(),
         change.verdict.to_string(),
     ]
 }

@@ -125,3 +125,39 @@ fn what_cannot_be_compared_is_refused() {
         Err(CompareError::NotAReport(_))
     ));
 }
+
+#[test]
+fn a_change_from_nothing_has_no_percentage() {
+    let of = |median| Row {
+        median,
+        ..row("upgrade.lost", None)
+    };
+    let text = |before, after| {
+        let compared = compare(report(vec![of(before)]), report(vec![of(after)])).unwrap();
+        compared.to_string()
+    };
+    assert!(!text(0.0, 100.0).contains('%'), "{}", text(0.0, 100.0));
+    assert!(text(0.0, 0.0).contains("+0.0 %"));
+    assert!(text(100.0, 50.0).contains("-50.0 %"));
+}
+
+#[test]
+fn another_build_is_said() {
+    let AnyReport::Rows(mut before) = report(vec![row("a", None)]) else {
+        unreachable!()
+    };
+    before.machine.opt_level = "s".to_owned();
+    before.machine.target = "another".to_owned();
+    let after = report(vec![row("a", None)]);
+    let compared = compare(AnyReport::Rows(before), after).unwrap();
+    for what in ["optimisation: s / ", "target: another / "] {
+        assert!(
+            compared
+                .differences
+                .iter()
+                .any(|said| said.starts_with(what)),
+            "{:?}",
+            compared.differences
+        );
+    }
+}

@@ -13,6 +13,9 @@ pub(super) fn body(comparison: &Comparison) -> String {
     for difference in &comparison.differences {
         html.push_str(&note(&format!("Not the same in both runs: {difference}")));
     }
+    for remark in &comparison.remarks {
+        html.push_str(&note(remark));
+    }
     html.push_str(
         "<p class=\"muted\">In brackets is where a figure is with 95 % confidence. A change is called better or worse where the \
          two intervals do not touch.</p>\n<h2>What changed</h2>\n",
@@ -32,7 +35,7 @@ pub(super) fn body(comparison: &Comparison) -> String {
                 change.name.clone(),
                 change.measure.write_figure(change.before),
                 change.measure.write_figure(change.after),
-                format!("{:+.1} %", change.percent),
+                change.write_percent(),
                 change.verdict.to_string(),
             ]
         })

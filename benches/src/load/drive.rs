@@ -22,6 +22,9 @@ const TIMER_LATE: Duration = Duration::from_millis(2);
 /// How long an open loop goes on with what was due in time, once its time is over.
 const CATCH_UP: Duration = Duration::from_secs(5);
 
+/// How long operations under way may take once it is asked to stop; then they are given up, and count for nothing.
+const STOP_WITHIN: Duration = Duration::from_secs(1);
+
 /// Warms up, and measures.
 pub(super) async fn drive(
     plan: &LoadPlan,
@@ -60,9 +63,7 @@ async fn phase(
     for worker in 0..plan.pace.concurrency() {
         tasks.spawn(work(Arc::clone(&phase), worker));
     }
-    while let Some(worked) = tasks.join_next().await {
-        worked.or_failed("a driving task panicked")??;
-    }
+    all_ended(&mut tasks, &phase.stop).await?;
     let took = phase.began.elapsed();
     let taken = phase.next.load(Ordering::Relaxed);
     let unsent = if phase.stop.is_asked() {
@@ -75,6 +76,34 @@ async fn phase(
     let phase = Arc::into_inner(phase)
         .ok_or_else(|| BenchError::failed("driving", "a task has not ended"))?;
     phase.slices.into_measured(messages, unsent, took)
+}
+
+/// Waits for all driving tasks; when it is asked to stop, not for operations that do not end.
+async fn all_ended(
+    tasks: &mut JoinSet<Result<(), BenchError>>,
+    stop: &Stop,
+) -> Result<(), BenchError> {
+    let given_up = async {
+        stop.asked().await;
+        tokio::time::sleep(STOP_WITHIN).await;
+    };
+    let mut given_up = std::pin::pin!(given_up);
+    let mut waits = true;
+    loop {
+        let worked = tokio::select! {
+            worked = tasks.join_next() => worked,
+            () = &mut given_up, if waits => {
+                waits = false;
+                tasks.abort_all();
+                continue;
+            }
+        };
+        match worked {
+            None => return Ok(()),
+            Some(Err(error)) if error.is_cancelled() => {}
+            Some(worked) => worked.or_failed("a driving task panicked")??,
+        }
+    }
 }
 
 async fn work(phase: Arc<Phase>, worker: usize) -> Result<(), BenchError> {
@@ -180,7 +209,14 @@ impl Schedule {
             clippy::cast_sign_loss,
             reason = "a count of operations"
         )]
-        let due = (rate * length.as_secs_f64()).ceil() as u64;
+        let mut due = (rate * length.as_secs_f64()).ceil() as u64;
+        // The product may be rounded up over a whole number, and down under one: when each is due decides.
+        while due > 0 && time_of(due - 1, rate) >= length {
+            due -= 1;
+        }
+        while time_of(due, rate) < length {
+            due += 1;
+        }
         due.saturating_sub(taken.saturating_sub(workers))
     }
 

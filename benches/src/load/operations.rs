@@ -11,7 +11,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use airssys_wasm::{Args, FromArgs};
+use airssys_wasm::{Args, FromArgs, Value};
 use airssys_wasm_actors::{ActorFunction, CallError, CallOptions, System, SystemConfig};
 
 use super::OwnFunction;
@@ -81,7 +81,10 @@ where
     }
 }
 
-/// Calls of one function of the user's own. Whatever it answers is an answer.
+/// How an answer `err(…)` is counted: a function that refuses at once would look like a fast one.
+const ANSWERED_ERR: &str = "err";
+
+/// Calls of one function of the user's own. Whatever it answers is an answer, but for `err(…)`.
 struct Own {
     function: ActorFunction,
     args: Args,
@@ -92,8 +95,10 @@ impl Operation for Own {
     fn run(&self, _: usize, _: u64) -> Running<'_> {
         Box::pin(async move {
             let called = self.function.call_with(self.args.clone(), self.options);
-            called.await?;
-            Ok(())
+            match called.await?.values() {
+                [Value::Result(Err(_))] => Err(Failed::Typed(ANSWERED_ERR)),
+                _ => Ok(()),
+            }
         })
     }
 }
@@ -132,7 +137,9 @@ async fn resolved(own: &OwnFunction, system: &System) -> Result<ActorFunction, B
     let running = application
         .start(system)
         .await
-        .or_failed("starting the application")?;
+        .map_err(|error| BenchError::NotStarted {
+            why: error.to_string(),
+        })?;
     let actor = running
         .actor(&own.actor)
         .ok_or_else(|| BenchError::failed("finding the actor", &own.actor))?;

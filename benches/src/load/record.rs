@@ -59,7 +59,7 @@ impl Totals {
         Ok(())
     }
 
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.latency.is_empty() && self.errors.is_empty()
     }
 }
@@ -175,5 +175,13 @@ impl<'a> Recorder<'a> {
         self.own.service.reset();
         self.own.errors.clear();
         Ok(())
+    }
+}
+
+/// A task that is given up in the middle of an operation hands over what it has.
+impl Drop for Recorder<'_> {
+    fn drop(&mut self) {
+        // Histograms of the same digits can be added; there is nobody to tell.
+        let _ = self.hand_over();
     }
 }

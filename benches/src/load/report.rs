@@ -176,7 +176,8 @@ impl Series {
     }
 
     pub(crate) fn failed(&self) -> u64 {
-        self.errors.iter().map(|error| error.count).sum()
+        let counts = self.errors.iter().map(|error| error.count);
+        counts.fold(0, u64::saturating_add)
     }
 }
 

@@ -80,3 +80,12 @@ fn a_payload_has_a_series_for_each_size() {
     run_load(&plan, &mut |name| told.push(name.to_owned())).unwrap();
     assert_eq!(told, ["payload 16 B", "payload 1 MiB"]);
 }
+
+#[test]
+fn what_is_stopped_before_it_has_measured_has_no_series() {
+    let plan = plan(LoadScenario::Call, Pace::Closed { concurrency: 1 });
+    let stop = plan.stop.clone();
+    let report = run_load(&plan, &mut |_| stop.ask()).unwrap();
+    assert!(!report.complete);
+    assert_eq!(report.series, []);
+}

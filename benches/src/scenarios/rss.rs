@@ -77,11 +77,15 @@ impl PerActor {
 
     fn measure(&self, actors: u64) -> Result<Growth, BenchError> {
         let mode = if self.called { "called" } else { "fresh" };
-        let out = Command::new(&self.child.program)
+        let mut command = Command::new(&self.child.program);
+        command
             .args(&self.child.args)
             .args([actors.to_string().as_str(), mode])
             .stdin(Stdio::null())
-            .stderr(Stdio::inherit())
+            .stderr(Stdio::inherit());
+        // What a terminal sends all its processes is for this one to decide on: it finishes its round.
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        let out = command
             .output()
             .or_failed("running the child that measures memory")?;
         let text = String::from_utf8_lossy(&out.stdout);

@@ -135,3 +135,19 @@ fn a_run_that_is_stopped_reports_what_it_has() {
     );
     assert!(!report.rows.is_empty());
 }
+
+#[test]
+fn a_row_without_a_whole_round_is_missing() {
+    let stop = Stop::default();
+    let options = Options {
+        which: "tokio.ping".to_owned(),
+        rounds: Some(3),
+        quick: true,
+        child: None,
+        stop: stop.clone(),
+    };
+    // While it warms up.
+    let report = run(&options, &mut |_| stop.ask()).unwrap();
+    assert!(!report.complete);
+    assert_eq!(report.rows, []);
+}

@@ -6,17 +6,16 @@ use std::num::NonZero;
 use std::process::ExitCode;
 
 use airssys_wasm::parse_args;
-use airssys_wasm_actors::{ApplicationSpec, ResolveOptions};
+use airssys_wasm_actors::{ApplicationSpec, REPLY_WITHIN_DEFAULT, ResolveOptions};
 use airssys_wasm_benches::{
     Length, LoadPlan, LoadScenario, OwnFunction, Pace, Sizes, Target, run_load,
 };
 
-use super::{Stopping, as_json, failed, writable, write, write_json};
+use super::{Files, Stopping, as_json, failed};
+use crate::args::Globals;
 use crate::args::bench::Load;
-use crate::args::{Format, Globals};
 use crate::commands::{call, hosting};
 use crate::failure::{Failure, FailureKind};
-use crate::output;
 use crate::progress::Progress;
 use crate::text::printable;
 
@@ -31,8 +30,7 @@ pub(super) fn run(
     load: &Load,
 ) -> Result<ExitCode, Failure> {
     misplaced(scenario, load)?;
-    writable(load.json.as_deref())?;
-    writable(load.html.as_deref())?;
+    let files = Files::new(load.json.as_deref(), load.html.as_deref())?;
     let progress = Progress::new(globals.quiet);
     let target = match (&load.manifest, &load.function) {
         (Some(manifest), Some(function)) => {
@@ -60,12 +58,7 @@ pub(super) fn run(
     .map_err(|error| failed(&error))?;
     drop(progress);
     let json = as_json(&report)?;
-    write_json(load.json.as_deref(), &json)?;
-    write(load.html.as_deref(), || report.to_html())?;
-    match globals.format {
-        Format::Text => output::print(&report.to_string())?,
-        Format::Json => output::print_json(&json)?,
-    }
+    files.hand_over(globals, &report, &json, || report.to_html())?;
     Ok(stopping.exit_code())
 }
 
@@ -168,6 +161,6 @@ fn own(
         actor: name,
         function: path.to_owned(),
         args,
-        within: load.within,
+        within: load.within.unwrap_or(REPLY_WITHIN_DEFAULT),
     })
 }

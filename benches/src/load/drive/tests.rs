@@ -51,6 +51,28 @@ fn what_was_due_and_not_sent_is_counted() {
 }
 
 #[test]
+fn as_many_are_due_as_the_schedule_gives() {
+    for (rate, milliseconds) in [
+        // 100 × 0.07 is a little more than 7 to a computer, and 3 × 1.1 than 3.3.
+        (100.0, 70),
+        (3.0, 1_100),
+        (0.1, 10_000),
+        (0.01, 50),
+        (999.9, 1_000),
+        (12_345.6, 777),
+    ] {
+        let length = Duration::from_millis(milliseconds);
+        let schedule = open(rate, Length::Time(length));
+        let sent = (0..)
+            .take_while(|number| schedule.due(*number, Duration::ZERO) != Next::End)
+            .count();
+        let taken = u64::try_from(sent).unwrap() + 4;
+        assert_eq!(schedule.unsent(taken, 4), 0, "{rate} for {length:?}");
+        assert_eq!(schedule.unsent(4, 4), taken - 4, "{rate} for {length:?}");
+    }
+}
+
+#[test]
 fn slices_are_by_time_or_by_number() {
     let by_time = open(100.0, Length::Time(SECOND));
     assert_eq!(by_time.slice(0, Duration::from_millis(510)), 10);
@@ -131,6 +153,27 @@ async fn a_stopped_run_keeps_what_it_has() {
     assert_eq!(measured.unsent, 0);
 }
 
+#[tokio::test]
+async fn an_operation_that_never_ends_does_not_hold_up_the_end() {
+    struct Hanging(Stop);
+    impl Operation for Hanging {
+        fn run(&self, _: usize, number: u64) -> Running<'_> {
+            Box::pin(async move {
+                if number == 9 {
+                    self.0.ask();
+                    std::future::pending::<()>().await;
+                }
+                Ok(())
+            })
+        }
+    }
+    let plan = plan(Pace::Closed { concurrency: 1 }, Length::Count(1_000));
+    let operation = Arc::new(Hanging(plan.stop.clone()));
+    let measured = drive(&plan, operation).await.unwrap();
+    // Those that it had recorded and not handed over are there.
+    assert_eq!(measured.all.latency.len(), 9);
+}
+
 #[test]
 fn what_waits_behind_a_slow_operation_is_late_from_when_it_was_due() {
     let slices = Slices::new().unwrap();
@@ -144,7 +187,7 @@ fn what_waits_behind_a_slow_operation_is_late_from_when_it_was_due() {
             .done(time_of(number, 10.0), SECOND, SECOND)
             .unwrap();
     }
-    recorder.hand_over().unwrap();
+    drop(recorder);
     let measured = slices.into_measured(1, 0, SECOND).unwrap();
     // Uncorrected, nine of ten took nothing.
     assert_eq!(measured.all.service.value_at_quantile(0.5), 0);
