@@ -1,7 +1,7 @@
 //! `airssys bench`: that the command measures and writes its report, never how fast.
 
 use std::io::{BufRead as _, BufReader};
-use std::process::Stdio;
+use std::process::{Child, ChildStderr, Output, Stdio};
 
 use serde_json::Value;
 
@@ -383,23 +383,12 @@ fn what_a_terminal_sends_all_its_processes_ends_no_child_that_measures() {
     // A group of its own, as a shell gives it.
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
     let mut child = command.spawn().unwrap();
-    let mut said = String::new();
-    let mut stderr = BufReader::new(child.stderr.take().unwrap());
-    while !said.contains("measuring memory") {
-        said.clear();
-        assert_ne!(stderr.read_line(&mut said).unwrap(), 0, "it ended");
-    }
-    let killed = std::process::Command::new("kill")
-        .args(["-INT", "--", &format!("-{}", child.id())])
-        .status()
-        .unwrap();
-    assert!(killed.success());
+    let mut stderr = until_said(&mut child, "measuring memory");
+    interrupt(&format!("-{}", child.id()));
     // Until its end: nothing of it is left that writes.
     std::io::copy(&mut stderr, &mut std::io::sink()).unwrap();
     let out = child.wait_with_output().unwrap();
-    assert_eq!(out.status.code(), Some(130), "{out:?}");
-    assert!(String::from_utf8_lossy(&out.stdout).contains("stopped before its end"));
-    assert_eq!(json(&file)["complete"], false);
+    is_stopped_report(&out, &file);
 }
 
 #[test]
@@ -414,19 +403,34 @@ fn a_signal_ends_it_with_the_results_so_far() {
         .spawn()
         .unwrap();
     // Its first line of log: signals are listened to, and it drives.
+    let _stderr = until_said(&mut child, "driving");
+    interrupt(&child.id().to_string());
+    let out = child.wait_with_output().unwrap();
+    is_stopped_report(&out, &file);
+}
+
+/// Waits until it has logged a line with this.
+fn until_said(child: &mut Child, what: &str) -> BufReader<ChildStderr> {
     let mut said = String::new();
     let mut stderr = BufReader::new(child.stderr.take().unwrap());
-    while !said.contains("driving") {
+    while !said.contains(what) {
         said.clear();
         assert_ne!(stderr.read_line(&mut said).unwrap(), 0, "it ended");
     }
-    let killed = std::process::Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
-        .status()
-        .unwrap();
-    assert!(killed.success());
-    let out = child.wait_with_output().unwrap();
-    assert_eq!(out.status.code(), Some(130));
+    stderr
+}
+
+/// What Ctrl-C sends, to a process, or to a group of them where it begins with `-`.
+fn interrupt(whom: &str) {
+    let kill = std::process::Command::new("kill")
+        .args(["-INT", "--", whom])
+        .status();
+    assert!(kill.unwrap().success());
+}
+
+/// It was interrupted, and has said what it had measured by then.
+fn is_stopped_report(out: &Output, file: &str) {
+    assert_eq!(out.status.code(), Some(130), "{out:?}");
     assert!(String::from_utf8_lossy(&out.stdout).contains("stopped before its end"));
-    assert_eq!(json(&file)["complete"], false);
+    assert_eq!(json(file)["complete"], false);
 }

@@ -144,6 +144,14 @@ impl Host {
         }
     }
 
+    /// A request that waits for its turn.
+    fn queued(&self, name: &str, tables: &str) -> DeployRequest {
+        DeployRequest {
+            queue: true,
+            ..self.request(name, tables)
+        }
+    }
+
     fn newest(&self) -> Rollout {
         self.deployer.rollout().unwrap()
     }
@@ -544,10 +552,7 @@ async fn those_that_wait_have_their_turn_and_are_not_too_many() {
     let client = &host.client;
     client.deploy(&host.soaking("two.toml", TWO)).await.unwrap();
     host.soaks().await;
-    let queued = DeployRequest {
-        queue: true,
-        ..host.request("one.toml", ONE)
-    };
+    let queued = host.queued("one.toml", ONE);
     for _ in 1..ORDERS_MAX {
         let waiting = client.deploy(&queued).await.unwrap();
         assert_eq!(waiting.phase, DeployPhase::Waiting);

@@ -15,10 +15,7 @@ async fn what_is_under_way_is_rolled_back_whatever_waits() {
     let client = &host.client;
     client.deploy(&host.soaking("two.toml", TWO)).await.unwrap();
     host.soaks().await;
-    let queued = DeployRequest {
-        queue: true,
-        ..host.request("one.toml", ONE)
-    };
+    let queued = host.queued("one.toml", ONE);
     for _ in 1..ORDERS_MAX {
         client.deploy(&queued).await.unwrap();
     }

@@ -27,10 +27,7 @@ async fn a_deployment_that_waits_for_its_registry_says_so_to_whoever_looks() {
     let client = &host.client;
     client.deploy(&host.soaking("two.toml", TWO)).await.unwrap();
     host.soaks().await;
-    let queued = DeployRequest {
-        queue: true,
-        ..host.request("one.toml", ONE)
-    };
+    let queued = host.queued("one.toml", ONE);
     let waiting = client.deploy(&queued).await.unwrap();
     assert_eq!(waiting.phase, DeployPhase::Waiting);
     let rollout = host.newest();

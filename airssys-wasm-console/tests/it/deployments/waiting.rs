@@ -44,10 +44,7 @@ async fn what_waits_is_listed_and_cancelled_and_the_others_have_their_turn() {
     host.busy().await;
     assert_eq!(host.line().await, []);
     let first = client.scale(&scale(2, "the evening")).await.unwrap();
-    let manifest = DeployRequest {
-        queue: true,
-        ..host.request("one.toml", ONE)
-    };
+    let manifest = host.queued("one.toml", ONE);
     let second = client.deploy(&manifest).await.unwrap();
     let third = client.scale(&scale(3, "")).await.unwrap();
     for (number, answer) in (2..).zip([&first, &second, &third]) {
