@@ -25,7 +25,7 @@ use crate::error::CallError;
 use crate::mailbox::{BackpressureStrategy, Refusal};
 use crate::reply::{Answer, Ending, InPlace, ReplyCell};
 use crate::resting::{self, Direct, Tried};
-use crate::route::{Routed, Tally};
+use crate::route::{Known, Routed, Tally};
 use crate::slot::Slot;
 use crate::wait_for;
 
@@ -116,16 +116,22 @@ pub(crate) async fn call(
     mut args: Args,
     timer: &mut LazyTimer,
 ) -> Answer {
-    match poll_fn(|cx| Poll::Ready(begin(&request, &mut args, cx))).await {
+    let known = &mut Known::default();
+    match poll_fn(|cx| Poll::Ready(begin(&request, &mut args, known, cx))).await {
         Begun::Ended(ended) => ended.map(|()| args).map_err(|why| *why),
         Begun::Waiting(mut pending) => poll_fn(|cx| pending.poll(timer, cx)).await,
     }
 }
 
 /// Makes a call, by the short road where the callee rests. Takes the arguments, unless it refuses; if the call has ended
-/// well, the results are in their place.
-pub(crate) fn begin(request: &CallRequest<'_>, args: &mut Args, cx: &mut Context<'_>) -> Begun {
-    let routed = request.target.route(request.export, args);
+/// well, the results are in their place. `known` is the caller's, kept over its calls.
+pub(crate) fn begin(
+    request: &CallRequest<'_>,
+    args: &mut Args,
+    known: &mut Known,
+    cx: &mut Context<'_>,
+) -> Begun {
+    let routed = request.target.route(request.export, args, known);
     let target = routed.target(request.target);
     // A task of the host may be another runtime's, whose timers must not end up in the callee.
     let handler = target.handler() == Some(request.export);
@@ -160,7 +166,7 @@ pub(crate) fn begin(request: &CallRequest<'_>, args: &mut Args, cx: &mut Context
         target.counters().ended(CallEnd::of(why));
     }
     if !matches!(routed, Routed::Own) {
-        routed.ended(request.target, in_place(&ended, args));
+        routed.ended(request.target, in_place(&ended, args), known);
     }
     Begun::Ended(ended)
 }
@@ -226,7 +232,8 @@ fn admit(
 impl PendingCall {
     /// Makes the message; the first poll sends it, by the mailbox.
     pub(crate) fn start(request: &CallRequest<'_>, args: Args) -> Self {
-        let routed = request.target.route(request.export, &args);
+        let known = &mut Known::default();
+        let routed = request.target.route(request.export, &args, known);
         Self::start_by(request, args, routed)
     }
 

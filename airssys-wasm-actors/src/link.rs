@@ -24,7 +24,7 @@ use crate::error::CallError;
 use crate::manifest::name_shown;
 use crate::messaging::Plane;
 use crate::reply::{Answer, Ending, ReplyCell};
-use crate::route::{Breaker, LinkCircuit, Pass};
+use crate::route::{Breaker, Known, LinkCircuit, Pass};
 use crate::slot::Slot;
 
 /// How long a linked call waits for its reply unless the link says otherwise: OTP's default for
@@ -266,6 +266,8 @@ pub(crate) struct LinkedOutbound {
     again: Option<Box<Again>>,
     /// What the link's breaker, if it has one, has let through and is to be told the end of.
     pass: Pass,
+    /// The split that its last call to a candidate went through.
+    known: Known,
     /// The messaging plane, where the component uses it.
     pub(crate) plane: Option<Box<Plane>>,
 }
@@ -321,6 +323,7 @@ impl LinkedOutbound {
             state: State::Quiet,
             again: None,
             pass: Pass::None,
+            known: Known::default(),
             plane,
         }
     }
@@ -373,7 +376,7 @@ impl LinkedOutbound {
             within: within.unwrap_or(target.within),
             cell: Some(&self.cell),
         };
-        let begun = begin(&request, args, cx);
+        let begun = begin(&request, args, &mut self.known, cx);
         // Nobody was asked: it says nothing of whom it was for, and leaves its place to the next.
         if target.circuit.is_some() && begun.is_late() {
             self.pass = Pass::None;

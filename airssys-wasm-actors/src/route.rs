@@ -27,15 +27,15 @@ mod leg;
 mod said;
 mod shadow;
 mod sticky;
+mod way;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::SystemTime;
 
 use airssys_wasm::{Args, ExportId, InterfaceName, Value};
-use arc_swap::{ArcSwapOption, Guard};
+use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
 
 pub use arm::ArmStats;
 pub use breaker::{BREAKER_WINDOW_MAX, Breaker};
@@ -46,6 +46,7 @@ pub use latency::Latencies;
 pub(crate) use leg::{Routed, Tally, push_cast};
 pub use shadow::{ShadowSpec, ShadowStats};
 pub(crate) use sticky::Standing;
+pub(crate) use way::Known;
 
 use crate::address::ActorAddress;
 use crate::counters::Counters;
@@ -58,6 +59,7 @@ use leg::{Leg, Note};
 use said::Said;
 use shadow::Shadow;
 use sticky::Places;
+use way::Way;
 
 /// What a split does with the requests that its weight gives to the candidate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -147,7 +149,9 @@ pub struct Split {
     stable: Weak<Slot>,
     address: ActorAddress,
     switch: Arc<Switch>,
+    number: u32,
     candidate: Arc<Slot>,
+    way: Way,
     candidate_arm: Arm,
     /// What had been counted of both when it was made.
     before: [ArmStats; 2],
@@ -162,22 +166,6 @@ pub struct Split {
     history: Mutex<History>,
     /// No request chooses by it any more.
     removed: AtomicBool,
-    /// Nobody who has chosen the candidate is on the way any more.
-    settled: AtomicBool,
-    settling: Notify,
-}
-
-/// A split where requests find it. Whoever may yet send something to the candidate keeps it.
-pub(crate) struct Live {
-    number: u32,
-    split: Arc<Split>,
-}
-
-impl Drop for Live {
-    fn drop(&mut self) {
-        self.split.settled.store(true, Ordering::Release);
-        self.split.settling.notify_waiters();
-    }
 }
 
 /// What an actor keeps whose traffic is split, or has been.
@@ -186,8 +174,10 @@ pub(crate) struct Switch {
     /// A [`Said`].
     said: AtomicU64,
     turn: Turn,
+    /// Requests of the stable arm.
+    requests: AtomicU64,
     stable: Arm,
-    live: ArcSwapOption<Live>,
+    live: ArcSwapOption<Split>,
     /// Splits so far.
     made: AtomicU32,
 }
@@ -203,10 +193,10 @@ impl Junction {
 }
 
 impl Slot {
-    /// Where a request goes, as of now.
-    pub(crate) fn route(&self, export: ExportId, args: &Args) -> Routed {
+    /// Where a request goes, as of now. `known` is its caller's.
+    pub(crate) fn route(&self, export: ExportId, args: &Args, known: &mut Known) -> Routed {
         if let Some(switch) = self.junction().switch()
-            && let Some(routed) = switch.route(self.handler(), export, args)
+            && let Some(routed) = switch.route(self.handler(), export, args, known)
         {
             return routed;
         }
@@ -216,48 +206,93 @@ impl Slot {
 
 impl Switch {
     /// Where a request goes, if it is a split that decides.
-    fn route(&self, handler: Option<ExportId>, export: ExportId, args: &Args) -> Option<Routed> {
+    fn route(
+        &self,
+        handler: Option<ExportId>,
+        export: ExportId,
+        args: &Args,
+        known: &mut Known,
+    ) -> Option<Routed> {
         let said = Said(self.said.load(Ordering::Relaxed));
         if said == Said::NOTHING || handler == Some(export) {
+            known.forget();
             return None;
         }
         if let Some(owner) = owner_of(args) {
-            let live = self.live_of(said)?;
-            let owns = |live: &Arc<Live>| live.split.owns(args, owner);
-            return live.as_ref().and_then(owns).map(Routed::Other);
+            return self.route_to(said, args, owner);
         }
-        let mut note = Note::new(said.err_is_error());
-        if self.is_candidates(said, export, args)
-            && let Some(guard) = self.live_of(said)
-            && let Some(live) = &*guard
+        if !said.is_plain() {
+            return Some(self.look_closer(said, export, args));
+        }
+        if self.turn.is_candidates(said.weight())
+            && let Some(split) = self.known_or_live(said, known)
+            && let Some(leg) = Leg::begin(split, said)
         {
-            if !said.is_shadow() {
-                note.began(live.split.candidate_arm.request(said.sampling()));
-                return Some(Routed::Candidate(Leg::new(guard, note)));
-            }
-            note.pair(shadow::copy(&live.split, export, args));
+            return Some(Routed::Candidate(leg));
         }
-        note.began(self.stable.request(said.sampling()));
-        Some(Routed::Stable(note))
+        Some(Routed::Stable(self.stable_begins(said)))
     }
 
-    fn is_candidates(&self, said: Said, export: ExportId, args: &Args) -> bool {
-        let weight = said.weight();
-        if said.is_sticky()
-            && let Some(guard) = self.live_of(said)
-            && let Some(live) = &*guard
-            && let Some(key) = live.split.places.key(export, args)
-        {
-            return choice::key_is_candidates(key::hash(key), weight);
+    /// A request is the stable arm's.
+    fn stable_begins(&self, said: Said) -> Note {
+        let nth = self.requests.fetch_add(1, Ordering::Relaxed);
+        let mut note = Note::new(said.err_is_error());
+        note.began(self.stable.times(nth, said.sampling()));
+        note
+    }
+
+    /// What was counted of the stable arm, with what its slot has counted itself.
+    fn read(&self, counters: Counters) -> ArmStats {
+        let requests = self.requests.load(Ordering::Relaxed);
+        self.stable.read(requests, counters)
+    }
+
+    /// Where a call on a resource goes.
+    #[cold]
+    fn route_to(&self, said: Said, args: &Args, owner: &str) -> Option<Routed> {
+        let split = self.live_of(said)?;
+        split.owns(args, owner).map(Routed::Other)
+    }
+
+    /// Where a request goes if a key decides, or if the candidate has a copy.
+    #[inline(never)]
+    fn look_closer(&self, said: Said, export: ExportId, args: &Args) -> Routed {
+        let Some(split) = self.live_of(said) else {
+            return Routed::Stable(self.stable_begins(said));
+        };
+        let by_key = said.is_sticky().then(|| split.places.key(export, args));
+        let is_candidates = by_key.flatten().map_or_else(
+            || self.turn.is_candidates(said.weight()),
+            |key| choice::key_is_candidates(key::hash(key), said.weight()),
+        );
+        let mut pair = None;
+        match said.is_shadow() {
+            true if is_candidates => pair = shadow::copy(&split, export, args),
+            false if is_candidates => {
+                if let Some(leg) = Leg::begin(split, said) {
+                    return Routed::Candidate(leg);
+                }
+            }
+            _ => {}
         }
-        self.turn.is_candidates(weight)
+        let mut note = self.stable_begins(said);
+        note.pair(pair);
+        Routed::Stable(note)
+    }
+
+    /// The split that said this, without a look where the caller has it yet.
+    fn known_or_live(&self, said: Said, known: &mut Known) -> Option<Arc<Split>> {
+        match known.0.take() {
+            Some(split) if split.is(self, said) => Some(split),
+            _ => self.live_of(said),
+        }
     }
 
     /// The split that said this; `None` once it is removed.
-    fn live_of(&self, said: Said) -> Option<Guard<Option<Arc<Live>>>> {
-        let guard = self.live.load();
-        let is_it = guard.as_ref()?.number == said.number();
-        is_it.then_some(guard)
+    #[cold]
+    fn live_of(&self, said: Said) -> Option<Arc<Split>> {
+        let split = self.live.load_full()?;
+        split.is(self, said).then_some(split)
     }
 }
 
@@ -291,10 +326,12 @@ impl Split {
             address: stable.address().clone(),
             switch: Arc::clone(switch),
             before: [
-                switch.stable.read(stable.counters().read()),
-                candidate_arm.read(candidate.counters().read()),
+                switch.read(stable.counters().read()),
+                candidate_arm.read(0, candidate.counters().read()),
             ],
             after: OnceLock::new(),
+            number,
+            way: Way::default(),
             candidate_arm,
             candidate,
             sampling: said.sampling(),
@@ -303,17 +340,12 @@ impl Split {
             shadow: Shadow::new(spec.shadow),
             history: Mutex::default(),
             removed: AtomicBool::new(false),
-            settled: AtomicBool::new(false),
-            settling: Notify::new(),
         });
         let mut history = split.history.lock();
         history.note(SystemTime::now(), Some(spec.weight), &spec.why);
-        let live = Arc::new(Live {
-            number,
-            split: Arc::clone(&split),
-        });
-        let nothing: Option<Arc<Live>> = None;
-        if switch.live.compare_and_swap(&nothing, Some(live)).is_some() {
+        let nothing: Option<Arc<Self>> = None;
+        let live = Some(Arc::clone(&split));
+        if switch.live.compare_and_swap(&nothing, live).is_some() {
             return Err(SplitRefused::AlreadySplit {
                 stable: stable.address().clone(),
             });
@@ -364,6 +396,7 @@ impl Split {
         let _ = self.after.set(self.stable_now());
         drop(history);
         drop(self.switch.live.swap(None));
+        self.way.close();
         true
     }
 
@@ -371,13 +404,7 @@ impl Split {
     /// it must not be stopped. It also waits for what others have sent to the candidate by its own address, and not for
     /// the resources that others hold of it.
     pub async fn drained(&self) {
-        loop {
-            let settling = self.settling.notified();
-            if self.settled.load(Ordering::Acquire) {
-                break;
-            }
-            settling.await;
-        }
+        self.way.left().await;
         self.candidate.mailbox().emptied().await;
     }
 
@@ -390,7 +417,9 @@ impl Split {
         let [_, before] = &self.before;
         (
             stable.unwrap_or_else(|| self.stable_now()),
-            self.candidate_arm.read(counters).since(before),
+            self.candidate_arm
+                .read(self.way.requests(), counters)
+                .since(before),
         )
     }
 
@@ -401,7 +430,7 @@ impl Split {
             .upgrade()
             .map_or_else(Counters::default, counters);
         let [before, _] = &self.before;
-        self.switch.stable.read(counters).since(before)
+        self.switch.read(counters).since(before)
     }
 
     /// What became of the copies in [`SplitMode::Shadow`].
@@ -426,6 +455,11 @@ impl Split {
     #[must_use]
     pub fn candidate(&self) -> &ActorAddress {
         self.candidate.address()
+    }
+
+    /// Whether it is the one that said this at this switch.
+    fn is(&self, switch: &Switch, said: Said) -> bool {
+        self.number == said.number() && std::ptr::eq(&raw const *self.switch, switch)
     }
 
     /// The candidate, or the replica of it, if it owns the resource that these arguments are about.

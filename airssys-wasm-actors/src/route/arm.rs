@@ -66,7 +66,6 @@ impl ArmStats {
 
 /// The live counts of one arm.
 pub(super) struct Arm {
-    requests: AtomicU64,
     errors: AtomicU64,
     /// Requests up to this one are timed densely.
     dense_until: AtomicU64,
@@ -83,7 +82,6 @@ pub(super) struct Began {
 impl Default for Arm {
     fn default() -> Self {
         Self {
-            requests: AtomicU64::new(0),
             errors: AtomicU64::new(0),
             dense_until: AtomicU64::new(DENSE),
             latencies: Recorder::default(),
@@ -92,9 +90,8 @@ impl Default for Arm {
 }
 
 impl Arm {
-    /// A request goes to it. Returns when it began, if it is to be timed.
-    pub(super) fn request(&self, sampling: Sampling) -> Option<Began> {
-        let nth = self.requests.fetch_add(1, Ordering::Relaxed);
+    /// The `nth` request goes to it, counted from 0. Returns when it began, if it is to be timed.
+    pub(super) fn times(&self, nth: u64, sampling: Sampling) -> Option<Began> {
         let sampling = if nth < self.dense_until.load(Ordering::Relaxed) {
             sampling
         } else {
@@ -104,11 +101,6 @@ impl Arm {
             at: Instant::now(),
             sampling,
         })
-    }
-
-    /// A request that went to it has gone elsewhere.
-    pub(super) fn gone_elsewhere(&self) {
-        self.requests.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// A call that it was asked has ended.
@@ -136,9 +128,8 @@ impl Arm {
         }
     }
 
-    /// What was counted, with what the slot has counted itself.
-    pub(super) fn read(&self, counters: Counters) -> ArmStats {
-        let requests = self.requests.load(Ordering::Relaxed);
+    /// What was counted, with its requests so far and what the slot has counted itself.
+    pub(super) fn read(&self, requests: u64, counters: Counters) -> ArmStats {
         self.dense_until.store(requests + DENSE, Ordering::Relaxed);
         ArmStats {
             requests,
@@ -200,6 +191,8 @@ mod tests {
     use crate::error::CallError;
     use airssys_wasm::{Args, IntoArgs};
     use proptest::prelude::*;
+    use std::cell::Cell;
+    use std::ops::Range;
     use std::time::Duration;
 
     proptest! {
@@ -226,8 +219,8 @@ mod tests {
     fn many_requests_between_two_readings_are_timed_less_densely() {
         let arm = Arm::default();
         let sampling = Sampling::every(8);
-        let timed = || {
-            let requests = (0..100_000).map(|_| arm.request(sampling));
+        let timed = |requests: Range<u64>| {
+            let requests = requests.map(|nth| arm.times(nth, sampling));
             let sparse = |began: &Option<Began>| began.is_some_and(|it| it.sampling != sampling);
             let all: Vec<_> = requests.collect();
             let sparse = all.iter().filter(|began| sparse(began)).count() as u64;
@@ -240,18 +233,23 @@ mod tests {
                     .sum::<u64>(),
             )
         };
-        for _ in 0..2 {
-            let (dense, sparse, calls) = timed();
+        for from in [0, 100_000] {
+            let (dense, sparse, calls) = timed(from..from + 100_000);
             assert!(dense.abs_diff(DENSE / 8) <= 4, "{dense}");
             assert!(sparse.abs_diff((100_000 - DENSE) / 64) <= 4, "{sparse}");
             assert!(calls.abs_diff(100_000) <= 300, "{calls}");
-            arm.read(Counters::default());
+            arm.read(from + 100_000, Counters::default());
         }
     }
 
     #[test]
     fn errors_of_the_callee_are_counted_and_those_of_the_caller_are_not() {
         let arm = Arm::default();
+        let requests = Cell::new(0);
+        let timed = |sampling| {
+            let nth = requests.replace(requests.get() + 1);
+            arm.times(nth, sampling)
+        };
         let address: crate::ActorAddress = "a".parse().unwrap();
         let dead = CallError::CalleeDied {
             address: address.clone(),
@@ -260,33 +258,30 @@ mod tests {
         let cycle = CallError::Cycle { path: vec![] };
         let every = Sampling::every(1);
         for answer in [Err(dead), Err(cycle), Ok(Args::new())] {
-            let began = arm.request(every);
+            let began = timed(every);
             arm.ended(answer.as_ref(), began, false);
         }
         let mut counters = Counters::default();
-        let before = arm.read(counters);
+        let before = arm.read(requests.get(), counters);
         assert_eq!((before.requests, before.errors), (3, 1));
         assert_eq!(before.latencies.timed(), 1);
         assert_eq!(before.error_rate(), Some(1.0 / 3.0));
 
         // What a guest answers is an answer, unless asked for.
         let err = || Ok::<_, CallError>((Value::Result(Err(None)),).into_args());
-        arm.ended(err().as_ref(), arm.request(every), false);
-        assert_eq!(arm.read(counters).since(&before).errors, 0);
-        arm.ended(err().as_ref(), arm.request(every), true);
+        arm.ended(err().as_ref(), timed(every), false);
+        assert_eq!(arm.read(requests.get(), counters).since(&before).errors, 0);
+        arm.ended(err().as_ref(), timed(every), true);
         let late = CallError::Deadline {
             address,
             within: Duration::ZERO,
         };
-        arm.ended(Err(&late), arm.request(every), false);
+        arm.ended(Err(&late), timed(every), false);
         counters.restarts = 1;
-        let interval = arm.read(counters).since(&before);
+        let interval = arm.read(requests.get(), counters).since(&before);
         assert_eq!((interval.requests, interval.errors), (3, 2));
         assert_eq!(interval.latencies.timed(), 2);
         assert_eq!((interval.restarts, interval.dead_letters), (1, 0));
-        arm.request(every);
-        arm.gone_elsewhere();
-        assert_eq!(arm.read(counters).since(&before).requests, 3);
         assert_eq!(ArmStats::default().error_rate(), None);
     }
 }

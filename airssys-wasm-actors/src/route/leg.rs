@@ -8,15 +8,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use airssys_wasm::{Args, ExportId};
-use arc_swap::Guard;
 
 use crate::address::ActorId;
 use crate::envelope::{CallContext, Envelope};
 use crate::mailbox::Refusal;
 use crate::reply::Ending;
 use crate::route::arm::{Arm, Began};
+use crate::route::said::Said;
 use crate::route::shadow::Pair;
-use crate::route::{Live, Split, Switch};
+use crate::route::way::{Known, Lease};
+use crate::route::{Split, Switch};
 use crate::slot::Slot;
 
 /// Where a request goes.
@@ -40,8 +41,8 @@ impl Routed {
         }
     }
 
-    /// The request has ended in its caller's own task.
-    pub(crate) fn ended(self, own: &Arc<Slot>, answer: Ending<'_>) {
+    /// The request has ended in its caller's own task, who knows the split from now on.
+    pub(crate) fn ended(self, own: &Arc<Slot>, answer: Ending<'_>, known: &mut Known) {
         match self {
             Self::Own | Self::Other(_) => {}
             Self::Stable(note) => {
@@ -49,10 +50,11 @@ impl Routed {
                     note.ended(&switch.stable, answer);
                 }
             }
-            Self::Candidate(Leg { live, note }) => {
-                if let Some(live) = &*live {
-                    note.ended(&live.split.candidate_arm, answer);
+            Self::Candidate(Leg { lease, note }) => {
+                if let Some(split) = lease.split() {
+                    note.ended(&split.candidate_arm, answer);
                 }
+                lease.end(known);
             }
         }
     }
@@ -62,10 +64,9 @@ impl Routed {
         let (hold, note) = match self {
             Self::Own | Self::Other(_) => return None,
             Self::Stable(note) => (Hold::Stable(Arc::clone(own.junction().switch()?)), note),
-            Self::Candidate(Leg { live, note }) => {
-                let live = Guard::into_inner(live)?;
+            Self::Candidate(Leg { lease, note }) => {
                 let stable = Arc::clone(own);
-                (Hold::Candidate { live, stable }, note)
+                (Hold::Candidate { lease, stable }, note)
             }
         };
         Some(Box::new(Tally { hold, note }))
@@ -131,18 +132,23 @@ impl Note {
 
 /// A request for the candidate, in its caller's own task.
 pub(crate) struct Leg {
-    /// Not empty.
-    live: Guard<Option<Arc<Live>>>,
+    lease: Lease,
     note: Note,
 }
 
 impl Leg {
-    pub(super) fn new(live: Guard<Option<Arc<Live>>>, note: Note) -> Self {
-        Self { live, note }
+    /// A request sets out to the candidate; `None` once the split is removed.
+    pub(super) fn begin(split: Arc<Split>, said: Said) -> Option<Self> {
+        let (lease, nth) = Lease::begin(split)?;
+        let mut note = Note::new(said.err_is_error());
+        if let Some(split) = lease.split() {
+            note.began(split.candidate_arm.times(nth, said.sampling()));
+        }
+        Some(Self { lease, note })
     }
 
     fn split(&self) -> Option<&Arc<Split>> {
-        (*self.live).as_ref().map(|live| &live.split)
+        self.lease.split()
     }
 }
 
@@ -154,7 +160,7 @@ pub(crate) struct Tally {
 
 enum Hold {
     Stable(Arc<Switch>),
-    Candidate { live: Arc<Live>, stable: Arc<Slot> },
+    Candidate { lease: Lease, stable: Arc<Slot> },
 }
 
 impl Tally {
@@ -162,7 +168,9 @@ impl Tally {
     pub(crate) fn is_over(&self) -> bool {
         match &self.hold {
             Hold::Stable(_) => false,
-            Hold::Candidate { live, .. } => live.split.removed.load(Ordering::Acquire),
+            Hold::Candidate { lease, .. } => lease
+                .split()
+                .is_none_or(|split| split.removed.load(Ordering::Acquire)),
         }
     }
 
@@ -176,13 +184,19 @@ impl Tally {
 
     /// It is the stable arm's from now on.
     pub(crate) fn divert(&mut self) {
-        if let Hold::Candidate { live, .. } = &self.hold {
-            live.split.diverted();
-            // It has waited at the candidate's.
-            if let Some(more) = &mut self.note.more {
-                more.began = None;
-            }
-            self.hold = Hold::Stable(Arc::clone(&live.split.switch));
+        let Hold::Candidate { lease, .. } = &self.hold else {
+            return;
+        };
+        let Some(switch) = lease.split().map(|split| Arc::clone(&split.switch)) else {
+            return;
+        };
+        // It has waited at the candidate's.
+        if let Some(more) = &mut self.note.more {
+            more.began = None;
+        }
+        let hold = std::mem::replace(&mut self.hold, Hold::Stable(switch));
+        if let Hold::Candidate { lease, .. } = hold {
+            lease.divert();
         }
     }
 
@@ -190,16 +204,22 @@ impl Tally {
     pub(crate) fn ended(self, answer: Ending<'_>) {
         match &self.hold {
             Hold::Stable(switch) => self.note.ended(&switch.stable, answer),
-            Hold::Candidate { live, .. } => self.note.ended(&live.split.candidate_arm, answer),
+            Hold::Candidate { lease, .. } => {
+                if let Some(split) = lease.split() {
+                    self.note.ended(&split.candidate_arm, answer);
+                }
+            }
         }
     }
 }
 
-impl Split {
+impl Lease {
     /// A request of the candidate's goes to the stable arm after all.
-    fn diverted(&self) {
-        self.candidate_arm.gone_elsewhere();
-        self.switch.stable.request(self.sampling);
+    fn divert(self) {
+        if let Some(split) = self.split() {
+            split.switch.requests.fetch_add(1, Ordering::Relaxed);
+        }
+        self.turn_back();
     }
 }
 
@@ -211,7 +231,7 @@ pub(crate) fn push_cast(
     args: Args,
     context: CallContext,
 ) -> Result<(), (Arc<Slot>, Refusal)> {
-    let routed = own.route(export, &args);
+    let routed = own.route(export, &args, &mut Known::default());
     let target = routed.target(own);
     let envelope = Envelope::cast(Arc::clone(target), sender, export, args, context);
     let refusal = match target.mailbox().push(envelope) {
@@ -221,7 +241,7 @@ pub(crate) fn push_cast(
         }
         Err(refusal) => refusal,
     };
-    match &routed {
+    match routed {
         Routed::Candidate(leg) => leg.refused(own, refusal),
         Routed::Stable(_) => {
             if let Some(switch) = own.junction().switch() {
@@ -229,22 +249,23 @@ pub(crate) fn push_cast(
             }
             Err((Arc::clone(own), refusal))
         }
-        Routed::Own | Routed::Other(_) => Err((Arc::clone(target), refusal)),
+        Routed::Own => Err((Arc::clone(own), refusal)),
+        Routed::Other(slot) => Err((slot, refusal)),
     }
 }
 
 impl Leg {
     /// A cast was not accepted. One that the candidate takes no more goes to the stable arm.
     #[cold]
-    fn refused(&self, own: &Arc<Slot>, refusal: Refusal) -> Result<(), (Arc<Slot>, Refusal)> {
-        let Some(split) = self.split() else {
+    fn refused(self, own: &Arc<Slot>, refusal: Refusal) -> Result<(), (Arc<Slot>, Refusal)> {
+        let Some(split) = self.split().map(Arc::clone) else {
             return Err((Arc::clone(own), refusal));
         };
         let Refusal::Closed(mut envelope) = refusal else {
             split.candidate_arm.refused(&refusal);
             return Err((Arc::clone(&split.candidate), refusal));
         };
-        split.diverted();
+        self.lease.divert();
         envelope.target = Arc::clone(own);
         match own.mailbox().push(envelope) {
             Ok(()) => {

@@ -51,6 +51,11 @@ impl Said {
         self.bits(SHADOW, 1) == 1
     }
 
+    /// Neither with copies nor by key.
+    pub(super) fn is_plain(self) -> bool {
+        self.0 & (1 << SHADOW | 1 << STICKY) == 0
+    }
+
     pub(super) fn err_is_error(self) -> bool {
         self.bits(ERRS, 1) == 1
     }
@@ -94,6 +99,7 @@ mod tests {
             prop_assert_eq!((said.is_shadow(), said.err_is_error()), (shadow, err_is_error));
             prop_assert_eq!(said.sampling(), Sampling::every(1 << bits));
             prop_assert_eq!(said.is_sticky(), sticky);
+            prop_assert_eq!(said.is_plain(), !shadow && !sticky);
             prop_assert_ne!(said, Said::NOTHING);
             let changed = said.with(weight(other));
             prop_assert_eq!(changed.weight(), weight(other));

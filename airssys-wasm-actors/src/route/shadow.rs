@@ -21,6 +21,7 @@ use crate::deadline::LazyTimer;
 use crate::envelope::CallContext;
 use crate::exit::bounded;
 use crate::reply::{Answer, Ending};
+use crate::route::way::Lease;
 use crate::route::{Routed, Split};
 
 /// Of each of the two answers, as it is written into a difference: enough to see what it is about.
@@ -184,14 +185,17 @@ pub(super) fn copy(split: &Arc<Split>, export: ExportId, args: &Args) -> Option<
         within: shadow.spec.within,
         cell: None,
     };
+    let (lease, nth) = Lease::begin(Arc::clone(split))?;
     let mut call = PendingCall::start_by(&request, args.clone(), Routed::Own);
     PendingCall::send_all(std::slice::from_mut(&mut call));
     if !call.is_sent() {
         one_more(&shadow.skipped_refused);
+        lease.turn_back();
         return None;
     }
     one_more(&shadow.copies);
-    let began = split.candidate_arm.request(split.sampling);
+    let began = split.candidate_arm.times(nth, split.sampling);
+    drop(lease);
     let (pair, stable) = oneshot::channel();
     let waiting = async move {
         let split = &in_flight.0;

@@ -1,5 +1,6 @@
 //! The traffic of one actor, split between it and a candidate.
 
+mod known;
 mod shadow;
 mod storm;
 
