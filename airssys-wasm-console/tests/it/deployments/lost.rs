@@ -84,6 +84,6 @@ async fn a_rollback_puts_back_what_is_lost_where_the_same_bytes_are_named() {
             ..scale
         })
         .await;
-    refused(refusal, "artifact-lost", "`app/one`, revision 2", None);
+    refused(refusal, "artifact-lost", "`app/one`, revision 3", None);
     host.answers(3).await;
 }
