@@ -154,7 +154,9 @@ impl fmt::Display for ExitReason {
             Self::Panicked(text) => write!(f, "panicked: {text}"),
             Self::Error(text) => write!(f, "error: {text}"),
             Self::StartFailed(text) => write!(f, "start failed: {text}"),
-            Self::CrashLoop => f.write_str("crash-loop: more restarts than its supervisor allows"),
+            Self::CrashLoop => f.write_str(
+                "crash-loop: more restarts than its supervisor allows; mend what ends its children, or allow more by its `restarts`",
+            ),
             Self::Declined => f.write_str("declined to start"),
             Self::ChildNotStarted(child) => {
                 write!(f, "its child `{}` did not start: {}", child.from, child.reason)

@@ -12,6 +12,7 @@ mod decide;
 mod errors;
 mod health;
 mod machine;
+mod order;
 mod prepare;
 mod record;
 mod spec;
@@ -365,6 +366,21 @@ impl Supervisor {
         let edit = Box::new(edit);
         self.told(|reply| SupervisorMessage::Reflag { edit, reply })
             .await
+    }
+
+    /// Starts those that `order` names in that order from now on; where `only_if` is given, if they have that one by then. Nobody
+    /// is started or stopped. Says in which order it started all of its children, and starts them.
+    pub(crate) async fn reorder(
+        &self,
+        order: Vec<ActorAddress>,
+        only_if: Option<Vec<ActorAddress>>,
+    ) -> Result<Altered<Vec<ActorAddress>>, StartError> {
+        self.told(|reply| SupervisorMessage::Reorder {
+            order,
+            only_if,
+            reply,
+        })
+        .await
     }
 
     /// Starts with one child more from its next start on, before the first of those that are `later`; until then that one is

@@ -211,8 +211,8 @@ impl std::fmt::Debug for Upgrade {
 }
 
 impl System {
-    /// Checks whether the component at `spec.address` can be upgraded to `spec`: that its links lead somewhere and that
-    /// everybody linked to it finds the functions it uses.
+    /// Checks whether the component at `spec.address` can be upgraded to `spec`: that its links lead somewhere, that
+    /// everybody linked to it finds the functions it uses, and that its supervisor can supervise it so.
     ///
     /// # Errors
     /// [`UpgradeError`].
@@ -221,7 +221,9 @@ impl System {
         spec: ChildSpec,
         options: UpgradeOptions,
     ) -> Result<Upgrade, UpgradeError> {
-        self.upgrade_to(spec, options, |_, _| {})
+        let upgrade = self.upgrade_to(spec, options, |_, _| {})?;
+        upgrade.check_tuning()?;
+        Ok(upgrade)
     }
 
     /// The same to what differs in nothing of how it is supervised but what a manifest calls so, whatever else `spec` says of
@@ -292,7 +294,7 @@ impl System {
 }
 
 impl System {
-    /// Changes what only the supervisor of an actor knows of it: when it is restarted, how it is stopped, asked how it is,
+    /// Changes what only the supervisor of an actor, or of another supervisor, knows of it: when it is restarted, how it is stopped, asked how it is,
     /// and how long that may take. No instance is touched, and it is that from now on, of whichever revision runs: an upgrade
     /// that was prepared before, or is taken back after, leaves what has changed by this as it is. Nothing else of `spec` is
     /// looked at.
@@ -475,6 +477,25 @@ impl Upgrade {
         Ok(())
     }
 
+    /// Whether each of its supervisors can supervise what it becomes as that is to be supervised, by now.
+    fn check_tuning(&self) -> Result<(), UpgradeError> {
+        for pair in &self.pairs {
+            let id = pair.successor.slot.id();
+            let successor = match pair.record.child(id) {
+                Some(PreparedChild::Actor(now)) => pair.successor.in_place_of(&now),
+                _ => continue,
+            };
+            let auto_shutdown = pair.record.flags.lock().auto_shutdown;
+            let tuning = Tuning::of(&successor.spec);
+            let checked = tuning.check(&self.address, pair.record.address(), auto_shutdown);
+            checked.map_err(|why| UpgradeError::Tuning {
+                address: self.address.clone(),
+                why,
+            })?;
+        }
+        Ok(())
+    }
+
     /// It may have been scaled since this was prepared.
     fn covers_all(&self) -> Result<(), UpgradeError> {
         let children = children_of(self.slot.shared(), &self.address);
@@ -493,13 +514,14 @@ impl Upgrade {
     /// Switches every replica, waiting for the message each has in hand.
     ///
     /// # Errors
-    /// [`UpgradeError::NotReplaced`]: those that had been switched have been switched back. [`UpgradeError::Scaling`] and
-    /// [`UpgradeError::Replicas`], with nothing changed.
+    /// [`UpgradeError::NotReplaced`]: those that had been switched have been switched back. [`UpgradeError::Scaling`],
+    /// [`UpgradeError::Replicas`] and [`UpgradeError::Tuning`], with nothing changed.
     pub async fn switch(mut self) -> Result<Upgraded, UpgradeError> {
         let Some(alteration) = Alteration::revision(&self.slot) else {
             return Err(UpgradeError::Scaling(self.address));
         };
         self.covers_all()?;
+        self.check_tuning()?;
         let bytes_max = self.bytes_max();
         let until = after(Instant::now(), self.options.wait_max);
         let by_hook = self.by_hook;

@@ -203,8 +203,12 @@ impl Application {
     /// [`ConfigOrderRefused`].
     pub fn configured(&self, order: &ConfigOrder) -> Result<Application, ConfigOrderRefused> {
         order.check()?;
-        if let Some(name) = &order.component {
-            self.check_name(name)?;
+        match &order.component {
+            Some(name) => self.check_name(name)?,
+            None if self.components.iter().all(|one| one.config.file.is_none()) => {
+                return Err(ConfigOrderRefused::no_file(None));
+            }
+            None => {}
         }
         let mut new = self.clone();
         let wanted = |one: &&mut ResolvedComponent| match &order.component {

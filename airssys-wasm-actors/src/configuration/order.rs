@@ -138,6 +138,14 @@ pub enum ConfigOrderRefused {
         /// What to do about it.
         help: &'static str,
     },
+    /// Files are to be read again, and there are none.
+    #[error("{}; {help}", self.what())]
+    NoFile {
+        /// The component; `None` if all are meant.
+        component: Option<String>,
+        /// What to do about it.
+        help: &'static str,
+    },
     /// Its file cannot be read.
     #[error("`{path}`, the `config-file` of `{component}`: {why}")]
     File {
@@ -151,6 +159,13 @@ pub enum ConfigOrderRefused {
 }
 
 impl ConfigOrderRefused {
+    pub(crate) fn no_file(component: Option<String>) -> Self {
+        Self::NoFile {
+            component,
+            help: "name one in the manifest (`config-file`) and deploy that, or set values with `airssys config set`",
+        }
+    }
+
     /// What is the matter, without what to do about it.
     #[must_use]
     pub fn what(&self) -> String {
@@ -158,6 +173,10 @@ impl ConfigOrderRefused {
             Self::NoSuchComponent { name, .. } => format!("there is no component `{name}`"),
             Self::Spawned(name) => format!("`{name}` is spawned"),
             Self::Unread { component, why, .. } => format!("`{component}` {why}"),
+            Self::NoFile { component, .. } => match component {
+                Some(component) => format!("`{component}` has no `config-file` to read again"),
+                None => "no component has a `config-file` to read again".to_owned(),
+            },
             other => other.to_string(),
         }
     }
@@ -168,15 +187,18 @@ impl ConfigOrderRefused {
         match self {
             Self::NoSuchComponent { help, .. } => Some(help),
             Self::Spawned(_) => Some("change its `config` in the manifest, and deploy that"),
-            Self::Unread { help, .. } => Some(help),
+            Self::Unread { help, .. } | Self::NoFile { help, .. } => Some(help),
             _ => None,
         }
     }
 }
 
 impl ConfigOrder {
-    /// Checks what can be checked without any layer.
-    pub(crate) fn check(&self) -> Result<(), ConfigOrderRefused> {
+    /// Checks what is wrong with it whatever it is for.
+    ///
+    /// # Errors
+    /// [`ConfigOrderRefused::Empty`], [`ConfigOrderRefused::NoComponent`] and [`ConfigOrderRefused::Both`].
+    pub fn check(&self) -> Result<(), ConfigOrderRefused> {
         let values = !self.set.is_empty() || !self.unset.is_empty();
         if !values && !self.reload {
             return Err(ConfigOrderRefused::Empty);
@@ -209,6 +231,9 @@ impl ConfigOrder {
             }
         }
         after.set.extend(self.set.clone());
+        if self.reload && after.file.is_none() {
+            return Err(ConfigOrderRefused::no_file(Some(component.to_owned())));
+        }
         if let Some(FileLayer { path, values }) = after.file.as_mut().filter(|_| self.reload) {
             *values = file::read(path).map_err(|why| ConfigOrderRefused::File {
                 component: component.to_owned(),
@@ -265,6 +290,18 @@ mod tests {
             not.to_string().ends_with("was not set, and has no value"),
             "{not}"
         );
+    }
+
+    #[test]
+    fn what_has_no_file_is_not_read_again() {
+        let order = ConfigOrder {
+            reload: true,
+            ..order(&[], &[])
+        };
+        let not = order.apply("one", &ConfigLayers::default()).unwrap_err();
+        assert_eq!(not.what(), "`one` has no `config-file` to read again");
+        assert!(not.remedy().unwrap().contains("config set"), "{not}");
+        assert!(not.to_string().starts_with(&not.what()), "{not}");
     }
 
     #[test]

@@ -398,8 +398,10 @@ pub fn plan(
     let changes = changes(current, new, options, &mut refused);
     let touched: Vec<&Change<'_>> = changes.iter().filter(|one| one.is_touched()).collect();
     let mut steps = Vec::new();
-    steps.extend(retunes(current, new, &changes));
+    let (first, last) = retunes(current, new, &changes);
+    steps.extend(first);
     steps.extend(order::steps(&touched, new, &mut refused));
+    steps.extend(last);
     let known = |outline: &ApplicationOutline, name: &str| {
         outline.sources.iter().any(|source| source.name == name)
     };
@@ -470,12 +472,12 @@ fn changes<'a>(
     new.components.iter().map(change).collect()
 }
 
-/// Everything that touches no instance, as one step.
+/// Everything that touches no instance, as one step before all others; and what can only be after them, as another.
 fn retunes(
     current: &ApplicationOutline,
     new: &ApplicationOutline,
     changes: &[Change<'_>],
-) -> Option<Step> {
+) -> (Option<Step>, Option<Step>) {
     // A child is significant only while its supervisor asks.
     let (mut parts, mut last) = (Vec::new(), Vec::new());
     for one in &new.supervisors {
@@ -492,18 +494,31 @@ fn retunes(
             parts.push(part(one.address.as_str(), action, Vec::new()));
         }
     }
+    // One that is below another has ceased to be significant by the time that that one asks no more.
+    last.reverse();
     for change in changes.iter().filter(|change| !change.is_touched()) {
         parts.extend(change.part(Vec::new()));
     }
-    parts.extend(last);
+    // What is touched ceases to be significant with that.
+    let ceases = |change: &Change<'_>| {
+        let mut retuned = change.retuned().iter();
+        retuned.any(|key| *key == "significant") && !change.new.tuning.significant
+    };
+    let later = match changes.iter().any(ceases) {
+        true => last,
+        false => {
+            parts.extend(last);
+            Vec::new()
+        }
+    };
     if current.report != new.report && !current.components.is_empty() {
         parts.push(part("report", Action::ChangeReport, Vec::new()));
     }
-    let step = Step {
-        parts,
-        together: Vec::new(),
+    let step = |parts: Vec<Part>| {
+        let together = Vec::new();
+        (!parts.is_empty()).then_some(Step { parts, together })
     };
-    (!step.parts.is_empty()).then_some(step)
+    (step(parts), step(later))
 }
 
 fn source_changes(

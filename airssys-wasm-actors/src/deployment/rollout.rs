@@ -11,6 +11,7 @@ mod children;
 mod component_file;
 mod driver;
 mod endings;
+mod hanging;
 mod healing;
 mod journal;
 mod mixed;
@@ -63,6 +64,8 @@ pub struct DeployOptions {
     pub source: String,
     /// Whether it waits its turn while another one is under way, instead of being refused.
     pub queue: bool,
+    /// What was done for it before: the first notes of its log.
+    pub notes: Vec<String>,
 }
 
 /// Why nothing is deployed.
@@ -465,7 +468,7 @@ pub struct RolloutStatus {
     /// Whether its clocks stand still.
     pub paused: bool,
     /// What holds it up that no command ends, if something does: the registry does not say whether the last record is
-    /// written. Until then nobody else has the turn.
+    /// written, or does not answer. Until then nobody else has the turn.
     pub held: Option<String>,
     /// Each step of the plan.
     pub steps: Vec<StepStatus>,

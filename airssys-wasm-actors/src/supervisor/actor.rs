@@ -12,6 +12,7 @@ mod scaling;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use ractor::SupervisionEvent;
 use tokio::sync::oneshot;
@@ -41,6 +42,7 @@ pub(crate) type StopReply = oneshot::Sender<Result<StopReport, StopError>>;
 pub(crate) type ChangeReply = oneshot::Sender<Result<(), StartError>>;
 pub(crate) type AddReply = oneshot::Sender<Result<bool, StartError>>;
 pub(crate) type FlagsReply = oneshot::Sender<Result<Altered<SupervisorFlags>, StartError>>;
+pub(crate) type OrderReply = oneshot::Sender<Result<Altered<Vec<ActorAddress>>, StartError>>;
 /// Makes other flags of those there are.
 pub(crate) type FlagsEdit = Box<dyn FnOnce(SupervisorFlags) -> SupervisorFlags + Send>;
 
@@ -94,6 +96,12 @@ pub(crate) enum SupervisorMessage {
     },
     /// Other flags; its children stay what they are.
     Reflag { edit: FlagsEdit, reply: FlagsReply },
+    /// Those that `order` names start in that order, from now on; where `only_if` is given, if they have that one by now.
+    Reorder {
+        order: Vec<ActorAddress>,
+        only_if: Option<Vec<ActorAddress>>,
+        reply: OrderReply,
+    },
     /// It starts with one child more, before those that are `later`; it is not started yet.
     AddFirst {
         child: Box<ChildSpec>,
@@ -170,8 +178,8 @@ pub(crate) struct State {
     next_token: u64,
     /// Of the children that were asked to stop or wait for a try.
     alarms: Alarms,
-    /// Of the children that are asked how they are.
-    health: IdMap<Timer>,
+    /// Of the children that are asked how they are: how often.
+    health: IdMap<(Duration, Timer)>,
     /// The first child that did not start.
     not_booted: Option<ActorId>,
     /// Names of children that are gone, for reports on operations that go on.
@@ -397,6 +405,11 @@ impl State {
                 let _ = reply.send(changed);
             }
             SupervisorMessage::Reflag { edit, reply } => drop(reply.send(self.reflag(edit))),
+            SupervisorMessage::Reorder {
+                order,
+                only_if,
+                reply,
+            } => drop(reply.send(self.reorder_first(&order, only_if.as_deref()))),
             SupervisorMessage::AddFirst {
                 child,
                 later,
@@ -486,13 +499,18 @@ impl State {
         let _ = reply.send(done.map(|()| down));
     }
 
-    /// It supervises some of its children otherwise, and asks them how they are as it says now.
+    /// It supervises some of its children otherwise, and asks them how they are as it says now. One that is to be asked as often
+    /// as before is asked when it would have been, however often it is retuned.
     fn all_respecced(&mut self) {
         for child in self.record.take_respecced() {
             self.respecced(child);
             if let Some(PreparedChild::Actor(actor)) = self.child(child)
                 && actor.slot.is_active()
             {
+                let asked = self.health.get(&child).map(|(interval, _)| *interval);
+                if asked.is_some() && asked == actor.spec.health.map(|check| check.interval) {
+                    continue;
+                }
                 self.health.remove(&child);
                 self.watch_health(child, actor.slot.incarnation());
             }

@@ -8,6 +8,7 @@ use super::spec::SpecError;
 use crate::address::{ActorAddress, AddressError};
 use crate::exit::ExitReason;
 use crate::link::LinkRefused;
+use crate::system::OWN_SUPERVISOR;
 
 /// Why children were not started.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -78,8 +79,17 @@ pub enum StartError {
     #[error("`{0}` declined to start")]
     Declined(ActorAddress),
     /// The supervisor has ended, or was killed before it answered.
-    #[error("the supervisor `{0}` has ended")]
+    #[error("{}", has_ended(.0))]
     SupervisorEnded(ActorAddress),
+}
+
+/// That a supervisor has ended, and what to do then.
+fn has_ended(supervisor: &ActorAddress) -> String {
+    let remedy = match supervisor.as_str() {
+        OWN_SUPERVISOR => "its system starts nothing any more: start another one",
+        _ => "have it started by the supervisor that it is under, or start its application anew",
+    };
+    format!("the supervisor `{supervisor}` has ended; {remedy}")
 }
 
 impl StartError {
@@ -127,6 +137,35 @@ pub enum StopError {
     #[error("`{0}` is simple-one-for-one: a child of it that has ended is forgotten")]
     Simple(ActorAddress),
     /// The supervisor has ended.
-    #[error("the supervisor `{0}` has ended")]
+    #[error("{}", has_ended(.0))]
     SupervisorEnded(ActorAddress),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn that_a_supervisor_has_ended_is_said_with_what_to_do() {
+        let said = |name: &str| {
+            let address: ActorAddress = name.parse().unwrap();
+            let start = StartError::SupervisorEnded(address.clone()).to_string();
+            assert_eq!(start, StopError::SupervisorEnded(address).to_string());
+            start
+        };
+        let system = said(OWN_SUPERVISOR);
+        assert!(
+            system.ends_with("has ended; its system starts nothing any more: start another one")
+        );
+        let other = said("app/below");
+        assert!(
+            other.contains("`app/below` has ended; have it started"),
+            "{other}"
+        );
+        let crashed = ExitReason::CrashLoop.to_string();
+        assert!(
+            crashed.starts_with("crash-loop: ") && crashed.contains("allow more"),
+            "{crashed}"
+        );
+    }
 }

@@ -1,18 +1,29 @@
 //! Asking a child how it is, again and again.
 
+use std::time::Duration;
+
 use crate::events::Event;
 use crate::health::{ChildHealth, HealthCheck};
 use crate::reference::ActorRef;
 
-/// Asks until it has failed as often in a row as the check allows; says with which words.
+/// Asks until it has failed as often in a row as the check allows; says with which words. What `check` says beside its interval
+/// is looked at anew each time; where it says nothing any more, nothing is asked.
 ///
 /// A child with a message or a signal in hand is not asked before it is through with it, and is not late: its own limits end
 /// one that takes too long. One that has been asked is late, whatever waits for it.
-pub(super) async fn until_failed(actor: &ActorRef, check: HealthCheck) -> String {
+pub(super) async fn until_failed(
+    actor: &ActorRef,
+    interval: Duration,
+    check: impl Fn() -> Option<HealthCheck>,
+) -> String {
     let mut last = ChildHealth::Healthy;
     let mut failures = 0;
     loop {
-        tokio::time::sleep(check.interval).await;
+        tokio::time::sleep(interval).await;
+        let Some(check) = check() else {
+            // Whoever has changed it is about to end this.
+            return std::future::pending().await;
+        };
         let health = match actor.health(check.timeout).await {
             Ok(health) => health,
             Err(_) if actor.slot().lane().is_busy_otherwise() => continue,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::actor::SupervisorMessage;
-use super::child::{ChildSpec, PreparedActor, PreparedChild, ShutdownPolicy};
+use super::child::{ChildSpec, PreparedActor, PreparedChild, PreparedSupervisor, ShutdownPolicy};
 use super::decide::RestartPolicy;
 use super::record::{Record, SupervisorFlags};
 use super::spec::{AutoShutdown, Backoff, SpecError, SupervisorSpec};
@@ -74,6 +74,19 @@ impl Tuning {
             health: unless_changed(self.health, before.health, now.health),
             start_within: unless_changed(self.start_within, before.start_within, now.start_within),
         }
+    }
+
+    /// Whether what a manifest calls so is a part of it.
+    pub(crate) fn has(key: &str) -> bool {
+        const KEYS: [&str; 6] = [
+            "restart",
+            "shutdown",
+            "significant",
+            "backoff",
+            "health",
+            "start-within",
+        ];
+        KEYS.contains(&key)
     }
 
     /// This one, with what a manifest calls so as it is in `other`.
@@ -209,8 +222,33 @@ impl PreparedActor {
     }
 }
 
+impl PreparedChild {
+    /// The same child, supervised so.
+    fn tuned(&self, tuning: Tuning) -> Self {
+        match self {
+            Self::Actor(actor) => Self::Actor(Arc::new(actor.tuned(tuning))),
+            Self::Supervisor(one) => {
+                let mut spec = one.spec.clone();
+                tuning.put_into(&mut spec);
+                Self::Supervisor(Arc::new(PreparedSupervisor {
+                    spec,
+                    record: Arc::clone(&one.record),
+                    standing: Arc::clone(&one.standing),
+                }))
+            }
+        }
+    }
+
+    /// It has taken the place of one that was supervised otherwise. Whether a supervisor returns is its own to know.
+    fn is_tuned(&self, before: &ChildSpec) {
+        if let Self::Supervisor(one) = self {
+            one.record.specced(before, &one.spec);
+        }
+    }
+}
+
 impl Record {
-    /// The actors that have this address, or share it, are supervised from now on as `tune` makes of how they are. `None` if
+    /// The actors that have this address, or share it, or the supervisor that has it, are supervised from now on as `tune` makes of how they are. `None` if
     /// there are none.
     ///
     /// # Errors
@@ -224,27 +262,27 @@ impl Record {
         let auto_shutdown = self.flags.lock().auto_shutdown;
         let (mut tuned, mut altered) = (Vec::new(), None);
         for child in children.values() {
-            if child.shared_address() == *address
-                && let PreparedChild::Actor(actor) = child
-            {
-                let before = Tuning::of(&actor.spec);
+            if child.shared_address() == *address {
+                let before = Tuning::of(child.spec());
                 let now = tune(before);
                 altered.get_or_insert(Altered { before, now });
                 if now == before {
                     continue;
                 }
                 now.check(address, self.address(), auto_shutdown)?;
-                tuned.push(PreparedChild::Actor(Arc::new(actor.tuned(now))));
+                tuned.push(child.tuned(now));
             }
         }
         if altered.is_none() {
             return Ok(None);
         }
         let ids: Vec<_> = tuned.iter().map(PreparedChild::id).collect();
-        let swapped = tuned.into_iter().zip(&ids);
-        let before: Vec<_> = swapped
-            .filter_map(|(child, id)| children.insert(*id, child))
-            .collect();
+        let swap = |now: PreparedChild| {
+            let before = children.insert(now.id(), now.clone())?;
+            now.is_tuned(before.spec());
+            Some(before)
+        };
+        let before: Vec<_> = tuned.into_iter().filter_map(swap).collect();
         self.edit_first(|first| {
             if let Some(spec) = first.iter_mut().find(|spec| spec.address == *address) {
                 tune(Tuning::of(spec)).put_into(spec);
@@ -263,10 +301,11 @@ impl Record {
         for child in children.values_mut() {
             let address = child.shared_address();
             let spec = first.iter().find(|spec| spec.address == address);
-            if let (PreparedChild::Actor(actor), Some(spec)) = (child, spec)
-                && Tuning::of(spec) != Tuning::of(&actor.spec)
+            if let Some(spec) = spec
+                && Tuning::of(spec) != Tuning::of(child.spec())
             {
-                *actor = Arc::new(actor.tuned(Tuning::of(spec)));
+                let before = std::mem::replace(child, child.tuned(Tuning::of(spec)));
+                child.is_tuned(before.spec());
             }
         }
     }
@@ -340,11 +379,13 @@ mod tests {
         let (from, to) = (Tuning::of(&one), Tuning::of(&two));
         assert_eq!(from.taking(&keys, to), to);
         for key in &keys {
+            assert!(Tuning::has(key));
             let mut taken = one.clone();
             from.taking(&[key], to).put_into(&mut taken);
             assert_eq!(Outlined::of(&one).differing(&Outlined::of(&taken)), [*key]);
         }
         assert_eq!(from.taking(&["rollout", "autoscale"], to), from);
+        assert!(!Tuning::has("rollout"));
     }
 
     #[test]

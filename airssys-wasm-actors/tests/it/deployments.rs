@@ -10,6 +10,7 @@ mod families;
 mod files;
 mod first;
 mod gates;
+mod hanging;
 mod kills;
 mod mixed;
 mod scaling;

@@ -1,5 +1,6 @@
 //! `airssys config`: what components are configured with, and changes of it while they run.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use airssys_wasm_console::api::{ConfigList, ConfigQuery, ConfigRequest};
@@ -42,8 +43,8 @@ pub(super) fn run(globals: &Globals, config: &Config) -> Result<ExitCode, Failur
     }
 }
 
-/// A value may have a `=` in it; a key may not.
-fn pairs(set: &ConfigSet) -> Result<std::collections::BTreeMap<String, String>, Failure> {
+/// A value may have a `=` in it; a key may not. Each key is said once: which of two values counts is not guessed.
+fn pairs(set: &ConfigSet) -> Result<BTreeMap<String, String>, Failure> {
     let pair = |text: &String| match text.split_once('=') {
         Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
         None => {
@@ -55,7 +56,17 @@ fn pairs(set: &ConfigSet) -> Result<std::collections::BTreeMap<String, String>, 
             Err(Failure::new(FailureKind::Usage, what).hint(hint))
         }
     };
-    set.values.iter().map(pair).collect()
+    let mut values = BTreeMap::new();
+    for text in &set.values {
+        let (key, value) = pair(text)?;
+        if values.contains_key(&key) {
+            let what = format!("`{}` is to be set twice", printable(&key));
+            let failure = Failure::new(FailureKind::Usage, what);
+            return Err(failure.hint("say each key once; nothing was set"));
+        }
+        values.insert(key, value);
+    }
+    Ok(values)
 }
 
 fn show(globals: &Globals, wanted: &ConfigShow) -> Result<ExitCode, Failure> {

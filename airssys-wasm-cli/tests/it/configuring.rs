@@ -1,6 +1,7 @@
 //! `airssys config`: shown, set, refused, unset, read again, and there when the host boots again.
 
 use std::io::Read as _;
+use std::path::PathBuf;
 
 use serde_json::Value;
 
@@ -31,6 +32,15 @@ fn application() -> App {
     std::fs::write(app.at("configured.wasm"), CONFIGURED).unwrap();
     std::fs::write(app.at("one.toml"), "level = 1\n").unwrap();
     app
+}
+
+/// Where a registry has these bytes.
+fn kept_in(state: &str, bytes: &[u8]) -> PathBuf {
+    let shards = std::fs::read_dir(format!("{state}/artifacts")).unwrap();
+    let files = shards.flat_map(|shard| std::fs::read_dir(shard.unwrap().path()).unwrap());
+    let mut files = files.map(|file| file.unwrap().path());
+    let same = |path: &PathBuf| std::fs::read(path).unwrap() == bytes;
+    files.find(same).unwrap()
 }
 
 /// Each key with its layer.
@@ -96,6 +106,10 @@ fn a_configuration_is_shown_set_unset_and_read_again_while_it_is_used() {
         .fails(7, &["there is no component `none`", "did you mean `one`?"]);
     up.ask(&["config", "set", "one", "a"])
         .fails(2, &["`a` is no `KEY=VALUE`"]);
+    up.ask(&["config", "set", "one", "mode=x", "level=1", "mode=y"])
+        .fails(2, &["`mode` is to be set twice", "nothing was set"]);
+    up.ask(&["config", "reload", "decider"])
+        .fails(9, &["`decider` has no `config-file` to read again"]);
     up.ask(&["config", "unset", "one", "level"])
         .fails(9, &["of the layer `file`"]);
     up.ask(&["config", "show", "none"])
@@ -141,6 +155,35 @@ fn a_configuration_is_shown_set_unset_and_read_again_while_it_is_used() {
         layers(&up),
         ["level: file", "mode: set", "path: environment"]
     );
+}
+
+#[test]
+fn a_change_puts_back_what_the_registry_has_lost_or_says_what_to_do() {
+    let (app, runtime) = (application(), runtime_directory());
+    let state = app.at("state");
+    let mut up = start(&app, &runtime, &["--state", &state], "running");
+    up.signal("-KILL");
+    assert_eq!(up.end().0, None);
+    let up = start(&app, &runtime, &["--state", &state], "running");
+    // What was booted from the registry is put back there from where the manifest names it, or it is said what to do.
+    let kept = kept_in(&state, CONFIGURED);
+    for damage in [None, Some("other")] {
+        match damage {
+            None => std::fs::remove_file(&kept).unwrap(),
+            Some(bytes) => std::fs::write(&kept, bytes).unwrap(),
+        }
+        let value = format!("mode=b{}", damage.unwrap_or_default());
+        let set = up.ask(&["config", "set", "one", &value]);
+        assert_eq!(set.code, 0, "{set:?}");
+        assert!(set.stdout.contains("was put back from"), "{set:?}");
+        assert_eq!(std::fs::read(&kept).unwrap(), CONFIGURED);
+    }
+    std::fs::remove_file(&kept).unwrap();
+    std::fs::rename(app.at("configured.wasm"), app.at("away.wasm")).unwrap();
+    let hint = format!("put a file with those bytes at {}", kept.display());
+    up.ask(&["config", "set", "one", "mode=c"])
+        .fails(9, &["the file of `app/one`, revision 1, is missing", &hint]);
+    std::fs::rename(app.at("away.wasm"), app.at("configured.wasm")).unwrap();
 }
 
 #[test]

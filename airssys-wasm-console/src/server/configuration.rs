@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 
 use super::answer::{JsonBody, Queried, Refusal};
-use super::deployments::{component, open, orders};
+use super::deployments::{component, component_of, open, orders};
 use super::routes::Host;
 use crate::api::{ConfigList, ConfigQuery, ConfigRequest, ConfigView, DeployAnswer};
 
@@ -35,7 +35,7 @@ pub(super) async fn change(
 ) -> Result<Json<DeployAnswer>, Refusal> {
     let orders = open(&state)?;
     if let Some(asked) = &request.component {
-        request.component = Some(component(orders, asked)?);
+        request.component = Some(component_of(orders, asked, request.queue)?);
     }
     let order = orders.configure(request)?;
     order.checked().await.map(Json)

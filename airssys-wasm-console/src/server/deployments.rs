@@ -17,7 +17,7 @@ use crate::api::{
     HistoryQuery, Phase, RollbackRequest, ScaleRequest, WaitingView,
 };
 use airssys_wasm_actors::deployment::Rollout;
-use airssys_wasm_actors::{ActorAddress, Registry, RegistryError, suggest};
+use airssys_wasm_actors::{ActorAddress, Application, Registry, RegistryError, suggest};
 
 /// Deployments in an answer when the request does not say how many.
 const HISTORY_DEFAULT: usize = 20;
@@ -43,10 +43,7 @@ pub(super) fn open(state: &Arc<HostState>) -> Result<&Arc<Orders>, Refusal> {
 /// whatever was to be done with it.
 pub(super) fn component(orders: &Orders, asked: &str) -> Result<String, Refusal> {
     let application = orders.deployer().current();
-    let below = asked.strip_prefix(application.name().as_str());
-    let name = below
-        .and_then(|rest| rest.strip_prefix('/'))
-        .unwrap_or(asked);
+    let name = named(&application, asked);
     let names = || application.components().iter().map(|one| one.name.as_str());
     // Those that others start are refused by whoever is asked, who says why.
     let mut all = names().chain(application.spawned().iter().map(|one| one.name.as_str()));
@@ -57,6 +54,20 @@ pub(super) fn component(orders: &Orders, asked: &str) -> Result<String, Refusal>
     let names: Vec<_> = names().collect();
     let hint = suggest(name, "components", names);
     Err(Refusal::new(StatusCode::NOT_FOUND, "no-such-component", what).hint(hint))
+}
+
+/// The same of an order: whether it is there shows at its turn, if it may wait for that.
+pub(super) fn component_of(orders: &Orders, asked: &str, queue: bool) -> Result<String, Refusal> {
+    match queue {
+        true => Ok(named(&orders.deployer().current(), asked).to_owned()),
+        false => component(orders, asked),
+    }
+}
+
+fn named<'a>(application: &Application, asked: &'a str) -> &'a str {
+    let below = asked.strip_prefix(application.name().as_str());
+    let name = below.and_then(|rest| rest.strip_prefix('/'));
+    name.unwrap_or(asked)
 }
 
 pub(super) async fn deploy(
@@ -87,7 +98,7 @@ pub(super) async fn scale(
     JsonBody(mut request): JsonBody<ScaleRequest>,
 ) -> Result<Json<DeployAnswer>, Refusal> {
     let orders = open(&state)?;
-    request.component = component(orders, &request.component)?;
+    request.component = component_of(orders, &request.component, request.queue)?;
     let order = orders.scale(request)?;
     order.checked().await.map(Json)
 }

@@ -4,17 +4,19 @@
 //! goes on in the runtime of the host whether or not its client waits, and can be asked for until newer ones take its place.
 //! Reading, compiling and the registry block, and do so on threads for that; one manifest is compiled at a time.
 
+mod preparing;
 pub(super) mod refusals;
 mod words;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use airssys_wasm_actors::deployment::{
-    Action, CommandRefused, DeployError, DeployOptions, Deployer, Gate, OrderNote, Plan,
-    PlanOptions, Rollout, RolloutStrategy, StateHandling, Turn, artifacts_of,
+    CommandRefused, DeployError, DeployOptions, Deployer, Gate, OrderNote, Plan, PlanOptions,
+    Rollout, RolloutStrategy, StateHandling, Turn, Waiting,
 };
 use airssys_wasm_actors::{
     Application, ApplicationSpec, ConfigOrder, ConfigSettings, ManifestErrors, REPLICAS_MAX,
@@ -30,6 +32,7 @@ use crate::api::{
     CancelRequest, ConfigRequest, CurrentDeployment, DeployAnswer, DeployPhase, DeployRequest,
     RollbackRequest, ScaleRequest, WaitingView,
 };
+use preparing::{Ready, prepare, prepare_in_line};
 use words::{note, plan_options, recorded};
 
 /// Most orders that are remembered, and that can be under way or waiting. As many commands to what is under way are remembered beside
@@ -110,7 +113,7 @@ struct Progress {
     rollout: Option<Rollout>,
     /// The number it waits under.
     waiting: Option<u64>,
-    /// The number that cancels it: while it waits, and at its turn until it begins.
+    /// The number that cancels it: while it is compiled and waits, and at its turn until it begins.
     order: Option<u64>,
 }
 
@@ -135,17 +138,6 @@ struct Job {
     plan_only: bool,
 }
 
-/// What fits what runs.
-struct Ready {
-    application: Application,
-    /// What ran when it was prepared.
-    base: Arc<Application>,
-    /// It is what runs with this done to it, and at its turn that can be another.
-    order: Option<ConfigOrder>,
-    plan: Option<Plan>,
-    options: DeployOptions,
-}
-
 impl Order {
     fn new(number: u64, phase: DeployPhase, rollout: Option<Rollout>) -> Self {
         Self {
@@ -168,6 +160,11 @@ impl Order {
             progress.phase = DeployPhase::Refused;
             progress.refusal = Some(refusal);
         });
+    }
+
+    /// What cancels it.
+    fn is_number(&self, order: Option<u64>) {
+        self.progress.send_modify(|progress| progress.order = order);
     }
 
     fn phase(&self) -> DeployPhase {
@@ -310,6 +307,7 @@ impl Orders {
             why: request.why,
             source: request.manifest,
             queue: request.queue,
+            ..DeployOptions::default()
         };
         self.begin(Job {
             from: From::Manifest(manifest),
@@ -371,6 +369,7 @@ impl Orders {
             why: request.why,
             source: String::new(),
             queue: request.queue,
+            ..DeployOptions::default()
         };
         self.begin(Job {
             from: From::Registry(request.to),
@@ -412,8 +411,8 @@ impl Orders {
                 plan,
                 by,
                 why,
-                source: String::new(),
                 queue,
+                ..DeployOptions::default()
             },
             plan_only,
         })
@@ -437,6 +436,8 @@ impl Orders {
             unset,
             reload,
         };
+        let checked = order.check();
+        checked.map_err(|why| refusals::of_deploy(&why.into()))?;
         let what = order.to_string();
         let note = note(&what, &by, &why);
         let why = recorded(&what, &why);
@@ -460,7 +461,7 @@ impl Orders {
         let (deploying, compiling) = (Arc::clone(&self.deploying), Arc::clone(&self.compiling));
         let working = Arc::clone(&order);
         self.deploying.runtime.spawn(async move {
-            if let Err(refusal) = carry_out(&working, deploying, &compiling, job).await {
+            if let Err(refusal) = carry_out(&working, &deploying, &compiling, job).await {
                 working.refuse(refusal);
             }
         });
@@ -468,193 +469,120 @@ impl Orders {
     }
 }
 
-/// Does what an order says; a refusal where nothing was changed.
+/// Does what an order says; a refusal where nothing was changed. Its place in line is of when it came, however long it takes
+/// to compile: from then on it is listed, and can be cancelled.
 async fn carry_out(
     order: &Order,
-    deploying: Arc<Deploying>,
-    compiling: &Semaphore,
+    deploying: &Arc<Deploying>,
+    compiling: &Arc<Semaphore>,
     job: Job,
 ) -> Result<(), Refusal> {
-    let (plan_only, note) = (job.plan_only, job.note.clone());
-    let prepared = async || {
-        // It is never closed.
-        let _one_at_a_time = compiling.acquire().await;
-        let (deploying, job) = (Arc::clone(&deploying), job.clone());
-        let preparing = tokio::task::spawn_blocking(move || prepare(&deploying, job));
-        preparing.await.map_err(|_| refusals::broken())?
-    };
-    let mut ready = prepared().await?;
-    let queue = ready.options.queue;
-    order.progress.send_modify(|progress| {
-        progress.plan = ready.plan.take().map(Arc::new);
-        if plan_only {
+    let prepared = async || aside(deploying, compiling, &job, prepare).await;
+    if job.plan_only {
+        let ready = prepared().await?;
+        order.progress.send_modify(|progress| {
+            progress.plan = ready.plan.map(Arc::new);
             progress.phase = DeployPhase::Planned;
-        }
-    });
-    if plan_only {
+        });
         return Ok(());
     }
     let deployer = &deploying.deployer;
-    let turn = match deployer.turn_for(note.clone()) {
-        Err(DeployError::UnderWay) if queue => waited(order, deployer, note).await,
-        turn => turn,
+    let refused = |error: DeployError| refusals::of_deploy(&error);
+    let (turn, ready) = match deployer.turn_for(job.note.clone()) {
+        Ok(turn) => {
+            order.is_number(turn.order());
+            let ready = prepared().await?;
+            (turn, ready)
+        }
+        Err(DeployError::UnderWay) if job.options.queue => {
+            let waiting = deployer.queue(job.note.clone()).map_err(refused)?;
+            let early = aside(deploying, compiling, &job, prepare_in_line);
+            let (turn, early) = waited(order, waiting, early).await?;
+            // What it is built on can be another by now: what was set, how many there are, of which revision.
+            let ready = match early {
+                Some(ready) if Arc::ptr_eq(&ready.base, &deployer.current()) => ready,
+                early => prepared().await?.after(early),
+            };
+            (turn, ready)
+        }
+        Err(DeployError::UnderWay) => return Err(refusals::under_way(deployer.preparing())),
+        Err(error) => return Err(refused(error)),
     };
-    let turn = turn.map_err(|error| refusals::of_deploy(&error))?;
-    order
-        .progress
-        .send_modify(|progress| progress.order = turn.order());
     let rollout = match ready.order {
         Some(asked) => deployer.configure_at(turn, asked, ready.options).await,
         None => {
-            // What it is built on can be another by now: what was set, how many there are, of which revision.
-            if !Arc::ptr_eq(&ready.base, &deployer.current()) {
-                ready = prepared().await?;
-            }
             let begun = deployer.deploy_at(turn, ready.application, ready.options);
             begun.map(Some)
         }
     };
-    let Some(rollout) = rollout.map_err(|error| refusals::of_deploy(&error))? else {
-        // It is configured so already.
-        order.progress.send_modify(|progress| {
-            progress.phase = DeployPhase::Planned;
-            progress.order = None;
-        });
-        return Ok(());
-    };
+    let rollout = rollout.map_err(refused)?;
     order.progress.send_modify(|progress| {
         progress.order = None;
-        // What it does, which is not what it would have done when it was asked for.
-        progress.plan = Some(Arc::new(rollout.plan().clone()));
-        progress.phase = DeployPhase::RollingOut;
-        progress.rollout = Some(rollout);
+        match rollout {
+            // It is configured so already.
+            None => {
+                progress.plan = ready.plan.map(Arc::new);
+                progress.phase = DeployPhase::Planned;
+            }
+            Some(rollout) => {
+                // What it does, which is not what it would have done when it was asked for.
+                progress.plan = Some(Arc::new(rollout.plan().clone()));
+                progress.phase = DeployPhase::RollingOut;
+                progress.rollout = Some(rollout);
+            }
+        }
     });
     Ok(())
 }
 
-/// The turn of an order, which is listed until it comes.
-async fn waited(order: &Order, deployer: &Deployer, note: OrderNote) -> Result<Turn, DeployError> {
-    let waiting = deployer.queue(note)?;
+/// The turn of an order that waits for it, and what was prepared meanwhile; a refusal as soon as it is cancelled, or found to be
+/// wrong whatever runs.
+async fn waited(
+    order: &Order,
+    waiting: Waiting,
+    prepared: impl Future<Output = Result<Option<Ready>, Refusal>>,
+) -> Result<(Turn, Option<Ready>), Refusal> {
+    let number = waiting.id();
+    order.is_number(Some(number));
+    let refused = |error: DeployError| refusals::of_deploy(&error);
+    let (mut turn, mut prepared) = (pin!(waiting.turn()), pin!(prepared));
+    let ready = tokio::select! {
+        biased;
+        turn = &mut turn => {
+            let turn = turn.map_err(refused)?;
+            return Ok((turn, prepared.await?));
+        }
+        ready = &mut prepared => ready?,
+    };
     order.progress.send_modify(|progress| {
+        let plan = ready.as_ref().and_then(|ready| ready.plan.clone());
+        progress.plan = plan.map(Arc::new);
         progress.phase = DeployPhase::Waiting;
-        progress.waiting = Some(waiting.id());
-        progress.order = progress.waiting;
+        progress.waiting = Some(number);
     });
-    let turn = waiting.turn().await;
+    let turn = turn.await;
     order
         .progress
         .send_modify(|progress| progress.waiting = None);
-    turn
+    Ok((turn.map_err(refused)?, ready))
 }
 
-/// Reads, compiles and plans. Blocks.
-fn prepare(deploying: &Deploying, job: Job) -> Result<Ready, Refusal> {
-    let deployer = &deploying.deployer;
-    let base = deployer.current();
-    let mut options = job.options;
-    let scales = matches!(job.from, From::Replicas(..));
-    let resolved = |spec: &ApplicationSpec, beside: Beside| {
-        let resolved = (deploying.resolve)(spec, beside);
-        resolved.map_err(|errors| refusals::of_manifest(&errors))
-    };
-    let mut order = None;
-    let application = match job.from {
-        From::Running(asked) => {
-            let configured = deployer.current().configured(&asked);
-            order = Some(asked);
-            configured.map_err(|error| refusals::of_deploy(&error.into()))?
-        }
-        From::Manifest(path) => {
-            let spec = ApplicationSpec::read(&path);
-            let spec = spec.map_err(|errors| refusals::of_manifest(&errors))?;
-            let beside = Beside {
-                settings: deployer.current().settings(),
-                ..Beside::default()
-            };
-            resolved(&spec, beside)?
-        }
-        From::Registry(to) => {
-            let registry = deployer.registry().ok_or_else(refusals::no_registry)?;
-            let refused = |error| refusals::of_registry(&error);
-            let application = deployer.current();
-            let name = application.name();
-            let number = match to {
-                Some(number) => number,
-                None => {
-                    let pointers = registry.pointers(name).map_err(refused)?;
-                    pointers.rollback_target.ok_or_else(refusals::no_target)?
-                }
-            };
-            let deployment = registry.deployment(name, number).map_err(refused)?;
-            let artifacts = artifacts_of(registry, &deployment).map_err(refused)?;
-            let settings = deployment.settings;
-            let spec = ApplicationSpec::parse(deploying.manifest.clone(), deployment.manifest);
-            let spec = spec.map_err(|errors| refusals::of_manifest(&errors))?;
-            options.why = recorded(&format!("rollback to {number}"), &options.why);
-            options.source = format!("deployment {number}");
-            let beside = Beside {
-                artifacts,
-                settings,
-            };
-            resolved(&spec, beside)?
-        }
-        From::Replicas(name, replicas) => {
-            let current = deployer.current();
-            let text = current.manifest().to_owned();
-            let spec = ApplicationSpec::parse(deploying.manifest.clone(), text);
-            let spec = spec.map_err(|errors| refusals::of_manifest(&errors))?;
-            let spec = spec.with_replicas(&name, replicas);
-            let spec = spec.map_err(|error| refusals::of_edit(&error))?;
-            let beside = Beside {
-                artifacts: files_of(deployer, &current)?,
-                settings: current.settings(),
-            };
-            resolved(&spec, beside)?
-        }
-    };
-    let under_way = || {
-        let newest = deployer.rollout();
-        newest.is_some_and(|rollout| rollout.status().end.is_none())
-    };
-    let plan = match deployer.plan(&application, &options.plan) {
-        Ok(plan) => Some(plan),
-        // It is planned again at its turn, when something else runs.
-        Err(_) if options.queue && !job.plan_only && under_way() => None,
-        Err(error) => return Err(refusals::of_deploy(&error)),
-    };
-    let more = |plan: &&Plan| {
-        let mut parts = plan.steps.iter().flat_map(|step| &step.parts);
-        parts.any(|part| !matches!(part.action, Action::Scale { .. }))
-    };
-    if scales && let Some(plan) = plan.as_ref().filter(more) {
-        return Err(refusals::not_scaled(&plan.to_string()));
-    }
-    Ok(Ready {
-        application,
-        base,
-        order,
-        plan,
-        options,
-    })
-}
-
-/// The files that what runs was made of: those of the registry, which nobody changes, or where there is none those that it
-/// was read from.
-fn files_of(
-    deployer: &Deployer,
-    current: &Application,
-) -> Result<BTreeMap<String, PathBuf>, Refusal> {
-    if let (Some(registry), Some(number)) = (deployer.registry(), deployer.current_number()) {
-        let refused = |error| refusals::of_registry(&error);
-        let deployment = registry
-            .deployment(current.name(), number)
-            .map_err(refused)?;
-        return artifacts_of(registry, &deployment).map_err(refused);
-    }
-    let all = current.components().iter().chain(current.spawned());
-    Ok(all
-        .map(|one| (one.name.clone(), one.file.clone()))
-        .collect())
+/// Reads and compiles on a thread for that, one order after the other.
+async fn aside<T: Send + 'static>(
+    deploying: &Arc<Deploying>,
+    compiling: &Arc<Semaphore>,
+    job: &Job,
+    work: fn(&Deploying, Job) -> Result<T, Refusal>,
+) -> Result<T, Refusal> {
+    // It is never closed.
+    let one_at_a_time = Arc::clone(compiling).acquire_owned().await;
+    let (deploying, job) = (Arc::clone(deploying), job.clone());
+    let working = tokio::task::spawn_blocking(move || {
+        // Also where whoever asked has gone.
+        let _until_it_is_done = one_at_a_time;
+        work(&deploying, job)
+    });
+    working.await.map_err(|_| refusals::broken())?
 }
 
 /// An answer to a command, within its time.

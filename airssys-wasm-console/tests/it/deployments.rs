@@ -3,6 +3,8 @@
 mod arms;
 mod bounds;
 mod held;
+mod line;
+mod lost;
 mod preparing;
 mod waiting;
 

@@ -26,6 +26,15 @@ impl Change<'_> {
         !matches!(self.action, None | Some(Action::Retune { .. }))
     }
 
+    /// What else changes of what is touched, by the manifest's keys.
+    pub(super) fn retuned(&self) -> &[&'static str] {
+        match &self.action {
+            Some(Action::Replace(replacement)) => &replacement.retuned,
+            Some(Action::Reconfigure { retuned, .. } | Action::Scale { retuned, .. }) => retuned,
+            _ => &[],
+        }
+    }
+
     /// What is done, if anything is.
     pub(super) fn part(&self, callers: Vec<String>) -> Option<Part> {
         let from = self.old.and_then(|old| old.autoscale);

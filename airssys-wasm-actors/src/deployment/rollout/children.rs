@@ -5,8 +5,9 @@
 use super::parts::{Done, Ground};
 use crate::address::ActorAddress;
 use crate::application::Application;
+use crate::exit::with_sources;
 use crate::spawning::family_of;
-use crate::supervisor::{ChildSpec, Supervisor, SupervisorSpec};
+use crate::supervisor::{ChildSpec, Supervisor, SupervisorSpec, Tuning};
 
 /// Looks through the tree of an application's supervisors.
 pub(super) fn find<T>(
@@ -25,14 +26,17 @@ pub(super) fn supervisor(ground: &Ground, address: &ActorAddress) -> Result<Supe
 }
 
 /// Where a child is.
-struct Place {
+pub(super) struct Place {
     supervisor: ActorAddress,
     /// All of that one's children, in start order.
     order: Vec<ActorAddress>,
 }
 
 /// A child of an application, and where it is in its tree.
-fn child(application: &Application, address: &ActorAddress) -> Result<(ChildSpec, Place), String> {
+pub(super) fn child(
+    application: &Application,
+    address: &ActorAddress,
+) -> Result<(ChildSpec, Place), String> {
     let has = |spec: &SupervisorSpec| {
         let mut children = spec.children.iter();
         let found = children.find(|one| one.address == *address)?;
@@ -49,7 +53,9 @@ fn child(application: &Application, address: &ActorAddress) -> Result<(ChildSpec
 
 /// One that was not there before.
 pub(super) struct StartOne {
+    /// It is started before its supervisor asks about its significant children, if that is to come with it.
     spec: ChildSpec,
+    significant: bool,
     place: Place,
     started: bool,
 }
@@ -58,8 +64,14 @@ impl StartOne {
     /// A child of the new application.
     pub(super) fn of(new: &Application, address: &ActorAddress) -> Result<Self, String> {
         let (spec, place) = child(new, address)?;
+        let significant = spec.significant;
+        let spec = ChildSpec {
+            significant: false,
+            ..spec
+        };
         Ok(Self {
             spec,
+            significant,
             place,
             started: false,
         })
@@ -87,6 +99,31 @@ impl StartOne {
         let actor = ground.system.whereis(&self.spec.address);
         ground.live.added.lock().extend(actor);
         Ok(())
+    }
+
+    /// It is what it is to be from now on.
+    pub(super) fn switch(&self, ground: &Ground) -> Done {
+        self.signify(ground, true)
+    }
+
+    /// Its supervisor may be about to ask no more.
+    pub(super) fn switch_back(&self, ground: &Ground) -> Done {
+        self.signify(ground, false)
+    }
+
+    fn signify(&self, ground: &Ground, significant: bool) -> Done {
+        let address = &self.spec.address;
+        // One that has declined, or has ended for good, is nobody's.
+        if !self.significant || ground.system.whereis(address).is_none() {
+            return Ok(());
+        }
+        let to = Tuning::of(&ChildSpec {
+            significant,
+            ..self.spec.clone()
+        });
+        let tune = |now: Tuning| now.taking(&["significant"], to);
+        let tuned = ground.system.retune_by(address, tune);
+        tuned.map(|_| ()).map_err(|why| with_sources(&why))
     }
 
     /// It does not stay after all.

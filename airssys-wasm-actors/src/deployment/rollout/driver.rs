@@ -15,6 +15,7 @@ use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::bounds;
+use super::hanging::watched;
 use super::journal::{self, Journal, unix_ms};
 use super::parts::{Ground, StepParts};
 use super::{
@@ -141,6 +142,9 @@ impl Driver {
     }
 
     pub(super) async fn run(mut self) {
+        for what in std::mem::take(&mut self.options.notes) {
+            self.note(what);
+        }
         self.machine.start();
         loop {
             for output in self.machine.take_outputs() {
@@ -228,9 +232,10 @@ impl Driver {
                 let say = move |what: String| note(&notes, &plan, what);
                 let (status_held, plan_held) = (self.status.clone(), Arc::clone(&self.plan));
                 let hold = move |why: Option<String>| held(&status_held, &plan_held, why);
-                self.journal = Some(Journal::later(journal, self.tell.clone(), hold));
+                let later = Journal::later(journal, self.tell.clone(), hold.clone());
+                self.journal = Some(later);
                 tokio::spawn(async move {
-                    let begun = journal::begin(deployer, differs, new, options, say);
+                    let begun = journal::begin(deployer, differs, new, options, say, &hold);
                     let input = match begun.await {
                         Ok(deployed) => {
                             status.send_modify(|status| {
@@ -398,9 +403,11 @@ impl Driver {
         let Some(registry) = self.deployer.registry().cloned() else {
             return;
         };
-        let deployer = self.deployer.clone();
+        let (deployer, asked) = (self.deployer.clone(), registry.clone());
         let ended = tokio::task::spawn_blocking(move || deployer.end_lost(&registry, note));
-        if let Ok(Err(why)) = ended.await {
+        let hold = |why: Option<String>| held(&self.status, &self.plan, why);
+        let ended = watched(&asked, "record its end", ended, &hold, None).await;
+        if let Ok(Err(why)) = ended {
             tracing::warn!(application = %self.plan.application, %why, "a deployment's end is not recorded yet");
         }
     }

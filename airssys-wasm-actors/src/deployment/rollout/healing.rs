@@ -5,6 +5,7 @@
 //! place of one that is lost.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::path::PathBuf;
 
 use airssys_wasm::Digest;
@@ -25,6 +26,20 @@ pub struct HealedArtifact {
     pub damaged: bool,
     /// The file that its bytes were taken from.
     pub from: PathBuf,
+}
+
+/// That it was put back, in a sentence.
+impl fmt::Display for HealedArtifact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let was = if self.damaged { "damaged" } else { "missing" };
+        write!(
+            f,
+            "the file of `{}` was {was} in the registry ({}), and was put back from {}, which has the same bytes",
+            self.component,
+            self.digest,
+            self.from.display()
+        )
+    }
 }
 
 /// Puts back the files of a deployment's components that are missing or damaged in the registry, from those that the

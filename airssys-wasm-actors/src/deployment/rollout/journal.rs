@@ -14,6 +14,7 @@ use airssys_wasm::{Digest, printable};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use super::hanging::watched;
 use super::{DeployOptions, Deployer, component_file};
 use crate::address::ActorAddress;
 use crate::application::{Application, ResolvedComponent};
@@ -111,17 +112,23 @@ async fn written(
         note: printable(note, NOTE_BYTES_MAX),
         at_unix_ms: unix_ms(),
     };
-    let Err(Lost { why, mut unsure }) = blocking(deployment, &transition, write).await else {
+    let what = format!("record `{state}`");
+    let writing = blocking(deployment, &transition, write);
+    let written = watched(&deployment.0, &what, writing, hold, None).await;
+    let Err(Lost { why, mut unsure }) = written else {
         return Ok(());
     };
     if unsure && state == DeploymentState::Permanent {
-        hold(Some(format!(
+        let unknown = format!(
             "it is not known whether the record `{state}` is written, and nothing is undone until then: {why}"
-        )));
+        );
+        hold(Some(unknown.clone()));
+        let what = format!("say whether `{state}` is recorded");
         let mut found = Err(why);
         while unsure {
             tokio::time::sleep(ASK_EVERY).await;
-            match blocking(deployment, &transition, look).await {
+            let looking = blocking(deployment, &transition, look);
+            match watched(&deployment.0, &what, looking, hold, Some(&unknown)).await {
                 Ok(()) => (found, unsure) = (Ok(()), false),
                 Err(lost) => unsure = lost.unsure,
             }
@@ -240,7 +247,7 @@ pub enum RegisterError {
     #[error(transparent)]
     Registry(#[from] RegistryError),
     /// A component's file could not be read again.
-    #[error("the component `{name}` cannot be read again: {}: {why}", .file.display())]
+    #[error("the component `{name}` cannot be read again: {}: {why}; put its file back, or deploy a manifest that names it where it is", .file.display())]
     Unreadable {
         /// The component.
         name: String,
@@ -323,13 +330,19 @@ fn register_one(
     let name = || one.name.clone();
     let digest = one.component.digest();
     // What is there need not be read again from a file that may be another by now, and is not collected until it is registered.
-    if registry.keep_artifact(digest).is_err() {
-        let bytes = component_file::read(&one.file).map_err(|why| RegisterError::Unreadable {
+    if let Err(lost) = registry.keep_artifact(digest) {
+        let read = component_file::read(&one.file);
+        let is_it = |bytes: &Vec<u8>| Digest::of(bytes) == digest;
+        // What was booted from the registry has no other file: what is wrong is that the registry has lost it.
+        if one.file == registry.artifact_path(digest) && !read.as_ref().is_ok_and(is_it) {
+            return Err(lost.into());
+        }
+        let bytes = read.map_err(|why| RegisterError::Unreadable {
             name: name(),
             file: one.file.clone(),
             why,
         })?;
-        if Digest::of(&bytes) != digest {
+        if !is_it(&bytes) {
             return Err(RegisterError::Changed { name: name() });
         }
         registry.put_artifact(&bytes)?;
@@ -458,18 +471,20 @@ pub fn artifacts_of(
 pub(super) type Deployed = Option<(Registry, ActorAddress, u64)>;
 
 /// Registers what is to be deployed, off the async workers. What `differs` in nothing from what runs is registered only
-/// where the registry would boot another; of that, files that the registry has lost are put back, which `say` is told.
+/// where the registry would boot another; of that, files that the registry has lost are put back, which `say` is told. `hold`
+/// is told where the registry does not answer.
 pub(super) async fn begin(
     deployer: Deployer,
     differs: bool,
     application: Arc<Application>,
     options: DeployOptions,
     say: impl Fn(String) + Send + 'static,
+    hold: &impl Fn(Option<String>),
 ) -> Result<Deployed, String> {
     let Some(registry) = deployer.registry().cloned() else {
         return Ok(None);
     };
-    let name = application.name().clone();
+    let (name, asked) = (application.name().clone(), registry.clone());
     let begun = tokio::task::spawn_blocking(move || {
         if !differs {
             let boots = registry.pointers(application.name())?.permanent;
@@ -484,7 +499,7 @@ pub(super) async fn begin(
         let number = register(&registry, &application, &options);
         number.map(|number| Some((registry, number)))
     });
-    match begun.await {
+    match watched(&asked, "begin the record of it", begun, hold, None).await {
         Ok(Ok(begun)) => Ok(begun.map(|(registry, number)| (registry, name, number))),
         Ok(Err(why)) => Err(with_sources(&why)),
         Err(_) => Err("the host is going down".to_owned()),

@@ -15,7 +15,7 @@ use retune::{Reflag, Retune};
 
 use super::arms::StepArms;
 use super::bounds::Bounds;
-use super::children::{StartOne, StopOne, find};
+use super::children::{StartOne, StopOne};
 use super::endings::Endings;
 use super::reading;
 use super::told::Told;
@@ -26,7 +26,6 @@ use crate::deployment::plan::{Action, Part, Step};
 use crate::deployment::share::Share;
 use crate::route::SplitMode;
 use crate::spawning::Spawning;
-use crate::supervisor::SupervisorSpec;
 use crate::system::System;
 
 /// What a step works with.
@@ -123,7 +122,10 @@ impl StepParts {
                 }
                 OnePart::RetuneSupervisor(flags) => flags.switch(ground).await?,
                 OnePart::Report => set_report(ground, &ground.new),
-                OnePart::Start(_) | OnePart::Stop(_) => {}
+                OnePart::Start(starts) => {
+                    starts.iter().try_for_each(|start| start.switch(ground))?;
+                }
+                OnePart::Stop(_) => {}
             }
         }
         self.bounds.iter().for_each(|bounds| bounds.switch(ground));
@@ -151,7 +153,11 @@ impl StepParts {
                     set_report(ground, &ground.old);
                     Ok(())
                 }
-                OnePart::Start(_) | OnePart::Stop(_) => Ok(()),
+                OnePart::Start(starts) => {
+                    let mut starts = starts.iter().rev();
+                    starts.try_for_each(|start| start.switch_back(ground))
+                }
+                OnePart::Stop(_) => Ok(()),
             };
             failed.extend(back.err());
         }
@@ -284,8 +290,7 @@ fn one(part: &Part, ground: &Ground) -> Result<OnePart, String> {
             OnePart::Retune(Box::new(retune))
         }
         Action::RetuneSupervisor { keys } => {
-            let new = supervisor_of(&ground.new, &part.name)?;
-            OnePart::RetuneSupervisor(Box::new(Reflag::to(&new, keys)))
+            OnePart::RetuneSupervisor(Box::new(Reflag::to(&part.name, keys, ground)?))
         }
         Action::ChangeReport => OnePart::Report,
         Action::Scale { replicas, retuned } => {
@@ -305,12 +310,6 @@ fn not_yet(part: &Part, what: &str) -> String {
         "`{}`: {what} cannot be changed; stop the application and start it anew",
         part.name
     )
-}
-
-fn supervisor_of(application: &Application, address: &str) -> Result<SupervisorSpec, String> {
-    let this = |spec: &SupervisorSpec| (spec.address.as_str() == address).then(|| spec.clone());
-    let none = || format!("there is no supervisor `{address}`");
-    find(application.supervision(), &this).ok_or_else(none)
 }
 
 fn set_report(ground: &Ground, application: &Application) {

@@ -92,8 +92,10 @@ impl State {
             return;
         };
         let (myself, actor) = (self.myself.clone(), ActorRef::new(Arc::clone(&actor.slot)));
+        let (record, interval) = (Arc::downgrade(&self.record), check.interval);
         let asking = tokio::spawn(async move {
-            let text = health::until_failed(&actor, check).await;
+            let check = || record.upgrade()?.child(id)?.spec().health;
+            let text = health::until_failed(&actor, interval, check).await;
             // An error means that the supervisor is gone, and the child with it.
             let _ = myself.send_message(SupervisorMessage::Unhealthy {
                 child: id,
@@ -101,7 +103,8 @@ impl State {
                 reason: ExitReason::Unhealthy(bounded(&text)),
             });
         });
-        self.health.insert(id, Timer(asking.abort_handle()));
+        let timer = Timer(asking.abort_handle());
+        self.health.insert(id, (interval, timer));
     }
 
     pub(super) fn mark_restarting(&self, id: ActorId, restarting: bool) {

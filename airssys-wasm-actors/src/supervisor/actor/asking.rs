@@ -275,6 +275,19 @@ impl State {
         Ok(Altered { before, now })
     }
 
+    /// Starts those that `order` names in that order from now on; where `only_if` is given, if they have that one by now.
+    pub(super) fn reorder_first(
+        &mut self,
+        order: &[ActorAddress],
+        only_if: Option<&[ActorAddress]>,
+    ) -> Result<Altered<Vec<ActorAddress>>, StartError> {
+        let strategy = self.record.flags.lock().strategy;
+        self.can_have(strategy)?;
+        let altered = self.record.order_first(order, only_if);
+        self.reorder();
+        Ok(altered)
+    }
+
     /// Starts with one child more, which is not started yet, before the first of those that are `later`. Says whether it did
     /// not start with it before.
     pub(super) fn add_first(

@@ -137,3 +137,28 @@ async fn a_file_that_the_registry_has_lost_is_put_back_by_the_next_deployment_of
     }
     host.running.stop().await;
 }
+
+/// What was booted from the registry has no other file there: what is to be done is what the registry says.
+#[tokio::test]
+async fn a_file_that_is_lost_of_what_was_booted_from_the_registry_is_named_with_what_to_do() {
+    let host = Host::new(ONE).await;
+    let registry = host.deployer.registry().unwrap();
+    let text = format!("[application]\nname = \"app\"\n{ONE}replicas = 2\n");
+    let spec = ApplicationSpec::parse(host.file("airssys.toml"), text).unwrap();
+    let deployment = registry.deployment(&address("app"), 1).unwrap();
+    let options = ResolveOptions {
+        policy: Policy::permissive(),
+        artifacts: artifacts_of(registry, &deployment).unwrap(),
+        ..ResolveOptions::default()
+    };
+    let new = spec.resolve(host.system.engine(), &options).unwrap();
+    let kept = host.kept("v1.wasm");
+    for (damage, says) in [(None, "has no artifact"), (Some("other"), "is damaged")] {
+        lose(&kept, damage);
+        let reason = failed(&host, &new).await;
+        let remedy = "put a file with";
+        assert!(reason.contains(says) && reason.contains(remedy), "{reason}");
+        assert!(reason.contains(kept.to_str().unwrap()), "{reason}");
+    }
+    host.running.stop().await;
+}

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use airssys_wasm_actors::deployment::{PlanOptions, RolloutOutcome};
 use airssys_wasm_actors::{
-    AutoShutdown, ChildInfo, ChildSpec, RestartPolicy, ShutdownPolicy, Supervisor,
+    AutoShutdown, ChildInfo, ChildSpec, Event, RestartPolicy, ShutdownPolicy, Supervisor,
 };
 
 use super::{Host, number};
@@ -167,5 +167,89 @@ async fn a_component_becomes_significant_with_its_supervisor_and_ceases_to_be_wi
         assert_eq!(supervisor.auto_shutdown(), AutoShutdown::Never);
         assert!(!known(supervisor).significant);
     }
+    host.running.stop().await;
+}
+
+/// Whether `one` is replaced, or goes: its supervisor asks no more once it is significant no more.
+#[tokio::test]
+async fn what_is_replaced_or_goes_ceases_to_be_significant_with_its_supervisor() {
+    let plain = format!("{ONE}restart = \"transient\"\n");
+    let asks = |one: &str| {
+        format!("[supervision]\nauto-shutdown = \"any-significant\"\n{one}significant = true\n")
+    };
+    let host = Host::new(&format!("{}{TWO}", asks(&plain))).await;
+    let supervisor = host.running.supervisor();
+    let next = plain.replace("v1", "v2");
+    for after in [format!("{next}{TWO}"), TWO.to_owned()] {
+        // Undone in the same order.
+        let fails = after.replace(TWO, &TWO.replace("v1", "no-init"));
+        let end = host.ends_with(&fails).await;
+        assert_ne!(end, RolloutOutcome::Permanent);
+        assert_eq!(supervisor.auto_shutdown(), AutoShutdown::AnySignificant);
+        assert!(known(supervisor).significant);
+        let late = format!("{after}[components.three]\nfile = \"v1.wasm\"\nafter = [\"two\"]\n");
+        let late = late.replace("v1.wasm\"\nafter", "no-init.wasm\"\nafter");
+        assert_ne!(host.ends_with(&late).await, RolloutOutcome::Permanent);
+        assert!(known(supervisor).significant);
+        let end = host.ends_with(&after).await;
+        assert_eq!(end, RolloutOutcome::Permanent, "{after}");
+        assert_eq!(supervisor.auto_shutdown(), AutoShutdown::Never);
+        let children = supervisor.which_children();
+        assert!(children.iter().all(|child| !child.significant), "{after}");
+        let end = host.ends_with(&format!("{}{TWO}", asks(&plain))).await;
+        assert_eq!(end, RolloutOutcome::Permanent);
+    }
+    host.running.stop().await;
+}
+
+/// What its own supervisor knows of a supervisor, and in which order it starts what is below it.
+#[tokio::test]
+async fn a_supervisor_is_retuned_and_its_children_ordered_as_the_plan_says() {
+    let below = "[supervisors.below]\n";
+    let one = format!("{ONE}under = \"below\"\n");
+    let two = format!("{TWO}under = \"below\"\n");
+    let host = Host::new(&format!("{below}{one}{two}")).await;
+    let inner = host.system.find_supervisor(&address("app/below")).unwrap();
+    let of_inner = || {
+        let above = host.running.supervisor().which_children().into_iter();
+        let mut found = above.filter(|info| info.address == *inner.address());
+        let info = found.next().unwrap();
+        (info.restart, info.shutdown)
+    };
+    let order = || {
+        let children = inner.which_children().into_iter();
+        let names = children.map(|info| info.address.to_string());
+        names.collect::<Vec<_>>().join(" ")
+    };
+    let (before, was) = (of_inner(), "app/one app/two");
+    assert_eq!(order(), was);
+    let tuned = format!("{below}restart = \"transient\"\nshutdown = \"7s\"\n");
+    let tuned = format!("{tuned}{one}after = [\"two\"]\n{two}");
+    let plan = host
+        .deployer
+        .plan(&host.resolve(&tuned), &PlanOptions::default());
+    let plan = plan.unwrap().to_string();
+    let says = "retune supervisor `app/below`: after, restart, shutdown";
+    assert!(plan.contains(says), "{plan}");
+
+    let fails = format!("{tuned}[components.three]\nfile = \"no-init.wasm\"\n");
+    assert_ne!(host.ends_with(&fails).await, RolloutOutcome::Permanent);
+    assert_eq!((of_inner(), order().as_str()), (before, was));
+    let after = (RestartPolicy::Transient, seconds(7));
+    assert_eq!(host.ends_with(&tuned).await, RolloutOutcome::Permanent);
+    assert_eq!((of_inner(), order().as_str()), (after, "app/two app/one"));
+    // It is that also once it is made again, and what it starts with is in that order.
+    let mut events = host.system.events();
+    inner.kill();
+    while !matches!(events.recv().await, Some(Event::SupervisorStarted { .. })) {}
+    assert_eq!((of_inner(), order().as_str()), (after, "app/two app/one"));
+    // And undone where it had been switched: the last step fails.
+    let replaced = format!("{below}{one}{}", two.replace("v1", "no-init"));
+    assert_ne!(host.ends_with(&replaced).await, RolloutOutcome::Permanent);
+    assert_eq!((of_inner(), order().as_str()), (after, "app/two app/one"));
+    let plan = host
+        .deployer
+        .plan(&host.resolve(&tuned), &PlanOptions::default());
+    assert!(plan.unwrap().is_empty());
     host.running.stop().await;
 }

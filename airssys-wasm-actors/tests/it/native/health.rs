@@ -144,3 +144,49 @@ async fn who_is_at_a_message_or_a_signal_is_not_late() {
         actor.kill();
     }
 }
+
+/// It is asked when it would have been, and as the newest order says.
+#[tokio::test(start_paused = true)]
+async fn who_is_retuned_again_and_again_is_asked_all_the_same() {
+    let system = system(&engine()).await;
+    let inside = Arc::<Notify>::default();
+    let made = Arc::clone(&inside);
+    let stuck = ChildSpec::native(address("stuck"), move || Stuck {
+        inside: Arc::clone(&made),
+        in_health: true,
+    });
+    let patient = HealthCheck {
+        timeout: Duration::from_secs(10_000),
+        threshold: 1,
+        ..CHECK
+    };
+    let stuck = stuck.restart_temporary();
+    system.spawn(stuck.clone().health(patient)).await.unwrap();
+    let check = HealthCheck {
+        timeout: Duration::from_secs(5),
+        ..patient
+    };
+    let mut events = system.events();
+    let mut orders = 0;
+    let mut retuned = async || {
+        tokio::time::sleep(CHECK.interval * 2 / 3).await;
+        orders += 1;
+        let order = stuck.clone().shutdown_graceful(Duration::from_secs(orders));
+        system.retune(order.health(check)).unwrap();
+    };
+    let asked = inside.notified();
+    tokio::pin!(asked);
+    for _ in 0..10 {
+        tokio::select! {
+            () = &mut asked => break,
+            () = retuned() => {}
+        }
+    }
+    assert!(orders < 10, "nobody asks");
+    let name = address("stuck");
+    let ended = exited(&mut events, &name);
+    let ended = timeout(check.timeout * 10, ended).await.unwrap();
+    assert_eq!(ended.kind(), "killed");
+    assert_eq!(system.crashes().get(0).unwrap().kind, "unhealthy");
+    system.shutdown().await;
+}

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use airssys_wasm::Configuration;
 use airssys_wasm_actors::{
-    ActorRef, Backoff, ChildInfo, ChildSpec, ConfigWay, Event, RestartPolicy, ScaleOptions,
-    ShutdownPolicy, SupervisorSpec, System, UpgradeError, UpgradeOptions,
+    ActorRef, AutoShutdown, Backoff, ChildInfo, ChildSpec, ConfigWay, Event, RestartPolicy,
+    ScaleOptions, ShutdownPolicy, SupervisorSpec, System, UpgradeError, UpgradeOptions,
 };
 use tokio::task::JoinHandle;
 
@@ -167,9 +167,24 @@ async fn what_no_child_is_started_with_is_refused_and_changes_nothing() {
     ] {
         let faulty = faulty.shutdown_graceful(Duration::from_secs(7));
         let said = root.clone().with(faulty.clone()).check().unwrap_err();
-        match system.retune(faulty).unwrap_err() {
+        match system.retune(faulty.clone()).unwrap_err() {
             UpgradeError::Tuning { address, why } => {
-                assert_eq!((&address, why), (actor.address(), said));
+                assert_eq!((&address, &why), (actor.address(), &said));
+            }
+            other => panic!("{other:?}"),
+        }
+        // No upgrade makes it so, either.
+        let next = spec(&engine, &V2.stateless());
+        let next = ChildSpec {
+            restart: faulty.restart,
+            significant: faulty.significant,
+            backoff: faulty.backoff,
+            ..next
+        };
+        let upgrade = system.upgrade(next, UpgradeOptions::default());
+        match upgrade.unwrap_err() {
+            UpgradeError::Tuning { address, why } => {
+                assert_eq!((&address, why), (actor.address(), said.clone()));
             }
             other => panic!("{other:?}"),
         }
@@ -181,6 +196,36 @@ async fn what_no_child_is_started_with_is_refused_and_changes_nothing() {
     started(&mut events, actor.address(), 1).await;
     system.retune(v1.restart_temporary()).unwrap();
     is_gone_with_its_end(&system, &actor).await;
+    system.shutdown().await;
+}
+
+/// What fitted when it was prepared does not fit any more when it is switched.
+#[tokio::test]
+async fn an_upgrade_to_what_its_supervisor_asks_no_more_about_changes_nothing() {
+    let engine = engine();
+    let system = system_with(&engine, true).await;
+    let v1 = spec(&engine, &V1.stateless()).restart_temporary();
+    let above = SupervisorSpec {
+        auto_shutdown: AutoShutdown::AnySignificant,
+        ..SupervisorSpec::new(address("above"))
+    };
+    let above = system.supervise(above.with(v1)).await.unwrap();
+    let next = spec(&engine, &V2.stateless()).restart_temporary();
+    let upgrade = system.upgrade(next.significant(), UpgradeOptions::default());
+    let mut upgrade = upgrade.unwrap();
+    upgrade.warm().await.unwrap();
+    above
+        .change(SupervisorSpec::new(address("above")))
+        .await
+        .unwrap();
+    let refused = upgrade.switch().await.unwrap_err();
+    assert!(
+        matches!(refused, UpgradeError::Tuning { .. }),
+        "{refused:?}"
+    );
+    let actor = system.whereis(&address("one")).unwrap();
+    assert_eq!(number(&actor, "version").await, 1);
+    assert!(!above.which_children()[0].significant);
     system.shutdown().await;
 }
 

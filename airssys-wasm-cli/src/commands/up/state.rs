@@ -68,13 +68,7 @@ pub(super) async fn boot(
         ));
     }
     for one in &healed {
-        progress.note(&format!(
-            "the file of `{}` was {} in the registry ({}), and was put back from {}, which has the same bytes",
-            one.component,
-            if one.damaged { "damaged" } else { "missing" },
-            one.digest,
-            one.from.display()
-        ));
+        progress.note(&one.to_string());
     }
     let Some(deployment) = recovered.boot else {
         return Ok(Booting {

@@ -1,7 +1,9 @@
 //! Why nothing is deployed, in the one form of refusals.
 
-use airssys_wasm_actors::deployment::{CancelRefused, CommandRefused, DeployError, StrategyError};
-use airssys_wasm_actors::{EditError, ManifestErrors, RegistryError};
+use airssys_wasm_actors::deployment::{
+    CancelRefused, CommandRefused, DeployError, StrategyError, WaitingOrder,
+};
+use airssys_wasm_actors::{ConfigOrderRefused, EditError, ManifestErrors, RegistryError};
 use axum::http::StatusCode;
 
 use super::ORDERS_MAX;
@@ -26,6 +28,17 @@ pub(super) fn no_target() -> Refusal {
         "there is no deployment to go back to: none was permanent before this one",
     )
     .hint("name one of `airssys history` with `--to N`")
+}
+
+/// Somebody else has the turn: a deployment that has begun, or this order, which has not.
+pub(super) fn under_way(preparing: Option<WaitingOrder>) -> Refusal {
+    let other = match preparing {
+        None => "roll it back with `airssys rollback`".to_owned(),
+        Some(order) => format!("cancel it with `airssys cancel {}`", order.id),
+    };
+    conflict("under-way", "another deployment is under way").hint(format!(
+        "wait for it, {other}, or wait your turn with `--queue`"
+    ))
 }
 
 /// A rollback of what is under way has no plan.
@@ -110,17 +123,20 @@ pub(super) fn of_deploy(error: &DeployError) -> Refusal {
             first(StatusCode::CONFLICT, "unsupported", findings.collect())
         }
         DeployError::Configuration(refused) => {
-            let status = StatusCode::UNPROCESSABLE_ENTITY;
-            let refusal = Refusal::new(status, "config", refused.what());
+            let (status, kind) = match refused {
+                ConfigOrderRefused::NoSuchComponent { .. } => {
+                    (StatusCode::NOT_FOUND, "no-such-component")
+                }
+                _ => (StatusCode::UNPROCESSABLE_ENTITY, "config"),
+            };
+            let refusal = Refusal::new(status, kind, refused.what());
             match refused.remedy() {
                 Some(remedy) => refusal.hint(remedy),
                 None => refusal,
             }
         }
         DeployError::TooLong { .. } => Refusal::bad(error.to_string()),
-        DeployError::UnderWay => conflict("under-way", "another deployment is under way").hint(
-            "wait for it, roll it back with `airssys rollback`, or wait your turn with `--queue`",
-        ),
+        DeployError::UnderWay => under_way(None),
         DeployError::Cancelled { .. } => conflict("cancelled", error.to_string())
             .hint("nothing was changed; ask for it again, if it is still wanted"),
         error => conflict("not-deployed", error.to_string()),
@@ -137,6 +153,18 @@ pub(super) fn of_edit(error: &EditError) -> Refusal {
     match error.remedy() {
         Some(remedy) => refusal.hint(remedy),
         None => refusal,
+    }
+}
+
+/// A file that what is deployed needs is lost, and nothing has its bytes.
+pub(super) fn of_lost(error: &RegistryError) -> Refusal {
+    let refusal = of_registry(error);
+    match error {
+        RegistryError::ArtifactLost { path, .. } => refusal.hint(format!(
+            "put a file with those bytes at {}, or where the manifest names it, or deploy a component of them, which puts it back",
+            path.display()
+        )),
+        _ => refusal,
     }
 }
 
@@ -189,6 +217,7 @@ pub(super) fn of_command(refused: CommandRefused) -> Refusal {
 pub(in crate::server) fn of_registry(error: &RegistryError) -> Refusal {
     let status = match error {
         RegistryError::NoSuchArtifact { .. }
+        | RegistryError::ArtifactLost { .. }
         | RegistryError::NoSuchRevision { .. }
         | RegistryError::NoSuchDeployment { .. } => StatusCode::NOT_FOUND,
         error if error.retryable() => StatusCode::SERVICE_UNAVAILABLE,

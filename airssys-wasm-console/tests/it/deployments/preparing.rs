@@ -1,27 +1,9 @@
 //! Orders that found the turn free, and have not begun: listed, and cancelled, as those that waited.
 
-use std::sync::{Mutex, mpsc};
-
 use airssys_wasm_console::api::CancelRequest;
-use tokio::sync::mpsc::{Receiver, channel};
 
+use super::line::slow;
 use super::*;
-
-/// A host that says when it reads `slow.toml`, and reads it when it is told to.
-async fn slow() -> (Host, Receiver<()>, mpsc::Sender<()>) {
-    let (reads, is_read) = channel(8);
-    let (read, go_on) = mpsc::channel();
-    let go_on = Mutex::new(go_on);
-    let host = Host::reading(None, move |spec| {
-        if spec.file.ends_with("slow.toml") {
-            reads.try_send(()).unwrap();
-            // An error is the end of the test.
-            let _ = go_on.lock().unwrap().recv();
-        }
-    })
-    .await;
-    (host, is_read, read)
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_order_that_found_the_turn_free_is_listed_and_cancelled_until_it_begins() {
@@ -32,18 +14,6 @@ async fn an_order_that_found_the_turn_free_is_listed_and_cancelled_until_it_begi
         tokio::spawn(async move { client.deploy(&request).await })
     };
     is_read.recv().await.unwrap();
-    // While it is read another one runs: at its turn it is read once more.
-    let path = host.directory.at("other.toml");
-    std::fs::write(&path, text(&format!("# other\n{ONE}"))).unwrap();
-    let other = ApplicationSpec::read(&path).unwrap();
-    let engine = host.running.system().engine().clone();
-    let other = resolve(&engine, &other, Beside::default()).unwrap();
-    let options = DeployOptions::default();
-    let rollout = host.deployer.deploy(other, options).await.unwrap();
-    assert_eq!(rollout.finished().await, RolloutOutcome::Permanent);
-    read.send(()).unwrap();
-    is_read.recv().await.unwrap();
-
     let now = client.deployment().await.unwrap();
     let listed = now.preparing.unwrap();
     assert!(now.waiting.is_empty());
@@ -59,6 +29,13 @@ async fn an_order_that_found_the_turn_free_is_listed_and_cancelled_until_it_begi
     assert_eq!(
         (asked.phase, asked.order, asked.waiting),
         (DeployPhase::Checking, Some(1), None)
+    );
+    // Others are told of it before anything is compiled for them.
+    refused(
+        client.deploy(&host.request("two.toml", TWO)).await,
+        "under-way",
+        "another deployment is under way",
+        Some("airssys cancel 1"),
     );
     let cancel = CancelRequest {
         order: 1,
