@@ -396,6 +396,13 @@ fn left_out(before: &[Series], after: &[Series]) -> Vec<String> {
                 series.unsent, other.unsent
             ));
         }
+        for (series, which) in [(series, "before"), (other, "after")] {
+            if let (Some(false), Some(sent)) = (series.kept_up, series.sent_rate) {
+                remarks.push(format!(
+                    "{name}: it did not keep up {which}: {sent} operations/s were sent"
+                ));
+            }
+        }
     }
     remarks
 }

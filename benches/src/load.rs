@@ -139,8 +139,11 @@ pub fn run_load(plan: &LoadPlan, told: &mut dyn FnMut(&str)) -> Result<LoadRepor
         else {
             break;
         };
-        let open = matches!(plan.pace, Pace::Open { .. });
-        series.push(Series::of(part.name, &measured, open));
+        let rate = match plan.pace {
+            Pace::Open { rate, .. } => Some(rate),
+            Pace::Closed { .. } => None,
+        };
+        series.push(Series::of(part.name, &measured, rate));
     }
     let complete = !plan.stop.is_asked();
     Ok(LoadReport::new(machine, plan, complete, series))
