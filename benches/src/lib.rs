@@ -81,6 +81,7 @@ pub fn run(options: &Options, told: &mut dyn FnMut(Progress)) -> Result<Report, 
             which: which.to_owned(),
         });
     }
+    workbench::scratch::remove_left();
     let machine = Machine::here();
     let bench = Workbench::new(options.child.clone(), options.quick)?;
     let mut measured_rows = Vec::new();
