@@ -292,6 +292,7 @@ fn rows(before: &[Row], after: &[Row]) -> (Vec<Change>, Vec<String>) {
             Unit::PerSecond => Good::More,
             Unit::Nanoseconds
             | Unit::Kibibytes
+            | Unit::Bytes
             | Unit::Milliseconds
             | Unit::Points
             | Unit::Count => Good::Less,

@@ -30,7 +30,11 @@ pub use load::{
 pub use machine::Machine;
 pub use report::{Report, Row};
 pub use rows::{Bar, Group, Make, Making, Measure, RowSpec, Stat, Unit, groups, row, rows};
-pub use scenarios::{rss::rss_child, scenario};
+pub use scenarios::{
+    cycles::{CYCLES_MODE, cycles_child},
+    rss::rss_child,
+    scenario,
+};
 pub use stop::Stop;
 pub use workbench::{ChildCommand, Workbench};
 
