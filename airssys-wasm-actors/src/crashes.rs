@@ -1,9 +1,10 @@
 //! Crash reports: what is known of an abnormal end, kept and logged.
 //!
 //! Owns [`CrashReport`] and the door to a system's store of them, [`Crashes`]. Every abnormal end of an incarnation, and
-//! every start that failed, makes one report: `report` puts it together where the exit is told to the supervisor, from
-//! the fault, and from what the dead one left of its last messages (`recent`). It keeps the newest by count and by
-//! bytes. Nothing of it is on the way of a message but the few stores of `recent`.
+//! every start that failed, makes one report: `report` takes what it needs where the exit is told to the supervisor, from
+//! the fault, and from what the dead one left of its last messages (`recent`). `store` keeps the newest by count and by
+//! bytes, and has their words made when somebody reads them: a restart that nobody looks at does not pay for them. Nothing
+//! of it is on the way of a message but the few stores of `recent`.
 //!
 //! **No secrets.** A report has headers of messages and never their arguments; it has nothing of a component's
 //! configuration or environment, and where the text of a reason repeats a value of them, the value is left out. The
@@ -59,7 +60,7 @@ pub struct CrashReport {
     pub restarts: u64,
     /// Who supervises it.
     pub supervisor: ActorAddress,
-    /// What the report is charged in the store.
+    /// What the report is charged in the store: the most that it takes.
     pub bytes: usize,
 }
 

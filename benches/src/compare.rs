@@ -292,6 +292,7 @@ fn rows(before: &[Row], after: &[Row]) -> (Vec<Change>, Vec<String>) {
             Unit::PerSecond => Good::More,
             Unit::Nanoseconds
             | Unit::Kibibytes
+            | Unit::Bytes
             | Unit::Milliseconds
             | Unit::Points
             | Unit::Count => Good::Less,
@@ -395,6 +396,13 @@ fn left_out(before: &[Series], after: &[Series]) -> Vec<String> {
                 "{name}: {} operations were due and never sent before, {} after",
                 series.unsent, other.unsent
             ));
+        }
+        for (series, which) in [(series, "before"), (other, "after")] {
+            if let (Some(false), Some(sent)) = (series.kept_up, series.sent_rate) {
+                remarks.push(format!(
+                    "{name}: it did not keep up {which}: {sent} operations/s were sent"
+                ));
+            }
         }
     }
     remarks

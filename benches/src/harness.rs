@@ -67,8 +67,8 @@ impl Samples {
         self.page_tables_kib = Some(page_tables_kib);
     }
 
-    /// Records a number of something that is no time: [`Unit::Count`](crate::Unit), or thousandths of
-    /// [`Unit::Points`](crate::Unit).
+    /// Records a number of something that is no time: [`Unit::Count`](crate::Unit), [`Unit::Bytes`](crate::Unit), or
+    /// thousandths of [`Unit::Points`](crate::Unit).
     pub(crate) fn record_number(&mut self, number: u64) {
         self.histogram.saturating_record(number);
     }
@@ -268,9 +268,11 @@ impl GroupRun {
         for row in self.rows {
             let n = match row.spec.unit {
                 _ if row.skipped.is_some() => 0,
-                Unit::Nanoseconds | Unit::PerSecond | Unit::Milliseconds | Unit::Points => {
-                    row.histogram.len()
-                }
+                Unit::Nanoseconds
+                | Unit::PerSecond
+                | Unit::Milliseconds
+                | Unit::Points
+                | Unit::Bytes => row.histogram.len(),
                 Unit::Kibibytes => self.effort.operations(row.spec),
                 Unit::Count => self.effort.operations(row.spec) * row.histogram.len(),
             };
@@ -331,7 +333,7 @@ fn in_unit(unit: Unit, value: u64) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "exact below 2^53")]
     let value = value as f64;
     match unit {
-        Unit::Nanoseconds | Unit::PerSecond | Unit::Count => value,
+        Unit::Nanoseconds | Unit::PerSecond | Unit::Count | Unit::Bytes => value,
         Unit::Milliseconds => value / 1e6,
         Unit::Points => value / 1e3,
         Unit::Kibibytes => value / 1024.0,

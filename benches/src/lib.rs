@@ -30,7 +30,11 @@ pub use load::{
 pub use machine::Machine;
 pub use report::{Report, Row};
 pub use rows::{Bar, Group, Make, Making, Measure, RowSpec, Stat, Unit, groups, row, rows};
-pub use scenarios::{rss::rss_child, scenario};
+pub use scenarios::{
+    cycles::{CYCLES_MODE, cycles_child},
+    rss::rss_child,
+    scenario,
+};
 pub use stop::Stop;
 pub use workbench::{ChildCommand, Workbench};
 
@@ -81,6 +85,7 @@ pub fn run(options: &Options, told: &mut dyn FnMut(Progress)) -> Result<Report, 
             which: which.to_owned(),
         });
     }
+    workbench::scratch::remove_left();
     let machine = Machine::here();
     let bench = Workbench::new(options.child.clone(), options.quick)?;
     let mut measured_rows = Vec::new();

@@ -25,6 +25,7 @@ use crate::error::BenchError;
 use crate::harness::runtime;
 use crate::machine::Machine;
 use crate::stop::Stop;
+use crate::workbench::scratch;
 use operations::Prepared;
 
 /// How operations follow one another.
@@ -113,6 +114,7 @@ pub struct LoadPlan {
 /// # Errors
 /// [`BenchError`] if actors do not start, or a guest answers something else than it has to.
 pub fn run_load(plan: &LoadPlan, told: &mut dyn FnMut(&str)) -> Result<LoadReport, BenchError> {
+    scratch::remove_left();
     let machine = Machine::here();
     let runtime = runtime(plan.threads)?;
     let mut series = Vec::new();
@@ -139,8 +141,11 @@ pub fn run_load(plan: &LoadPlan, told: &mut dyn FnMut(&str)) -> Result<LoadRepor
         else {
             break;
         };
-        let open = matches!(plan.pace, Pace::Open { .. });
-        series.push(Series::of(part.name, &measured, open));
+        let rate = match plan.pace {
+            Pace::Open { rate, .. } => Some(rate),
+            Pace::Closed { .. } => None,
+        };
+        series.push(Series::of(part.name, &measured, rate));
     }
     let complete = !plan.stop.is_asked();
     Ok(LoadReport::new(machine, plan, complete, series))

@@ -25,6 +25,9 @@ pub enum Unit {
     /// KiB for one actor.
     #[serde(rename = "KiB")]
     Kibibytes,
+    /// Bytes for one operation.
+    #[serde(rename = "B")]
+    Bytes,
     /// Operations in a second.
     #[serde(rename = "1/s")]
     PerSecond,
@@ -299,6 +302,7 @@ const TABLES: &[&[RowSpec]] = &[
     scenarios::route::ROWS,
     scenarios::upgrade::ROWS,
     scenarios::deploy::ROWS,
+    scenarios::cycles::ROWS,
     scenarios::boot::ROWS,
     scenarios::kill::ROWS,
     scenarios::topic::ROWS,

@@ -11,6 +11,7 @@ pub(crate) mod cast;
 pub(crate) mod children;
 pub(crate) mod closure;
 pub(crate) mod composed;
+pub(crate) mod cycles;
 pub(crate) mod density;
 pub(crate) mod deploy;
 #[cfg(feature = "rivals")]

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use airssys_wasm::ExportId;
+use airssys_wasm::{ExportId, InterfaceName, Surface};
 
 use super::{MessageOutcome, MessageSender, RecentMessage};
 use crate::address::ActorId;
@@ -115,31 +115,108 @@ impl Recent {
         self.headers.iter().all(|header| header.export == NOTHING)
     }
 
-    /// In words, the oldest first.
-    pub(super) fn messages(&self, slot: &Slot) -> Vec<RecentMessage> {
+    /// What is in it, the oldest first. Whoever sent them is known by name now, and maybe never again.
+    pub(super) fn headers(&self, slot: &Slot) -> Headers {
         let engine = slot.shared().engine();
         let now = lower_half(engine.ticks_now());
+        let surface = slot.surface();
+        let mut headers = Headers {
+            tick: engine.tick(),
+            functions: Vec::new(),
+            messages: Vec::with_capacity(KEPT),
+        };
         let (newer, older) = self
             .headers
             .split_at_checked(usize::from(self.next))
             .unwrap_or((&self.headers, &[]));
         let written = older.iter().chain(newer);
-        written
-            .filter(|header| header.export != NOTHING)
-            .map(|header| RecentMessage {
+        for header in written.filter(|header| header.export != NOTHING) {
+            let function = headers.place_of(&surface, header.export);
+            headers.messages.push(Known {
                 sender: header.sender(slot),
-                function: header.function(slot),
+                function,
                 cast: header.cast,
-                bytes: (u64::from(header.units) * UNIT_BYTES).saturating_sub(ENVELOPE_BYTES),
-                before: age(engine.tick(), now, header.at),
+                units: header.units,
+                before: now.wrapping_sub(header.at),
                 outcome: header.outcome,
-            })
-            .collect()
+            });
+        }
+        headers
     }
 }
 
-fn age(tick: Duration, now: u32, at: u32) -> Duration {
-    tick.saturating_mul(now.wrapping_sub(at))
+/// The headers of an incarnation that has ended, without the words that can be made of them later. Nothing of its
+/// component is kept alive by them.
+pub(super) struct Headers {
+    tick: Duration,
+    /// Those that the messages ask for, each once.
+    functions: Vec<Named>,
+    messages: Vec<Known>,
+}
+
+/// A function of the component that was asked for it.
+struct Named {
+    export: u16,
+    /// `None` if the component has no such function any more.
+    name: Option<(InterfaceName, Box<str>)>,
+}
+
+struct Known {
+    sender: MessageSender,
+    /// Its place among the functions.
+    function: usize,
+    cast: bool,
+    units: u32,
+    /// Ticks.
+    before: u32,
+    outcome: MessageOutcome,
+}
+
+impl Headers {
+    /// The place of a function, which it gets if it has none.
+    fn place_of(&mut self, surface: &Surface, export: u16) -> usize {
+        let known = self.functions.iter().position(|one| one.export == export);
+        known.unwrap_or_else(|| {
+            let mut functions = surface.export_functions();
+            let function = functions.find(|(id, _, _)| id.index() == usize::from(export));
+            let name = function.map(|(_, interface, function)| {
+                (interface.clone(), Box::from(function.name.as_str()))
+            });
+            self.functions.push(Named { export, name });
+            self.functions.len() - 1
+        })
+    }
+
+    fn name(&self, message: &Known) -> Option<&(InterfaceName, Box<str>)> {
+        self.functions.get(message.function)?.name.as_ref()
+    }
+
+    /// In words.
+    pub(super) fn messages(&self) -> Vec<RecentMessage> {
+        let messages = self.messages.iter().map(|message| RecentMessage {
+            sender: message.sender.clone(),
+            function: self
+                .name(message)
+                .map_or_else(String::new, |(interface, name)| {
+                    function_path(interface, name)
+                }),
+            cast: message.cast,
+            bytes: (u64::from(message.units) * UNIT_BYTES).saturating_sub(ENVELOPE_BYTES),
+            before: self.tick.saturating_mul(message.before),
+            outcome: message.outcome,
+        });
+        messages.collect()
+    }
+
+    /// What the words take, which is more than they do as they are.
+    pub(super) fn bytes(&self) -> usize {
+        let of_words = |message| match self.name(message) {
+            Some((interface, name)) => interface.as_str().len() + name.len() + 1,
+            None => 0,
+        };
+        let words: usize = self.messages.iter().map(of_words).sum();
+        self.messages.len() * size_of::<RecentMessage>() + words
+    }
 }
 
 impl Header {
@@ -152,17 +229,6 @@ impl Header {
             0 => MessageSender::Host,
             _ => named().map_or(MessageSender::Gone, MessageSender::Actor),
         }
-    }
-
-    fn function(&self, slot: &Slot) -> String {
-        let number = usize::from(self.export);
-        let surface = slot.surface();
-        let mut functions = surface.export_functions();
-        functions
-            .find(|(id, _, _)| id.index() == number)
-            .map_or_else(String::new, |(_, interface, function)| {
-                function_path(interface, &function.name)
-            })
     }
 }
 
@@ -177,7 +243,7 @@ mod tests {
         let slot = slot(MailboxConfig::default());
         let (export, _, _) = slot.surface().export_functions().next().unwrap();
         let mut recent = Recent::default();
-        assert!(recent.is_empty() && recent.messages(&slot).is_empty());
+        assert!(recent.is_empty() && recent.headers(&slot).messages().is_empty());
         let envelope = u32::try_from(ENVELOPE_BYTES / UNIT_BYTES).unwrap();
         for number in 0..10 {
             let given = Given {
@@ -190,7 +256,9 @@ mod tests {
                 recent.end(number != 5);
             }
         }
-        let messages = recent.messages(&slot);
+        let headers = recent.headers(&slot);
+        assert_eq!(headers.functions.len(), 1);
+        let messages = headers.messages();
         let seen: Vec<_> = messages
             .iter()
             .map(|message| (message.bytes / UNIT_BYTES, message.cast, message.outcome))
@@ -209,6 +277,9 @@ mod tests {
         );
         assert_eq!(messages[0].function, "test:test/test#f");
         assert_eq!(messages[0].sender, MessageSender::Host);
+        let words = messages.iter().map(|message| message.function.len());
+        let bytes = size_of_val(messages.as_slice()) + words.sum::<usize>();
+        assert_eq!(headers.bytes(), bytes);
     }
 
     #[test]
@@ -218,7 +289,21 @@ mod tests {
 
     #[test]
     fn ages_count_over_the_end_of_the_lower_half() {
-        let tick = Duration::from_millis(1);
-        assert_eq!(age(tick, 5, u32::MAX - 4), Duration::from_millis(10));
+        let slot = slot(MailboxConfig::default());
+        let (export, _, _) = slot.surface().export_functions().next().unwrap();
+        let mut recent = Recent::default();
+        let given = Given {
+            sender: None,
+            cast: false,
+            units: 1,
+        };
+        recent.begin(&slot, export, given);
+        // So many ticks before the lower half was full, if it is about at its beginning now.
+        recent.headers[0].at =
+            lower_half(slot.shared().engine().ticks_now()).wrapping_sub(1_000_000);
+        let message = &recent.headers(&slot).messages()[0];
+        let tick = slot.shared().engine().tick();
+        assert!(message.before >= tick * 1_000_000, "{message:?}");
+        assert!(message.before < tick * 2_000_000, "{message:?}");
     }
 }

@@ -1,11 +1,14 @@
-//! How a report is made: at the one place where every end of an incarnation is told to its supervisor.
+//! How a report is made: what it needs is kept at the one place where every end of an incarnation is told to its
+//! supervisor, and its words are made when somebody reads them, or they are logged.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use airssys_wasm::{Fault, FaultClass, printable};
 
+use super::recent::Headers;
 use super::{CrashReport, Recent};
+use crate::address::ActorAddress;
 use crate::exit::ExitReason;
 use crate::slot::Slot;
 use crate::supervisor::{PreparedChild, Record};
@@ -33,7 +36,7 @@ pub(crate) struct Ended<'a> {
     pub(crate) dropped: bool,
 }
 
-/// Keeps and logs a report, if the end was abnormal.
+/// Keeps what a report needs, and logs it, if the end was abnormal.
 pub(crate) fn record(supervisor: &Record, ended: &Ended<'_>) {
     let (up, left) = ended.slot.take_left();
     let left = left.unwrap_or_default();
@@ -45,8 +48,14 @@ pub(crate) fn record(supervisor: &Record, ended: &Ended<'_>) {
     if reason.is_normal() || expected || ended.dropped {
         return;
     }
-    let report = report(supervisor, ended, reason, up, &left);
-    let report = supervisor.shared.crashes().keep(report);
+    let known = known(supervisor, ended, reason, up, &left);
+    let kept = supervisor.shared.crashes().keep(known);
+    if tracing::enabled!(tracing::Level::WARN) {
+        log(&kept.report());
+    }
+}
+
+fn log(report: &CrashReport) {
     tracing::warn!(
         crash = report.sequence,
         address = %report.address,
@@ -78,74 +87,179 @@ fn is_by_request(reason: &ExitReason) -> bool {
     matches!(reason, ExitReason::Killed | ExitReason::Shutdown)
 }
 
+/// What is known of an end, not in words yet: nobody may ever read them. Of the component that ended, it keeps nothing
+/// but names.
+pub(super) struct Known {
+    pub(super) address: ActorAddress,
+    incarnation: u64,
+    at: SystemTime,
+    up: Duration,
+    starting: bool,
+    kind: &'static str,
+    reason: Reason,
+    fault: Option<Arc<Fault>>,
+    recent: Option<Headers>,
+    restarts: u64,
+    supervisor: ActorAddress,
+}
+
+/// Why it ended.
+enum Reason {
+    /// In nobody's words that may hold a value.
+    Known(ExitReason),
+    /// In words that are safe to show: what tells the values from the others may be gone by the time they are read.
+    Said(Box<str>),
+}
+
 #[cold]
-fn report(
+fn known(
     supervisor: &Record,
     ended: &Ended<'_>,
     reason: &ExitReason,
     up: Duration,
     left: &Left,
-) -> CrashReport {
+) -> Known {
     let slot = ended.slot;
     let fault = match reason {
         ExitReason::Fault(fault) => Some(fault),
         ExitReason::Killed | ExitReason::StartFailed(_) => left.fault.as_ref(),
         _ => None,
     };
-    let mut report = CrashReport {
-        sequence: 0,
+    Known {
         address: slot.address().clone(),
         incarnation: ended.incarnation,
         at: SystemTime::now(),
         up,
         starting: ended.starting,
         kind: reason.kind(),
-        reason: text(supervisor, slot, reason),
-        fault: fault.map(|fault| fault.class),
-        backtrace: fault.map_or_else(Vec::new, |fault| fault.backtrace.clone()),
-        spent: fault.and_then(|fault| fault.spent.as_deref().copied()),
-        recent: left
-            .recent
-            .as_ref()
-            .map_or_else(Vec::new, |recent| recent.messages(slot)),
+        reason: said(supervisor, slot, reason),
+        fault: fault.cloned(),
+        recent: left.recent.as_ref().map(|recent| recent.headers(slot)),
         restarts: slot.counters().read().restarts,
         supervisor: supervisor.address().clone(),
-        bytes: 0,
-    };
-    report.bytes = size(&report);
-    report
-}
-
-/// What a report takes, so that the store's bound is one of memory.
-fn size(report: &CrashReport) -> usize {
-    let frames = report.backtrace.iter().map(|frame| {
-        let source = frame.source.as_ref().map_or(0, |source| source.file.len());
-        size_of_val(frame) + frame.function.len() + source
-    });
-    let messages = report
-        .recent
-        .iter()
-        .map(|message| size_of_val(message) + message.function.len());
-    let text = report.reason.len() + report.address.as_str().len();
-    size_of::<CrashReport>() + text + frames.sum::<usize>() + messages.sum::<usize>()
-}
-
-/// The reason in words, without what is nobody's business.
-fn text(supervisor: &Record, slot: &Slot, reason: &ExitReason) -> String {
-    if let ExitReason::Linked(exit) = reason {
-        // The words are another actor's, whose secrets are not known here.
-        return format!(
-            "linked to `{}`, which ended: {}",
-            exit.from,
-            exit.reason.kind()
-        );
     }
-    let text = reason.to_string();
+}
+
+impl Known {
+    /// An end for that reason.
+    #[cfg(test)]
+    pub(super) fn of(reason: ExitReason) -> Self {
+        let fault = match &reason {
+            ExitReason::Fault(fault) => Some(Arc::clone(fault)),
+            _ => None,
+        };
+        Self {
+            address: "app/one".parse().unwrap(),
+            incarnation: 1,
+            at: SystemTime::UNIX_EPOCH,
+            up: Duration::ZERO,
+            starting: false,
+            kind: reason.kind(),
+            reason: Reason::Known(reason),
+            fault,
+            recent: None,
+            restarts: 0,
+            supervisor: "system".parse().unwrap(),
+        }
+    }
+
+    /// The report of that number.
+    pub(super) fn report(&self, sequence: u64, bytes: usize) -> CrashReport {
+        let fault = self.fault.as_deref();
+        CrashReport {
+            sequence,
+            address: self.address.clone(),
+            incarnation: self.incarnation,
+            at: self.at,
+            up: self.up,
+            starting: self.starting,
+            kind: self.kind,
+            reason: self.reason.text(),
+            fault: fault.map(|fault| fault.class),
+            backtrace: fault.map_or_else(Vec::new, |fault| fault.backtrace.clone()),
+            spent: fault.and_then(|fault| fault.spent.as_deref().copied()),
+            recent: self
+                .recent
+                .as_ref()
+                .map_or_else(Vec::new, Headers::messages),
+            restarts: self.restarts,
+            supervisor: self.supervisor.clone(),
+            bytes,
+        }
+    }
+
+    /// What it takes at most, as it is or as a report, so that the store's bound is one of memory.
+    pub(super) fn bytes(&self) -> usize {
+        let of_fault = |fault: &Arc<Fault>| {
+            let frames = fault.backtrace.iter().map(|frame| {
+                let source = frame.source.as_ref().map_or(0, |source| source.file.len());
+                size_of_val(frame) + frame.function.len() + source
+            });
+            frames.sum::<usize>() + fault.message.len()
+        };
+        let fault = self.fault.as_ref().map_or(0, of_fault);
+        let recent = self.recent.as_ref().map_or(0, Headers::bytes);
+        let text = self.reason.bytes() + self.address.as_str().len();
+        size_of::<CrashReport>().max(size_of::<Self>()) + text + fault + recent
+    }
+}
+
+impl Reason {
+    fn text(&self) -> String {
+        match self {
+            Self::Known(ExitReason::Linked(exit)) => {
+                // The words are another actor's, whose secrets are not known here.
+                let kind = exit.reason.kind();
+                format!("linked to `{}`, which ended: {kind}", exit.from)
+            }
+            Self::Known(reason) => reason.to_string(),
+            Self::Said(text) => text.to_string(),
+        }
+    }
+
+    /// The most that the text can have.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Known(reason) => words_max(reason),
+            Self::Said(text) => text.len(),
+        }
+    }
+}
+
+/// Our own words in a reason are fewer.
+const OWN_WORDS_MAX: usize = 128;
+
+/// The most bytes that a reason can have in words.
+fn words_max(reason: &ExitReason) -> usize {
+    OWN_WORDS_MAX
+        + match reason {
+            ExitReason::Fault(fault) => fault.message.len(),
+            ExitReason::Panicked(text)
+            | ExitReason::Error(text)
+            | ExitReason::StartFailed(text)
+            | ExitReason::Unhealthy(text) => text.len(),
+            ExitReason::ChildNotStarted(child) => {
+                child.from.as_str().len() + words_max(&child.reason)
+            }
+            ExitReason::Linked(exit) => exit.from.as_str().len() + words_max(&exit.reason),
+            _ => 0,
+        }
+}
+
+/// The reason, without what is nobody's business.
+fn said(supervisor: &Record, slot: &Slot, reason: &ExitReason) -> Reason {
+    if matches!(reason, ExitReason::Linked(_)) {
+        return Reason::Known(reason.clone());
+    }
     match supervisor.child(slot.id()) {
-        Some(PreparedChild::Actor(actor)) => actor.spec.without_values(text),
+        Some(PreparedChild::Actor(actor)) if actor.spec.values().next().is_some() => {
+            let text = actor.spec.without_values(reason.to_string());
+            Reason::Said(text.into())
+        }
+        Some(PreparedChild::Actor(_)) => Reason::Known(reason.clone()),
         // Forgotten meanwhile: what it was made of is not known any more, and a guest may have had the word.
-        _ if matches!(reason, ExitReason::StartFailed(_)) => "start failed".to_owned(),
-        _ => text,
+        _ if matches!(reason, ExitReason::StartFailed(_)) => Reason::Said("start failed".into()),
+        _ => Reason::Known(reason.clone()),
     }
 }
 
@@ -249,8 +363,57 @@ fn ends_in_word(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use airssys_wasm::Frame;
+
     use super::*;
-    use crate::exit::REASON_BYTES_MAX;
+    use crate::exit::{LinkedExit, REASON_BYTES_MAX};
+
+    /// What a report takes.
+    fn size(report: &CrashReport) -> usize {
+        let frames = report.backtrace.iter().map(|frame| {
+            let source = frame.source.as_ref().map_or(0, |source| source.file.len());
+            size_of_val(frame) + frame.function.len() + source
+        });
+        let text = report.reason.len() + report.address.as_str().len();
+        size_of::<CrashReport>() + text + frames.sum::<usize>()
+    }
+
+    #[test]
+    fn a_report_takes_no_more_than_its_end_was_charged() {
+        let fault = Arc::new(Fault {
+            class: FaultClass::Unreachable,
+            message: "m".repeat(REASON_BYTES_MAX),
+            backtrace: vec![Frame {
+                function: "f".repeat(200),
+                source: None,
+            }],
+            spent: None,
+        });
+        let from: ActorAddress = "app/a-name-that-is-not-short".parse().unwrap();
+        let text: Arc<str> = "t".repeat(REASON_BYTES_MAX).into();
+        let through = |reason| {
+            Arc::new(LinkedExit {
+                from: from.clone(),
+                reason,
+            })
+        };
+        for reason in [
+            ExitReason::Fault(Arc::clone(&fault)),
+            ExitReason::Killed,
+            ExitReason::Panicked(Arc::clone(&text)),
+            ExitReason::Error(Arc::clone(&text)),
+            ExitReason::StartFailed(Arc::clone(&text)),
+            ExitReason::Unhealthy(text),
+            ExitReason::Quarantined,
+            ExitReason::NoSuchActor,
+            ExitReason::ChildNotStarted(through(ExitReason::Fault(Arc::clone(&fault)))),
+            ExitReason::Linked(through(ExitReason::Fault(fault))),
+        ] {
+            let known = Known::of(reason);
+            let report = known.report(0, known.bytes());
+            assert!(size(&report) <= report.bytes, "{report:?}");
+        }
+    }
 
     #[test]
     fn values_are_left_out_also_where_the_text_was_cut_within_one() {

@@ -1,11 +1,42 @@
-//! The bounded store of crash reports: the newest, by count and by bytes.
+//! The bounded store of crash reports: the newest, by count and by bytes. An end is kept as it was told, and becomes a
+//! report when somebody asks for it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::report::Known;
 use super::{CrashFilter, CrashLimits, CrashReport};
+use crate::address::ActorAddress;
+
+/// One end, whose report is made when it is asked for, and only once.
+pub(super) struct Entry {
+    sequence: u64,
+    address: ActorAddress,
+    bytes: usize,
+    form: Mutex<Form>,
+}
+
+/// Never both: what an end takes is counted once.
+enum Form {
+    Known(Known),
+    Report(Arc<CrashReport>),
+}
+
+impl Entry {
+    pub(super) fn report(&self) -> Arc<CrashReport> {
+        let mut form = self.form.lock();
+        match &*form {
+            Form::Report(report) => Arc::clone(report),
+            Form::Known(known) => {
+                let report = Arc::new(known.report(self.sequence, self.bytes));
+                *form = Form::Report(Arc::clone(&report));
+                report
+            }
+        }
+    }
+}
 
 pub(crate) struct CrashStore {
     limits: CrashLimits,
@@ -15,7 +46,7 @@ pub(crate) struct CrashStore {
 #[derive(Default)]
 struct Kept {
     /// By sequence, ascending.
-    reports: VecDeque<Arc<CrashReport>>,
+    ends: VecDeque<Arc<Entry>>,
     bytes: usize,
     next: u64,
     dropped: u64,
@@ -29,62 +60,73 @@ impl CrashStore {
         }
     }
 
-    /// Numbers a report and keeps it; the oldest are forgotten where there is no room.
-    pub(crate) fn keep(&self, mut report: CrashReport) -> Arc<CrashReport> {
+    /// Numbers an end and keeps it; the oldest are forgotten where there is no room.
+    pub(super) fn keep(&self, known: Known) -> Arc<Entry> {
+        let mut entry = Entry {
+            sequence: 0,
+            address: known.address.clone(),
+            bytes: known.bytes(),
+            form: Mutex::new(Form::Known(known)),
+        };
         // Freed after the lock.
         let mut forgotten = Vec::new();
         let mut kept = self.kept.lock();
-        report.sequence = kept.next;
+        entry.sequence = kept.next;
         kept.next += 1;
-        let report = Arc::new(report);
-        if self.limits.count_max == 0 || report.bytes > self.limits.bytes_max {
+        let entry = Arc::new(entry);
+        if self.limits.count_max == 0 || entry.bytes > self.limits.bytes_max {
             kept.dropped += 1;
-            return report;
+            return entry;
         }
-        while kept.reports.len() >= self.limits.count_max
-            || kept.bytes + report.bytes > self.limits.bytes_max
+        while kept.ends.len() >= self.limits.count_max
+            || kept.bytes + entry.bytes > self.limits.bytes_max
         {
-            let Some(oldest) = kept.reports.pop_front() else {
+            let Some(oldest) = kept.ends.pop_front() else {
                 break;
             };
             kept.bytes -= oldest.bytes;
             kept.dropped += 1;
             forgotten.push(oldest);
         }
-        kept.bytes += report.bytes;
-        kept.reports.push_back(Arc::clone(&report));
+        kept.bytes += entry.bytes;
+        kept.ends.push_back(Arc::clone(&entry));
         drop(kept);
-        report
+        entry
     }
 
     pub(crate) fn list(&self, filter: &CrashFilter) -> Vec<Arc<CrashReport>> {
-        let kept = self.kept.lock();
-        let passing = kept.reports.iter().filter(|report| {
-            filter.after.is_none_or(|after| report.sequence > after)
-                && filter
-                    .address
-                    .as_ref()
-                    .is_none_or(|pattern| pattern.matches(&report.address))
-        });
-        passing
-            .take(filter.limit.unwrap_or(usize::MAX))
-            .cloned()
-            .collect()
+        let passing: Vec<_> = {
+            let kept = self.kept.lock();
+            let passing = kept.ends.iter().filter(|entry| {
+                filter.after.is_none_or(|after| entry.sequence > after)
+                    && filter
+                        .address
+                        .as_ref()
+                        .is_none_or(|pattern| pattern.matches(&entry.address))
+            });
+            let most = filter.limit.unwrap_or(usize::MAX);
+            passing.take(most).cloned().collect()
+        };
+        // Words are made outside the lock: whatever ends meanwhile does not wait for them.
+        passing.iter().map(|entry| entry.report()).collect()
     }
 
     pub(crate) fn get(&self, sequence: u64) -> Option<Arc<CrashReport>> {
-        let kept = self.kept.lock();
-        let at = kept
-            .reports
-            .binary_search_by_key(&sequence, |report| report.sequence)
-            .ok()?;
-        kept.reports.get(at).cloned()
+        let entry = {
+            let kept = self.kept.lock();
+            let at = kept
+                .ends
+                .binary_search_by_key(&sequence, |entry| entry.sequence)
+                .ok()?;
+            kept.ends.get(at).cloned()?
+        };
+        Some(entry.report())
     }
 
     /// Reports kept, and their bytes.
     pub(crate) fn kept(&self) -> (usize, usize) {
         let kept = self.kept.lock();
-        (kept.reports.len(), kept.bytes)
+        (kept.ends.len(), kept.bytes)
     }
 
     /// Reports ever.
@@ -100,8 +142,39 @@ impl CrashStore {
         let cleared = {
             let mut kept = self.kept.lock();
             kept.bytes = 0;
-            std::mem::take(&mut kept.reports)
+            std::mem::take(&mut kept.ends)
         };
         cleared.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit::ExitReason;
+
+    #[test]
+    fn words_are_made_for_whoever_reads_and_once() {
+        let store = CrashStore::new(CrashLimits::default());
+        let entry = store.keep(Known::of(ExitReason::Panicked("at the disco".into())));
+        let other = store.keep(Known::of(ExitReason::Killed));
+        let is_known = |entry: &Entry| matches!(*entry.form.lock(), Form::Known(_));
+        assert!(is_known(&entry) && is_known(&other));
+        let (_, bytes) = store.kept();
+        let after = CrashFilter {
+            limit: Some(1),
+            ..CrashFilter::default()
+        };
+        let listed = store.list(&after);
+        assert_eq!(
+            (listed[0].sequence, listed[0].reason.as_str()),
+            (0, "panicked: at the disco")
+        );
+        assert!(!is_known(&entry) && is_known(&other));
+        assert!(Arc::ptr_eq(&listed[0], &store.get(0).unwrap()));
+        // What it is charged does not depend on whether it was read.
+        assert_eq!(store.kept(), (2, bytes));
+        let sum: usize = [0, 1].map(|one| store.get(one).unwrap().bytes).iter().sum();
+        assert_eq!(sum, bytes);
     }
 }

@@ -14,8 +14,8 @@ use std::sync::{Arc, OnceLock};
 use std::{fs, io};
 
 use airssys_wasm_benches::{
-    AnyReport, BenchError, ChildCommand, CompareError, LoadScenario, Options, Progress as At, Stop,
-    compare, rows, rss_child,
+    AnyReport, BenchError, CYCLES_MODE, ChildCommand, CompareError, LoadScenario, Options,
+    Progress as At, Stop, compare, cycles_child, rows, rss_child,
 };
 use serde_json::Value;
 
@@ -27,12 +27,12 @@ use crate::progress::Progress;
 use crate::signals::Signals;
 use crate::text::printable;
 
-/// Takes the number of actors, and whether to call them.
+/// Takes the number of actors, and whether to call them; or that of cycles to warm up with, and that it is cycles.
 const CHILD: &str = "--rss-child";
 
 pub(super) fn run(globals: &Globals, bench: &Bench) -> Result<ExitCode, Failure> {
-    if let [actors, mode] = bench.rss_child.as_slice() {
-        return child(actors, mode);
+    if let [number, mode] = bench.rss_child.as_slice() {
+        return child(number, mode);
     }
     let (scenario, options) = match &bench.what {
         None => return measure(globals, "all", &bench.rows),
@@ -59,16 +59,20 @@ pub(super) fn run(globals: &Globals, bench: &Bench) -> Result<ExitCode, Failure>
     load::run(globals, scenario, options)
 }
 
-fn child(actors: &str, mode: &str) -> Result<ExitCode, Failure> {
-    let actors = actors.parse().map_err(|_| {
+fn child(number: &str, mode: &str) -> Result<ExitCode, Failure> {
+    let number = number.parse().map_err(|_| {
         Failure::new(
             FailureKind::Usage,
-            format!("{CHILD}: `{actors}` is no number of actors"),
+            format!("{CHILD}: `{number}` is no number of actors or cycles"),
         )
     })?;
     end_with_parent();
-    tracing::info!(actors, mode, "measuring memory");
-    rss_child(actors, mode == "called").map_err(|error| failed(&error))?;
+    tracing::info!(number, mode, "measuring memory");
+    let measured = match mode {
+        CYCLES_MODE => cycles_child(number),
+        _ => rss_child(number, mode == "called"),
+    };
+    measured.map_err(|error| failed(&error))?;
     Ok(ExitCode::SUCCESS)
 }
 

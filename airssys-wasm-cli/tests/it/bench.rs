@@ -164,6 +164,13 @@ fn an_open_loop_says_when_it_does_not_keep_up() {
     assert_eq!(ran.code, 0, "{ran:?}");
     assert!(ran.stdout.contains("did not keep up"), "{ran:?}");
     assert!(ran.stdout.contains("from when it was sent"), "{ran:?}");
+    // Nothing is left unsent where a number of operations ends it.
+    let words = ["bench", "restart", "--rate", "1000000", "-c", "1"];
+    let ends = ["--count", "100", "--warm-up", "0s"];
+    let ran = run(&[&words[..], &ends].concat());
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let says = "operations/s were sent of 1000000 asked for";
+    assert!(ran.stdout.contains(says), "{ran:?}");
 }
 
 #[test]

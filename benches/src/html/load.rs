@@ -25,10 +25,10 @@ pub(super) fn body(report: &LoadReport) -> String {
                 series.name, error.count, error.kind
             )));
         }
-        if series.unsent > 0 {
+        if let Some(behind) = series.behind(report.plan.rate) {
             html.push_str(&note(&format!(
-                "{}: it did not keep up. {} operations were due and never sent; the latencies are of those that were.",
-                series.name, series.unsent
+                "{}: it did not keep up: {behind}. The latencies are of those that were sent.",
+                series.name
             )));
         }
     }

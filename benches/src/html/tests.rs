@@ -36,6 +36,8 @@ fn series(name: &str, factor: u64) -> Series {
         messages_per_operation: 2,
         errors: Vec::new(),
         unsent: 0,
+        sent_rate: Some(1_000.0),
+        kept_up: Some(true),
         seconds: 1.0,
         throughput: 1_000.0,
         uncorrected: Some(latency.clone()),
@@ -90,13 +92,14 @@ fn a_load_is_a_whole_page_and_names_are_text() {
         count: 7,
     });
     failing.unsent = 9;
+    (failing.sent_rate, failing.kept_up) = (Some(12.5), Some(false));
     let html = report(vec![series("ask", 1), failing]).to_html();
     is_whole(&html);
     for text in [
         "&lt;script&gt;alert(1)",
         "a &amp; b",
         "7 operations ended in mailbox-full",
-        "9 operations were due and never sent",
+        "it did not keep up: 12.5 operations/s were sent of 1000 asked for, 9 operations were due and never sent",
         "99.9 %",
         "from when it was sent",
         "wasmtime",

@@ -17,7 +17,7 @@ use crate::error::{BenchError, OrFailed};
 use crate::stop::Stop;
 
 /// A sleep may be late by the timer's granularity of 1 ms: so much before its time a task begins to yield instead.
-const TIMER_LATE: Duration = Duration::from_millis(2);
+pub(super) const TIMER_LATE: Duration = Duration::from_millis(2);
 
 /// How long an open loop goes on with what was due in time, once its time is over.
 const CATCH_UP: Duration = Duration::from_secs(5);
@@ -129,7 +129,7 @@ async fn work(phase: Arc<Phase>, worker: usize) -> Result<(), BenchError> {
             Ok(()) => recorder.done(due.unwrap_or(sent), sent, ended)?,
             Err(Failed::Wrong(error)) => return Err(error),
             Err(Failed::Typed(kind)) => {
-                recorder.failed(kind, ended);
+                recorder.failed(kind, sent, ended);
                 // What is refused at once must not keep the others from their thread.
                 tokio::task::yield_now().await;
             }
@@ -237,7 +237,7 @@ impl Schedule {
     }
 }
 
-fn time_of(number: u64, rate: f64) -> Duration {
+pub(super) fn time_of(number: u64, rate: f64) -> Duration {
     #[expect(clippy::cast_precision_loss, reason = "exact below 2^53")]
     let seconds = number as f64 / rate;
     Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)

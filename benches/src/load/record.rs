@@ -33,6 +33,8 @@ pub(super) struct Totals {
     pub(super) errors: BTreeMap<&'static str, u64>,
     /// When the last operation of it ended, from the beginning of the run.
     pub(super) last: Duration,
+    /// When the last operation of it was sent.
+    pub(super) sent: Duration,
 }
 
 impl Totals {
@@ -42,6 +44,7 @@ impl Totals {
             service: histogram()?,
             errors: BTreeMap::new(),
             last: Duration::ZERO,
+            sent: Duration::ZERO,
         })
     }
 
@@ -56,7 +59,14 @@ impl Totals {
             *self.errors.entry(kind).or_default() += count;
         }
         self.last = self.last.max(other.last);
+        self.sent = self.sent.max(other.sent);
         Ok(())
+    }
+
+    /// Operations that were sent and have ended.
+    pub(super) fn operations(&self) -> u64 {
+        let failed = self.errors.values().copied();
+        failed.fold(self.latency.len(), u64::saturating_add)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -157,13 +167,15 @@ impl<'a> Recorder<'a> {
             .record(nanoseconds(sent))
             .or_failed("recording")?;
         self.own.last = ended;
+        self.own.sent = sent;
         Ok(())
     }
 
-    /// An operation that ended in this error.
-    pub(super) fn failed(&mut self, kind: &'static str, ended: Duration) {
+    /// An operation that was sent at `sent` and ended in this error.
+    pub(super) fn failed(&mut self, kind: &'static str, sent: Duration, ended: Duration) {
         *self.own.errors.entry(kind).or_default() += 1;
         self.own.last = ended;
+        self.own.sent = sent;
     }
 
     pub(super) fn hand_over(&mut self) -> Result<(), BenchError> {

@@ -5,6 +5,7 @@ use std::fmt;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
+use super::drive::{TIMER_LATE, time_of};
 use super::record::{Measured, Totals};
 use super::{Length, LoadPlan, Pace, Target};
 use crate::machine::Machine;
@@ -67,6 +68,12 @@ pub struct Series {
     pub errors: Vec<ErrorCount>,
     /// Operations of an open loop that were due and never sent.
     pub unsent: u64,
+    /// Operations of an open loop that were sent in a second, from the first to the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent_rate: Option<f64>,
+    /// Whether an open loop sent what was due, and at the rate that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_up: Option<bool>,
     /// From the beginning to the end of the last operation.
     pub seconds: f64,
     /// Answered operations in a second.
@@ -146,7 +153,8 @@ impl Spread {
 }
 
 impl Series {
-    pub(super) fn of(name: String, measured: &Measured, open: bool) -> Self {
+    /// `rate` is that of an open loop.
+    pub(super) fn of(name: String, measured: &Measured, rate: Option<f64>) -> Self {
         let all = &measured.all;
         let seconds = measured.took.as_secs_f64();
         let operations = all.latency.len();
@@ -160,10 +168,12 @@ impl Series {
             messages_per_operation: measured.messages,
             errors: errors.collect(),
             unsent: measured.unsent,
+            sent_rate: rate.map(|rate| rounded(sent_rate(all, rate), 1)),
+            kept_up: rate.map(|rate| measured.unsent == 0 && is_in_time(all, rate)),
             seconds: rounded(seconds, 4),
             throughput: per_second(operations, seconds),
             latency: Spread::of(&all.latency),
-            uncorrected: open.then(|| Spread::of(&all.service)),
+            uncorrected: rate.map(|_| Spread::of(&all.service)),
             slices: slices(&measured.slices),
         }
     }
@@ -175,10 +185,43 @@ impl Series {
         (median(&values), interval95(&values))
     }
 
+    /// How far an open loop fell behind the rate that was asked for, if it did.
+    pub(crate) fn behind(&self, rate: Option<f64>) -> Option<String> {
+        let mut behind = Vec::new();
+        if let (Some(false), Some(sent), Some(rate)) = (self.kept_up, self.sent_rate, rate) {
+            behind.push(format!("{sent} operations/s were sent of {rate} asked for"));
+        }
+        if self.unsent > 0 {
+            behind.push(format!(
+                "{} operations were due and never sent",
+                self.unsent
+            ));
+        }
+        (!behind.is_empty()).then(|| behind.join(", "))
+    }
+
     pub(crate) fn failed(&self) -> u64 {
         let counts = self.errors.iter().map(|error| error.count);
         counts.fold(0, u64::saturating_add)
     }
+}
+
+/// The share of the rate that was asked for at which an open loop keeps up with it.
+const KEPT_UP: f64 = 0.95;
+
+/// Operations sent in a second, where each is given the time between two of them.
+fn sent_rate(all: &Totals, rate: f64) -> f64 {
+    let seconds = all.sent.as_secs_f64() + 1.0 / rate;
+    #[expect(clippy::cast_precision_loss, reason = "exact below 2^53")]
+    let operations = all.operations() as f64;
+    operations / seconds
+}
+
+/// Whether the last operation was sent about when it was due: later by what a timer is late, or by a small share of
+/// the whole.
+fn is_in_time(all: &Totals, rate: f64) -> bool {
+    let due = time_of(all.operations().saturating_sub(1), rate);
+    all.sent.saturating_sub(due) <= TIMER_LATE || sent_rate(all, rate) >= rate * KEPT_UP
 }
 
 /// A slice's time is from the last operation before it to its own last one.
@@ -317,12 +360,11 @@ impl fmt::Display for LoadReport {
             for error in &series.errors {
                 writeln!(f, "{}: {} × {}", series.name, error.count, error.kind)?;
             }
-            if series.unsent > 0 {
+            if let Some(behind) = series.behind(self.plan.rate) {
                 writeln!(
                     f,
-                    "{}: it did not keep up: {} operations were due and never sent; give a lower --rate or a higher \
-                     --concurrency",
-                    series.name, series.unsent
+                    "{}: it did not keep up: {behind}; give a lower --rate or a higher --concurrency",
+                    series.name
                 )?;
             }
         }
@@ -366,7 +408,52 @@ pub(crate) fn nanoseconds(value: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    /// `operations` at `rate`, the last of which was sent at so many milliseconds.
+    fn open(operations: u64, rate: f64, sent_ms: u64, unsent: u64) -> Series {
+        let mut all = Totals::new().unwrap();
+        all.latency.record_n(1_000, operations).unwrap();
+        all.service.record_n(1_000, operations).unwrap();
+        all.sent = Duration::from_millis(sent_ms);
+        let measured = Measured {
+            all,
+            slices: Vec::new(),
+            messages: 1,
+            unsent,
+            took: Duration::from_secs(2),
+        };
+        Series::of("ask".to_owned(), &measured, Some(rate))
+    }
+
+    #[test]
+    fn an_open_loop_keeps_up_as_far_as_a_timer_can() {
+        for (operations, rate, sent_ms, unsent, kept_up) in [
+            (1_000, 1_000.0, 999, 0, true),
+            // Later by a share of the whole that is small.
+            (1_000, 1_000.0, 1_040, 0, true),
+            (1_000, 1_000.0, 1_100, 0, false),
+            // By more than a small share, and not by more than a timer is.
+            (10, 10_000.0, 2, 0, true),
+            (10, 10_000.0, 5, 0, false),
+            (1, 100.0, 1, 0, true),
+            (0, 100.0, 0, 0, true),
+            (1_000, 1_000.0, 999, 1, false),
+        ] {
+            let series = open(operations, rate, sent_ms, unsent);
+            let why = format!("{operations} at {rate} in {sent_ms} ms");
+            assert_eq!(series.kept_up, Some(kept_up), "{why}: {series:?}");
+            assert_eq!(series.behind(Some(rate)).is_none(), kept_up, "{why}");
+        }
+        let series = open(1_000, 1_000.0, 1_999, 0);
+        assert_eq!(series.sent_rate, Some(500.0));
+        assert_eq!(
+            series.behind(Some(1_000.0)).unwrap(),
+            "500 operations/s were sent of 1000 asked for"
+        );
+    }
 
     #[test]
     fn times_have_three_digits() {

@@ -40,7 +40,7 @@ fn every_scenario_is_driven_and_answered() {
                 series.throughput > 0.0 && series.latency.max > 0,
                 "{series:?}"
             );
-            assert!(series.uncorrected.is_none());
+            assert!(series.uncorrected.is_none() && series.kept_up.is_none());
         }
     }
     assert!(
@@ -70,6 +70,26 @@ fn an_open_loop_has_both_latencies() {
     assert!(text.contains("from when it was sent"), "{text}");
     let json = serde_json::to_string(&report).unwrap();
     assert_eq!(serde_json::from_str::<LoadReport>(&json).unwrap(), report);
+}
+
+#[test]
+fn a_rate_that_cannot_be_kept_is_told_whatever_ends_the_run() {
+    // A restart each, one at a time: nothing makes 40 of them in 4 µs.
+    let pace = Pace::Open {
+        rate: 10_000_000.0,
+        concurrency: 1,
+    };
+    let report = run_load(&plan(LoadScenario::Restart, pace), &mut |_| {}).unwrap();
+    let series = &report.series[0];
+    assert_eq!((series.operations, series.unsent), (40, 0));
+    assert_eq!(series.kept_up, Some(false), "{series:?}");
+    let sent = series.sent_rate.unwrap();
+    assert!(sent > 0.0 && sent < 9_000_000.0, "{sent}");
+    let says =
+        format!("restart: it did not keep up: {sent} operations/s were sent of 10000000 asked for");
+    assert!(report.to_string().contains(&says), "{report}");
+    let json = serde_json::to_value(&report).unwrap();
+    assert_eq!(json["series"][0]["kept_up"], false);
 }
 
 #[test]

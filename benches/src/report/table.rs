@@ -77,6 +77,7 @@ pub(crate) fn bar(row: &Row) -> Option<String> {
     let text = match row.unit {
         Unit::Nanoseconds if !on_ratio && bar >= 1e6 => format!("{} ms", bar / 1e6),
         Unit::Nanoseconds if !on_ratio => format!("{bar} ns"),
+        Unit::Bytes if !on_ratio => format!("{bar} B"),
         Unit::Kibibytes if !on_ratio => format!("{bar} KiB"),
         Unit::Milliseconds if !on_ratio => format!("{bar} ms"),
         Unit::Points if !on_ratio => format!("{bar} points"),
@@ -117,6 +118,7 @@ fn write_line(f: &mut fmt::Formatter<'_>, line: &[String; 8], widths: &[usize; 8
 pub(crate) fn human(value: f64, unit: Unit) -> String {
     match unit {
         Unit::Kibibytes => format!("{value:.1} KiB"),
+        Unit::Bytes => format!("{value:.0} B"),
         Unit::Nanoseconds if value < 10_000.0 => format!("{value:.0} ns"),
         Unit::Nanoseconds if value < 10_000_000.0 => format!("{:.1} µs", value / 1e3),
         Unit::Nanoseconds => format!("{:.1} ms", value / 1e6),

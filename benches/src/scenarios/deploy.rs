@@ -3,6 +3,7 @@
 //! Syncs are timed where the registry says that one begins and has ended; what a disk takes is no work of ours.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use airssys_wasm_actors::deployment::{
 };
 use airssys_wasm_actors::{
     ActorFunction, Application, ApplicationSpec, DeploymentState, Registry, RegistryOptions,
-    ResolveOptions, RunningApplication, System,
+    ResolveOptions, Retention, RunningApplication, System,
 };
 use parking_lot::Mutex;
 
@@ -54,12 +55,14 @@ pub(crate) const ROWS: &[RowSpec] = &[
     .bar(Bar::Median(10.0)),
 ];
 
+/// The registry's directory.
+const STATE: &str = "state";
 /// Room in the pool.
 const INSTANCES: u32 = 16;
 
 /// What is recorded of a deployment.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum What {
+pub(super) enum What {
     /// All of it, the artifact in the cache.
     Warm,
     /// The time of its syncs.
@@ -92,7 +95,7 @@ impl Syncs {
 }
 
 /// An application of one component, with a registry.
-struct Deploys {
+pub(super) struct Deploys {
     scratch: Scratch,
     system: System,
     running: RunningApplication,
@@ -106,6 +109,11 @@ struct Deploys {
 
 impl Deploys {
     async fn new(_: &Workbench, what: What) -> Result<Self, BenchError> {
+        Self::keeping(what, Retention::default()).await
+    }
+
+    /// With a registry whose collection keeps so much.
+    pub(super) async fn keeping(what: What, retention: Retention) -> Result<Self, BenchError> {
         let scratch = Scratch::new()?;
         let cache = CacheLocation::Directory(scratch.path().join("cache"));
         let system = start_system(engine(INSTANCES, cache)?, true).await?;
@@ -124,9 +132,9 @@ impl Deploys {
                 told.lock().at(step);
                 Ok(())
             })),
-            ..RegistryOptions::default()
+            retention,
         };
-        let directory = scratch.path().join("state");
+        let directory = scratch.path().join(STATE);
         let registering = tokio::task::spawn_blocking(move || {
             let registry = Registry::open(&directory, options).or_failed("opening a registry")?;
             let first = register_first(&registry, &application, &DeployOptions::default());
@@ -148,6 +156,41 @@ impl Deploys {
             // What compiles has never been seen.
             next: if what == What::Cold { 2 } else { 1 },
         })
+    }
+
+    /// Where the registry is.
+    pub(super) fn state(&self) -> PathBuf {
+        self.scratch.path().join(STATE)
+    }
+
+    /// The load beside it.
+    pub(super) fn callers(&self) -> Callers {
+        Callers::start(&self.add, Rate::Steady, 1, |caller, number| caller + number)
+    }
+
+    /// One deployment that is rolled back, and one that stays.
+    pub(super) async fn there_and_back(&mut self, samples: &mut Samples) -> Result<(), BenchError> {
+        self.what = What::Back;
+        self.back(samples).await?;
+        self.what = What::Warm;
+        self.forth(samples).await
+    }
+
+    /// Waits until what was replaced is gone.
+    pub(super) async fn settled(&self) {
+        while self.system.engine().instances() != 1 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Removes what the registry does not need.
+    pub(super) async fn collect(&self, now_unix_ms: u64) -> Result<(), BenchError> {
+        let Some(registry) = self.deployer.registry().cloned() else {
+            return Ok(());
+        };
+        let collecting = tokio::task::spawn_blocking(move || registry.gc(now_unix_ms));
+        let collected = collecting.await.or_failed("collecting")?;
+        collected.map(drop).or_failed("collecting")
     }
 
     /// Deploys the next revision; `condition` is what ends the time.
@@ -234,7 +277,7 @@ fn resolve(
 }
 
 fn resolve_in(
-    directory: &std::path::Path,
+    directory: &Path,
     engine: &Engine,
     number: u32,
     what: What,
@@ -260,8 +303,7 @@ fn resolve_in(
 impl Scenario for Deploys {
     fn round<'a>(&'a mut self, operations: u64, samples: &'a mut Samples) -> Work<'a> {
         Box::pin(async move {
-            let sum = |caller, number| caller + number;
-            let callers = Callers::start(&self.add, Rate::Steady, 1, sum);
+            let callers = self.callers();
             for _ in 0..operations {
                 if self.what == What::Back {
                     self.back(samples).await?;

@@ -184,13 +184,13 @@ async fn call(actors: &[ActorRef]) -> Result<(), BenchError> {
 }
 
 /// What the kernel says of this process.
-struct Memory {
-    rss_bytes: u64,
+pub(super) struct Memory {
+    pub(super) rss_bytes: u64,
     page_tables_kib: u64,
 }
 
 impl Memory {
-    fn now() -> Result<Self, BenchError> {
+    pub(super) fn now() -> Result<Self, BenchError> {
         let kib = |path: &'static str, name: &'static str| {
             let text = fs::read_to_string(path).or_failed("reading this process's memory")?;
             field(&text, name)

@@ -41,6 +41,7 @@ fn every_row_is_documented_with_what_it_is_compared_with() {
                 Unit::Milliseconds => format!("≤ {most} ms"),
                 Unit::Points => format!("≤ {most} point"),
                 Unit::Count => format!("≤ {most}"),
+                Unit::Bytes => format!("≤ {most} B"),
                 _ => format!("≤ {most} KiB"),
             },
         };

@@ -4,7 +4,8 @@ use std::env;
 use std::process::Command;
 
 use airssys_wasm_benches::{
-    ChildCommand, Options, Row, Stat, Stop, Unit, groups, rows, rss_child, run,
+    CYCLES_MODE, ChildCommand, Options, Row, Stat, Stop, Unit, cycles_child, groups, rows,
+    rss_child, run,
 };
 
 /// Set for the child, whose arguments a test harness would take for itself.
@@ -38,7 +39,12 @@ fn the_child_that_measures_memory() {
     let (actors, mode) = arguments.split_once(' ').unwrap();
     // The harness has begun a line.
     println!();
-    rss_child(actors.parse().unwrap(), mode == "called").unwrap();
+    let number = actors.parse().unwrap();
+    if mode == CYCLES_MODE {
+        cycles_child(number).unwrap();
+    } else {
+        rss_child(number, mode == "called").unwrap();
+    }
 }
 
 #[test]
@@ -92,7 +98,10 @@ fn check(row: &Row) {
     assert_eq!(row.p99.is_none(), row.stat == Stat::Rate, "{row:?}");
     assert!(row.median.is_finite(), "{row:?}");
     // What goes well is lost by none and shared exactly.
-    if !matches!(row.unit, Unit::Kibibytes | Unit::Points | Unit::Count) {
+    if !matches!(
+        row.unit,
+        Unit::Kibibytes | Unit::Bytes | Unit::Points | Unit::Count
+    ) {
         assert!(row.median > 0.0, "{row:?}");
     }
     assert_eq!(row.baseline.is_some(), row.ratio.is_some(), "{row:?}");

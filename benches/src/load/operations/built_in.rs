@@ -65,7 +65,10 @@ pub(in crate::load) async fn built_in(
             let echo = of_pairs(&guests, at_a_time, "echo-through").await?;
             Prepared::on(system, Payload::new(echo, 1024))
         }
-        LoadScenario::Spawn => Prepared::on(system, Spawn(guests)),
+        LoadScenario::Spawn => {
+            let function = "add";
+            Prepared::on(system, Spawn { guests, function })
+        }
         LoadScenario::Restart => {
             let restart = Restart::new(&guests, at_a_time).await?;
             Prepared::on(system, restart)
@@ -218,18 +221,29 @@ impl Operation for Payload {
     }
 }
 
-struct Spawn(Guests);
+struct Spawn {
+    guests: Guests,
+    function: &'static str,
+}
+
+impl Spawn {
+    async fn answers(&self, actor: &ActorRef) -> Result<(), Failed> {
+        let reply: Args = actor.call(self.function, (2_u32, 3_u32)).await?;
+        answer("add", reply, &(5_u32,))
+    }
+}
 
 impl Operation for Spawn {
     fn run(&self, worker: usize, _: u64) -> Running<'_> {
         Box::pin(async move {
-            let spec = self.0.adder_spec(&format!("spawned/{worker}"));
-            let spawned = self.0.system.spawn(spec.map_err(Failed::Wrong)?).await;
+            let spec = self.guests.adder_spec(&format!("spawned/{worker}"));
+            let spawned = self.guests.system.spawn(spec.map_err(Failed::Wrong)?).await;
             let actor = spawned
                 .map_err(|error| Failed::Wrong(BenchError::failed("spawning an actor", error)))?;
-            let reply: Args = actor.call("add", (2_u32, 3_u32)).await?;
-            answer("add", reply, &(5_u32,))?;
-            self.0.stop(actor.address()).await.map_err(Failed::Wrong)
+            let answered = self.answers(&actor).await;
+            // Whatever it answered: the next one has its name.
+            let stopped = self.guests.stop(actor.address()).await;
+            answered.and(stopped.map_err(Failed::Wrong))
         })
     }
 }
@@ -336,5 +350,27 @@ impl Operation for Mixed {
             }),
             _ => self.restart.run(worker, number),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_actor_that_fails_is_stopped_too_and_the_next_one_is_spawned() {
+        let guests = Guests::new(8, false).await.unwrap();
+        let system = guests.system.clone();
+        // It has other parameters, so that every call of it is refused.
+        let function = "trap";
+        let spawn = Spawn { guests, function };
+        for number in 0..3 {
+            let failed = spawn.run(0, number).await.unwrap_err();
+            assert!(matches!(failed, Failed::Typed(_)), "{number}: {failed:?}");
+        }
+        while system.engine().instances() != 0 {
+            tokio::task::yield_now().await;
+        }
+        system.shutdown().await;
     }
 }
