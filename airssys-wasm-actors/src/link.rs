@@ -26,6 +26,7 @@ use crate::messaging::Plane;
 use crate::reply::{Answer, Ending, ReplyCell};
 use crate::route::{Breaker, Known, LinkCircuit, Pass};
 use crate::slot::Slot;
+use crate::supervisor::ChildSpec;
 
 /// How long a linked call waits for its reply unless the link says otherwise: OTP's default for
 /// `gen_server:call`.
@@ -91,6 +92,18 @@ pub enum LinkRefused {
         /// Where the link leads.
         to: ActorAddress,
     },
+    /// The component's calls over an import are to go to an actor, and nobody says to which.
+    #[error(
+        "`{from}` has no link for `{}`, which its template answers by calls to another actor: name the actor \
+         with `ChildSpec::link`, or take the import out of `TemplateSpec::links`",
+        name_shown(import)
+    )]
+    NoLink {
+        /// The importing actor.
+        from: ActorAddress,
+        /// The import.
+        import: String,
+    },
     /// The two sides do not fit.
     #[error(
         "the link of `{from}` for `{}` to `{to}` does not fit",
@@ -142,13 +155,14 @@ struct LinkTarget {
 pub(crate) struct LinkTargets(Vec<Option<LinkTarget>>);
 
 impl LinkTargets {
-    /// Resolves `links` of the actor `from`.
+    /// Resolves the links of `spec`, which the actor `from` with this surface is started by.
     pub(crate) fn resolve(
         from: &ActorAddress,
         surface: &Surface,
-        links: &[Link],
+        spec: &ChildSpec,
         find: impl Fn(&ActorAddress) -> Option<Arc<Slot>>,
     ) -> Result<Arc<Self>, LinkRefused> {
+        let links = spec.links();
         let mut targets = Vec::new();
         let mut made: Vec<(&Link, &Interface, Arc<Slot>)> = Vec::with_capacity(links.len());
         for link in links {
@@ -187,7 +201,28 @@ impl LinkTargets {
             }
         }
         refuse_strangers(from, &made)?;
-        Ok(Arc::new(Self(targets)))
+        let targets = Self(targets);
+        targets.refuse_unlinked(from, surface, spec.linked())?;
+        Ok(Arc::new(targets))
+    }
+
+    /// Every function of the imports that are answered by calls leads somewhere.
+    fn refuse_unlinked(
+        &self,
+        from: &ActorAddress,
+        surface: &Surface,
+        linked: &[InterfaceName],
+    ) -> Result<(), LinkRefused> {
+        let mut unlinked = surface
+            .import_functions()
+            .filter(|(id, interface, _)| linked.contains(interface) && self.get(*id).is_none());
+        match unlinked.next() {
+            None => Ok(()),
+            Some((_, interface, _)) => Err(LinkRefused::NoLink {
+                from: from.clone(),
+                import: interface.to_string(),
+            }),
+        }
     }
 
     /// The functions of `target` that are called by these links.

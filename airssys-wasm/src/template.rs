@@ -24,7 +24,7 @@ use crate::host::{HostState, Terms};
 use crate::instance::Instance;
 use crate::limits::Limits;
 use crate::outbound::Outbound;
-use crate::surface::{ExportId, Surface};
+use crate::surface::{ExportId, InterfaceName, Surface};
 use crate::wit::CallRefused;
 
 mod fit;
@@ -92,6 +92,8 @@ pub(crate) struct Shared {
     /// What an instance is charged.
     pub(crate) cost: Cost,
     targets: Box<[Result<CallTarget, CallRefused>]>,
+    /// The imports that are answered by outbound calls.
+    linked: Arc<[InterfaceName]>,
 }
 
 impl fmt::Debug for InstanceTemplate {
@@ -143,6 +145,7 @@ impl InstanceTemplate {
             digest: component.digest(),
             cost,
             targets,
+            linked: linked.interfaces,
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -188,8 +191,15 @@ impl InstanceTemplate {
                 digest: self.shared.digest,
                 cost: self.shared.cost,
                 targets: targets.into(),
+                linked: Arc::clone(&self.shared.linked),
             }),
         }
+    }
+
+    /// Returns the imported interfaces that are answered by outbound calls, by their full names.
+    #[must_use]
+    pub fn linked(&self) -> &[InterfaceName] {
+        &self.shared.linked
     }
 
     /// Returns what each instance may consume.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use airssys_wasm::{Configuration, InstanceTemplate, Surface, WitError};
+use airssys_wasm::{Configuration, InstanceTemplate, InterfaceName, Surface, WitError};
 use futures_util::FutureExt;
 use parking_lot::Mutex;
 
@@ -362,6 +362,14 @@ impl ChildSpec {
     pub(crate) fn monitors(&self) -> &[ActorAddress] {
         match &self.start {
             Start::Component(start) => &start.monitors,
+            Start::Native(_) | Start::Supervisor(_) => &[],
+        }
+    }
+
+    /// The imports of a component that need a link.
+    pub(crate) fn linked(&self) -> &[InterfaceName] {
+        match &self.start {
+            Start::Component(start) => start.template.linked(),
             Start::Native(_) | Start::Supervisor(_) => &[],
         }
     }

@@ -69,7 +69,7 @@ pub(crate) fn prepare(
 pub(crate) fn respec(actor: &PreparedActor, spec: ChildSpec) -> Result<PreparedActor, StartError> {
     let slot = Arc::clone(&actor.slot);
     let find = |address: &ActorAddress| slot.shared().whereis(address);
-    let targets = LinkTargets::resolve(slot.address(), &slot.surface(), spec.links(), find)?;
+    let targets = LinkTargets::resolve(slot.address(), &slot.surface(), &spec, find)?;
     Ok(PreparedActor {
         hooks: hooks(&spec, &slot.surface()),
         targets,
@@ -99,7 +99,7 @@ pub(crate) fn successor(
     })?;
     passivation(&spec, surface)?;
     let find = |address: &ActorAddress| slot.shared().whereis(address);
-    let targets = LinkTargets::resolve(slot.address(), surface, spec.links(), find)?;
+    let targets = LinkTargets::resolve(slot.address(), surface, &spec, find)?;
     Ok(PreparedActor {
         hooks: hooks(&spec, surface),
         targets,
@@ -261,8 +261,7 @@ pub(crate) fn more_replicas(
         .map_err(StartError::AddressTaken)?;
     let find = |address: &ActorAddress| shared.whereis(address);
     let linked = slots.iter().map(|slot| {
-        let links = like.spec.links();
-        let targets = LinkTargets::resolve(slot.address(), &slot.surface(), links, find)?;
+        let targets = LinkTargets::resolve(slot.address(), &slot.surface(), &like.spec, find)?;
         Ok(Arc::new(PreparedActor {
             hooks: like.hooks,
             follows: slot.revision(),
@@ -315,7 +314,7 @@ fn link_all(
                 for slot in slots {
                     let find = |address: &ActorAddress| shared.whereis(address);
                     let targets =
-                        LinkTargets::resolve(slot.address(), &slot.surface(), spec.links(), find)?;
+                        LinkTargets::resolve(slot.address(), &slot.surface(), &spec, find)?;
                     let spec = ChildSpec {
                         address: slot.address().clone(),
                         ..spec.clone()

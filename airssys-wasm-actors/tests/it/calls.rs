@@ -5,7 +5,8 @@ use std::time::Duration;
 use airssys_wasm::{IntoArgs, Limits};
 use airssys_wasm_actors::{
     BackpressureStrategy, CallError, CallOptions, ChildSpec, DeadLetterFilter, Link, LinkRefused,
-    MailboxConfig, SpecError, StartError, StopError,
+    MailboxConfig, SpecError, StartError, StopError, Strategy, SupervisorSpec, UpgradeError,
+    UpgradeOptions,
 };
 
 use crate::guests::{
@@ -103,6 +104,58 @@ async fn a_link_to_nobody_or_to_another_type_is_refused_and_nothing_starts() {
         other => panic!("{other:?}"),
     }
     assert!(system.whereis(&address("relay")).is_none());
+}
+
+/// Of an import that is answered by calls to nobody the first call could only fail.
+#[tokio::test]
+async fn an_import_without_a_link_is_refused_however_its_component_is_started() {
+    let engine = engine();
+    let system = system(&engine).await;
+    let relay = template(&engine, RELAY, &["test:t/work"]);
+    let unlinked = |name: &str| ChildSpec::component(address(name), relay.clone());
+    let linked = || unlinked("linked").link(Link::new("test:t/work", address("worker")));
+    let told = |why: &StartError, who: &str| match why {
+        StartError::Link(why @ LinkRefused::NoLink { from, import }) => {
+            assert_eq!((from.as_str(), import.as_str()), (who, "test:t/work"));
+            let text = why.to_string();
+            for word in [who, "test:t/work", "ChildSpec::link", "TemplateSpec::links"] {
+                assert!(text.contains(word), "{text}");
+            }
+        }
+        other => panic!("{other:?}"),
+    };
+    told(&system.spawn(unlinked("relay")).await.unwrap_err(), "relay");
+    let all = ChildSpec {
+        replicas: 2,
+        ..unlinked("all")
+    };
+    told(&system.spawn(all).await.unwrap_err(), "all/0");
+    let above = || SupervisorSpec::new(address("above"));
+    let first = above().with(unlinked("relay"));
+    let below = SupervisorSpec::new(address("top")).with(ChildSpec::supervisor(first.clone()));
+    for tree in [first, below] {
+        told(&system.supervise(tree).await.unwrap_err(), "relay");
+    }
+    assert_eq!(system.names().len(), 0, "nothing of them is left");
+    assert!(system.find_supervisor(&address("above")).is_none());
+
+    let simple = SupervisorSpec::new(address("simple")).strategy(Strategy::SimpleOneForOne);
+    let simple = system.supervise(simple).await.unwrap();
+    let refused = simple.start_child(unlinked("relay")).await.unwrap_err();
+    told(&refused, "relay");
+    let worker = ChildSpec::component(address("worker"), template(&engine, WORKER, &[]));
+    system.spawn(worker).await.unwrap();
+    let tree = system.supervise(above().with(linked())).await.unwrap();
+    let upgrade = system.upgrade(unlinked("linked"), UpgradeOptions::default());
+    match upgrade.unwrap_err() {
+        UpgradeError::Spec { why, .. } => told(&why, "linked"),
+        other => panic!("{other:?}"),
+    }
+    let changed = above().with(linked()).with(unlinked("relay"));
+    told(&tree.change(changed).await.unwrap_err(), "relay");
+    let going_on = system.whereis(&address("linked")).unwrap();
+    let answer = going_on.call("work", (1_u32,)).await.unwrap();
+    assert_eq!(answer, (2_u32,).into_args());
 }
 
 #[tokio::test]

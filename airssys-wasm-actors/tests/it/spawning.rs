@@ -1,13 +1,18 @@
 //! Actors that a component starts itself: whose they are, when they end, and how many there may be.
 
-use airssys_wasm::{Args, Value};
+use std::collections::BTreeMap;
+
+use airssys_wasm::{
+    Args, CapabilityManifest, ComponentRef, InstanceTemplate, Policy, SpawnManifest, TemplateSpec,
+    Value, grant,
+};
 use airssys_wasm_actors::{
-    ActorRef, ActorState, ApplicationSpec, CallError, Event, Events, FindingKind, ResolveOptions,
-    RunningApplication, System,
+    ActorRef, ActorState, ApplicationSpec, CallError, ChildSpec, Event, Events, FindingKind,
+    ResolveOptions, RunningApplication, Spawning, Strategy, SupervisorSpec, System,
 };
 
 use crate::application::{Directory, system};
-use crate::guests::{WORKER, address, exited, started};
+use crate::guests::{RELAY, WORKER, address, exited, started, template};
 
 pub(crate) const SPAWNER: &[u8] = include_bytes!("../guests/components/spawner.wasm");
 
@@ -71,6 +76,47 @@ pub(crate) async fn spawn(parent: &ActorRef, name: &str) -> String {
 
 fn at(system: &System, name: &str) -> ActorRef {
     system.whereis(&address(name)).unwrap()
+}
+
+/// What its spec lacks is found before it is started, and told to whoever asked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_has_an_import_without_a_link_is_not_spawned() {
+    let system = system().await;
+    let spawned = SupervisorSpec::new(address("spawned")).strategy(Strategy::SimpleOneForOne);
+    system.supervise(spawned).await.unwrap();
+    let asked = CapabilityManifest {
+        spawn: Some(SpawnManifest {
+            components: vec!["worker".to_owned()],
+            children: 4,
+            depth: 1,
+        }),
+        ..CapabilityManifest::default()
+    };
+    let spec = TemplateSpec {
+        grants: grant(&asked, &Policy::permissive()).unwrap(),
+        ..TemplateSpec::new("parent")
+    };
+    let bytes = ComponentRef::Bytes(SPAWNER.to_vec().into());
+    let component = system.engine().load(&bytes).unwrap();
+    let parent = InstanceTemplate::link(&component, spec).unwrap();
+    let relay = template(system.engine(), RELAY, &["test:t/work"]);
+    let templates = ChildSpec::component(address("worker"), relay);
+    let templates = BTreeMap::from([("worker".to_owned(), templates)]);
+    let spawning = Spawning::new(address("spawned"), templates, 4, 1);
+    let parent = ChildSpec::component(address("parent"), parent).spawning(spawning);
+    let parent = system.spawn(parent).await.unwrap();
+    let refused = spawn(&parent, "one").await;
+    for word in [
+        "!not-started",
+        "`parent/one`",
+        "`test:t/work`",
+        "ChildSpec::link",
+    ] {
+        assert!(refused.contains(word), "{word}: {refused}");
+    }
+    assert!(system.whereis(&address("parent/one")).is_none());
+    assert_eq!(ask(&parent, "children", &[]).await, "");
+    system.shutdown().await;
 }
 
 /// Waits until the registration of that name has ended.

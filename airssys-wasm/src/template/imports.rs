@@ -122,6 +122,8 @@ pub(super) struct Linked {
     pub(super) pre: InstancePre<HostState>,
     pub(super) carries: Box<[Carry]>,
     pub(super) proxied: Arc<[Arc<ResourceName>]>,
+    /// The linked interfaces.
+    pub(super) interfaces: Arc<[InterfaceName]>,
 }
 
 pub(super) fn link(component: &Component, links: &[LinkedImport]) -> Result<Linked, LinkError> {
@@ -173,6 +175,10 @@ pub(super) fn link(component: &Component, links: &[LinkedImport]) -> Result<Link
         pre,
         carries: carries.into(),
         proxied: proxied.into(),
+        interfaces: links
+            .iter()
+            .map(|(interface, _)| interface.name.clone())
+            .collect(),
     })
 }
 
