@@ -26,7 +26,7 @@ pub(super) struct Way {
 }
 
 impl Way {
-    /// A request sets out: the how manieth, from 0. `None` once it is closed.
+    /// A request sets out, numbered from 0. `None` once it is closed.
     pub(super) fn begin(&self) -> Option<u64> {
         let nth = self.begun.fetch_add(1, Ordering::SeqCst);
         if nth & CLOSED != 0 {
@@ -90,7 +90,7 @@ impl Way {
 pub(super) struct Lease(Option<Arc<Split>>);
 
 impl Lease {
-    /// A request of the candidate's sets out. Returns also the how manieth it is; `None` once the split is removed.
+    /// A request of the candidate's sets out. Returns its number, too; `None` once the split is removed.
     pub(super) fn begin(split: Arc<Split>) -> Option<(Self, u64)> {
         let nth = split.way.begin()?;
         Some((Self(Some(split)), nth))
