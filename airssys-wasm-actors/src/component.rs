@@ -178,8 +178,8 @@ impl Hooks {
 
 /// What an instance is made for.
 pub(crate) enum Origin {
-    /// A new incarnation.
-    New,
+    /// A new incarnation, perhaps with what an earlier one held.
+    New(Option<Snapshot>),
     /// One that had given up its instance, with its snapshot if there is one.
     Again(Option<Snapshot>),
     /// To take the place of one that is there, perhaps with its state.
@@ -285,12 +285,12 @@ impl LiveComponent {
             }),
         };
         let snapshot = match origin {
-            Origin::New => {
+            Origin::New(snapshot) => {
                 if hooks.exit.is_some() {
                     slot.trap_exits(true);
                 }
                 started.watch_all(&[]);
-                None
+                snapshot
             }
             // Its incarnation goes on, and so do its monitors.
             Origin::Again(snapshot) | Origin::Aside(snapshot) => snapshot,

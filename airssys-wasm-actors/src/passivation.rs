@@ -68,6 +68,25 @@ pub(crate) enum ComponentBehaviour {
     Passive(Box<PassiveComponent>),
 }
 
+impl ComponentBehaviour {
+    /// What a new incarnation begins with: what was kept of another one, or else an instance that is made.
+    pub(crate) async fn start(
+        child: &Arc<PreparedActor>,
+        incarnation: u64,
+        kept: Option<Self>,
+    ) -> Result<LiveComponent, ExitReason> {
+        let snapshot = match kept {
+            Some(Self::Live(mut live)) => {
+                live.serve(None);
+                return Ok(live);
+            }
+            Some(Self::Passive(passive)) => passive.snapshot,
+            None => None,
+        };
+        LiveComponent::start(child, incarnation, Origin::New(snapshot)).await
+    }
+}
+
 /// What is left of an instance, and how there is one again.
 pub(crate) struct PassiveComponent {
     child: Arc<PreparedActor>,

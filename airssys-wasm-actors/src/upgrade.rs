@@ -17,6 +17,7 @@ use airssys_wasm::{Configuration, ConfigurationError, ExportId, Surface};
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
+pub(crate) use kept::Kept;
 use replacement::make;
 use replacement::{Fresh, Replaced};
 pub use replacement::{NotReplaced, StateTaken};

@@ -28,7 +28,7 @@ impl LiveComponent {
         }
     }
 
-    /// It serves from now on, in the place of `before`, whose last messages it has in mind.
+    /// It serves from now on: in the place of `before`, whose last messages it has in mind, or where nobody serves.
     pub(crate) fn serve(&mut self, before: Option<&mut Self>) {
         self.about.aside = false;
         let owner = self.instance.resource_owner();
@@ -37,13 +37,14 @@ impl LiveComponent {
         if slot.is_passive() {
             slot.set_passive(false);
         }
+        let traps = self.about.hooks.exit.is_some();
         let Some(before) = before else {
+            slot.trap_exits(traps);
             self.watch_all(&[]);
             return;
         };
         before.about.aside = true;
         self.about.recent = std::mem::take(&mut before.about.recent);
-        let traps = self.about.hooks.exit.is_some();
         if traps != before.about.hooks.exit.is_some() {
             slot.trap_exits(traps);
         }

@@ -16,7 +16,7 @@ use futures_util::FutureExt;
 use parking_lot::Mutex;
 
 use crate::address::ActorAddress;
-use crate::component::{ComponentStart, Hooks, LiveComponent, Origin};
+use crate::component::{ComponentStart, Hooks};
 use crate::crashes::without;
 use crate::drain::{Behaviour, ExitGuard, or_killed};
 use crate::exit::ExitReason;
@@ -31,6 +31,7 @@ use crate::spawning::Spawning;
 use crate::supervisor::spec::{Backoff, SupervisorSpec};
 use crate::supervisor::tuning::Tuning;
 use crate::supervisor::{ExitSink, Record, RestartPolicy};
+use crate::upgrade::Kept;
 
 /// Most replicas that drain one mailbox: an enqueue looks for an idle one among all.
 pub const REPLICAS_MAX: u32 = 64;
@@ -401,6 +402,8 @@ pub(crate) struct PreparedActor {
     /// How it was supervised when it was prepared: what differs from that by the time that it takes its place has been
     /// changed meanwhile.
     pub(crate) tuned_from: Tuning,
+    /// What its first start from now on goes on with, if it is still there.
+    pub(crate) kept: Option<Kept>,
 }
 
 impl PreparedActor {
@@ -507,7 +510,8 @@ pub(crate) async fn start(child: Arc<PreparedActor>, incarnation: u64, sink: Exi
 async fn run_start(child: &Arc<PreparedActor>, context: StartContext) -> Result<(), ExitReason> {
     match &child.spec.start {
         Start::Component(_) => {
-            let starting = LiveComponent::start(child, context.incarnation, Origin::New);
+            let kept = child.kept.as_ref().and_then(Kept::take);
+            let starting = ComponentBehaviour::start(child, context.incarnation, kept);
             let live = or_killed(&child.slot, starting)
                 .await
                 .unwrap_or(Err(ExitReason::Killed))?;

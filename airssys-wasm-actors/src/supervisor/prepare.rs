@@ -81,6 +81,7 @@ pub(crate) fn respec(actor: &PreparedActor, spec: ChildSpec) -> Result<PreparedA
         follows: slot.revision(),
         slot,
         standing: Arc::clone(&actor.standing),
+        kept: None,
     })
 }
 
@@ -111,6 +112,7 @@ pub(crate) fn successor(
         follows: slot.revision(),
         slot,
         standing: Arc::clone(&actor.standing),
+        kept: None,
     })
 }
 
@@ -131,6 +133,7 @@ pub(crate) fn predecessor(now: &PreparedActor, before: &PreparedActor) -> Prepar
         standing: Arc::clone(&before.standing),
         follows: now.follows + 1,
         tuned_from: Tuning::of(&now.spec),
+        kept: None,
     }
 }
 
@@ -276,6 +279,7 @@ pub(crate) fn more_replicas(
                 scaling: Mutex::new(Scaling::Joining),
                 ..Standing::new(like.standing.is_first())
             }),
+            kept: None,
         }))
     });
     let linked: Result<Vec<_>, StartError> = linked.collect();
@@ -330,6 +334,7 @@ fn link_all(
                         tuned_from: Tuning::of(&spec),
                         spec,
                         standing: standing(),
+                        kept: None,
                     })));
                 }
             }

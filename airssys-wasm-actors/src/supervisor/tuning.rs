@@ -207,6 +207,7 @@ impl PreparedActor {
             standing: Arc::clone(&self.standing),
             follows: self.follows,
             tuned_from: tuning,
+            kept: self.kept.clone(),
         }
     }
 

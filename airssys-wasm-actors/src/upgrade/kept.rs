@@ -35,7 +35,7 @@ impl Kept {
         self.instance.lock().is_some()
     }
 
-    pub(super) fn take(&self) -> Option<ComponentBehaviour> {
+    pub(crate) fn take(&self) -> Option<ComponentBehaviour> {
         self.instance.lock().take()
     }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use super::kept::Kept;
 use super::replacement::{Claim, Fresh, NotReplaced, Refused, Replaced, Replacement, StateTaken};
 use crate::mailbox::{Control, Lane};
 use crate::supervisor::{PreparedActor, Record, SupervisorMessage};
@@ -40,14 +41,13 @@ impl Place<'_> {
             if self.record.child(self.successor.slot.id()).is_none() {
                 return Err(NotReplaced::Gone);
             }
+            let next = fresh.take().unwrap_or_else(&again);
+            // What is kept is gone as soon as it is started.
+            let state = self.state_of_next_start(&next);
             if !self.successor.slot.is_active() && self.respec().await? {
-                return Ok(Replaced {
-                    aside: None,
-                    state: StateTaken::None,
-                });
+                return Ok(Replaced { aside: None, state });
             }
             let late = Instant::now() >= self.until;
-            let next = fresh.take().unwrap_or_else(&again);
             let hands_over = matches!(next, Fresh::HandOver { .. });
             match self.ask(next, regardless).await {
                 Asked::Done(replaced) => return Ok(*replaced),
@@ -69,6 +69,17 @@ impl Place<'_> {
                 Asked::Ended { .. } => {}
             }
             sleep_until(Instant::now() + LOOK_AGAIN).await;
+        }
+    }
+
+    /// What one that is down has of its state when it is started.
+    fn state_of_next_start(&self, fresh: &Fresh) -> StateTaken {
+        let kept = self.successor.kept.as_ref();
+        match fresh {
+            Fresh::HandBack {
+                bytes_max: Some(_), ..
+            } if kept.is_some_and(Kept::is_there) => StateTaken::AsItWas,
+            _ => StateTaken::None,
         }
     }
 

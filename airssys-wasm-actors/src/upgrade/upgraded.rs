@@ -75,7 +75,7 @@ impl Upgraded {
 
     /// Switches every replica back to the revision before, with the instances that were kept where they are. State that
     /// was handed over is handed back where the old revision understands it; otherwise its instance goes on with the state
-    /// it had. How the actor is supervised is as before, but for what has been changed since ([`System::retune`]). Returns
+    /// it had, which one that is down begins its next incarnation with. How the actor is supervised is as before, but for what has been changed since ([`System::retune`]). Returns
     /// what became of the state of each.
     ///
     /// [`System::retune`]: crate::System::retune
@@ -137,7 +137,14 @@ async fn switch_back(
         state,
     } = switched;
     let address = before.slot.address().clone();
-    let again = Arc::new(predecessor(&now, &before));
+    let hands_back = matches!(state, StateTaken::HandedOver { .. });
+    let mut again = predecessor(&now, &before);
+    let messages = again.hooks.messages();
+    // What takes part in the messaging plane holds nothing of it any more, unless it is handed back: it begins again.
+    let aside = aside.filter(|_| hands_back || !messages);
+    // If it is down, there is nobody who could hand anything back.
+    again.kept = aside.clone().filter(|_| !messages);
+    let again = Arc::new(again);
     let place = Place {
         record: &record,
         successor: &again,
@@ -148,9 +155,6 @@ async fn switch_back(
         let told_back = tell_back(&place, &now, bytes_max).await;
         return told_back.map_err(|why| (address, why));
     }
-    let hands_back = matches!(state, StateTaken::HandedOver { .. });
-    // What takes part in the messaging plane holds nothing of it any more, unless it is handed back: it begins again.
-    let aside = aside.filter(|_| hands_back || !again.hooks.messages());
     let made = || match &aside {
         Some(kept) if kept.is_there() => Fresh::HandBack {
             kept: kept.clone(),

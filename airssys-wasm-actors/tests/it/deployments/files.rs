@@ -68,14 +68,13 @@ async fn what_has_taken_the_place_of_a_component_holds_up_nobody() {
     std::fs::remove_file(&file).unwrap();
     let made = Command::new("mkfifo").arg(&file).status();
     assert!(made.unwrap().success());
-    let pipe = file.clone();
-    // Whoever waited for it would have this to read.
-    std::thread::spawn(move || {
-        let open = OpenOptions::new().write(true).open(pipe);
-        open.and_then(|mut open| open.write_all(b"no component"))
-    });
+    // Whoever waited for it would have this to read, and no end of it. It is opened for both: that waits for nobody.
+    let pipe = OpenOptions::new().read(true).write(true).open(&file);
+    let mut pipe = pipe.unwrap();
+    pipe.write_all(b"no component").unwrap();
     let reason = failed(&host, &new).await;
     assert!(reason.contains("not a regular file"), "{reason}");
+    drop(pipe);
 
     std::fs::remove_file(&file).unwrap();
     std::fs::write(&file, bytes.unwrap()).unwrap();

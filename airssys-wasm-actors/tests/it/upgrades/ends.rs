@@ -1,9 +1,13 @@
 //! Incarnations that end while they are upgraded, and after.
 
+use std::time::Duration;
+
 use airssys_wasm::IntoArgs;
 use airssys_wasm_actors::{
-    ActorRef, NotReplaced, StateTaken, UpgradeError, UpgradeOptions, UpgradeState,
+    ActorRef, Backoff, ChildSpec, Event, NotReplaced, Passivation, StateTaken, UpgradeError,
+    UpgradeOptions, UpgradeState,
 };
+use tokio::time::Instant;
 
 use super::revision::{Revision, V1, V2};
 use super::{Load, add, number, number_of, spec};
@@ -127,6 +131,81 @@ async fn who_goes_back_from_one_that_has_been_restarted_goes_on_with_what_it_had
         assert_eq!(engine.instances(), 1);
         system.shutdown().await;
     }
+}
+
+/// The instance that is kept is what starts next, and nobody waits for that to be due.
+#[tokio::test(start_paused = true)]
+async fn who_goes_back_from_one_that_waits_for_its_next_try_goes_on_with_what_it_had() {
+    let engine = engine();
+    for (stateful, short_road) in [(true, true), (true, false), (false, true)] {
+        let system = system_with(&engine, short_road).await;
+        let mut events = system.events();
+        let [v1, v2] = [V1, V2].map(|revision| match stateful {
+            true => waiting(spec(&engine, &revision.stateful())),
+            false => waiting(spec(&engine, &revision.stateless())),
+        });
+        let actor = system.spawn(v1).await.unwrap();
+        assert_eq!(add(&actor, 5).await.unwrap(), 5);
+        let upgrade = system.upgrade(v2, UpgradeOptions::default());
+        let upgraded = upgrade.unwrap().switch().await.unwrap();
+        actor.kill();
+        exited(&mut events, actor.address()).await;
+        let began = Instant::now();
+        let states = upgraded.roll_back().await.unwrap();
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        let expected = match stateful {
+            true => StateTaken::AsItWas,
+            false => StateTaken::None,
+        };
+        assert_eq!(states, [expected]);
+        started(&mut events, actor.address(), 1).await;
+        assert_eq!(number(&actor, "version").await, 1);
+        assert_eq!(add(&actor, 0).await.unwrap(), 5);
+        assert_eq!((actor.status().incarnation, engine.instances()), (2, 1));
+        // Once: the one after it begins as any other.
+        actor.kill();
+        exited(&mut events, actor.address()).await;
+        started(&mut events, actor.address(), 2).await;
+        assert_eq!(number(&actor, "version").await, 1);
+        assert_eq!(add(&actor, 0).await.unwrap(), 0);
+        assert_eq!(engine.instances(), 1);
+        system.shutdown().await;
+    }
+}
+
+/// Without an instance, it has its state from the snapshot that was kept.
+#[tokio::test(start_paused = true)]
+async fn who_goes_back_to_one_without_an_instance_from_one_that_waits_has_its_snapshot() {
+    let engine = engine();
+    let system = system_with(&engine, true).await;
+    let mut events = system.events();
+    let [v1, v2] = [V1, V2].map(|revision| {
+        let spec = waiting(spec(&engine, &revision.stateful()));
+        spec.passivate(Passivation::new(Duration::from_secs(60)))
+    });
+    let actor = system.spawn(v1).await.unwrap();
+    assert_eq!(add(&actor, 5).await.unwrap(), 5);
+    while !matches!(events.recv().await.unwrap(), Event::Passivated { .. }) {}
+    let upgrade = system.upgrade(v2, UpgradeOptions::default());
+    let upgraded = upgrade.unwrap().switch().await.unwrap();
+    actor.kill();
+    exited(&mut events, actor.address()).await;
+    assert_eq!(engine.instances(), 0);
+    assert_eq!(upgraded.roll_back().await.unwrap(), [StateTaken::AsItWas]);
+    started(&mut events, actor.address(), 1).await;
+    assert_eq!(number(&actor, "version").await, 1);
+    assert_eq!(add(&actor, 0).await.unwrap(), 5);
+    assert_eq!(engine.instances(), 1);
+    system.shutdown().await;
+}
+
+/// A child that is started again after a minute.
+fn waiting(spec: ChildSpec) -> ChildSpec {
+    spec.backoff(Backoff {
+        initial: Duration::from_secs(60),
+        max: Duration::from_secs(60),
+        ..Backoff::default()
+    })
 }
 
 /// The instance that is kept is not with the incarnation that is killed.
