@@ -124,7 +124,8 @@ impl MessageOutcome {
 /// The bounds of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CrashLimits {
-    /// Most reports kept. Default 200; 0 for none, and then they are only logged.
+    /// Most reports kept. Default 200; 0 for none, and then they are only logged. Where there is no room, the oldest of whichever
+    /// actor has the most there are forgotten.
     pub count_max: usize,
     /// Most bytes of reports kept. Default 1 MiB.
     pub bytes_max: usize,
@@ -189,7 +190,7 @@ impl Crashes {
         self.store().total()
     }
 
-    /// Reports that were forgotten for newer ones, or never kept for want of room. Those that were cleared are none.
+    /// Reports that were forgotten for newer ones, or not kept for want of room. Those that were cleared are none.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.store().dropped()

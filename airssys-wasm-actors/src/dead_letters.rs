@@ -73,10 +73,11 @@ impl DeadLetter {
     }
 }
 
-/// The bounds of the store.
+/// The bounds of the store. Where there is no room, the oldest letters of whichever sender has the most there are forgotten: one
+/// that floods the store pushes out its own. What is sent from outside counts as one sender's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeadLetterLimits {
-    /// Most letters kept. Default 1,000.
+    /// Most letters kept. Default 1,000; 0 for none.
     pub count_max: usize,
     /// Most bytes of arguments kept. Default 16 MiB.
     pub bytes_max: usize,

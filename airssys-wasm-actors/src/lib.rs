@@ -29,6 +29,7 @@ mod envelope;
 mod error;
 mod events;
 mod exit;
+mod fair;
 mod groups;
 mod health;
 mod host;

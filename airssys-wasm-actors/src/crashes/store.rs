@@ -1,7 +1,6 @@
-//! The bounded store of crash reports: the newest, by count and by bytes. An end is kept as it was told, and becomes a
+//! The bounded store of crash reports: the newest, by count and by bytes, those of whoever ended most often forgotten for them. An end is kept as it was told, and becomes a
 //! report when somebody asks for it.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -9,6 +8,7 @@ use parking_lot::Mutex;
 use super::report::Known;
 use super::{CrashFilter, CrashLimits, CrashReport};
 use crate::address::ActorAddress;
+use crate::fair::Fair;
 
 /// One end, whose report is made when it is asked for, and only once.
 pub(super) struct Entry {
@@ -45,9 +45,8 @@ pub(crate) struct CrashStore {
 
 #[derive(Default)]
 struct Kept {
-    /// By sequence, ascending.
-    ends: VecDeque<Arc<Entry>>,
-    bytes: usize,
+    /// By sequence, and by who ended.
+    ends: Fair<ActorAddress, Arc<Entry>>,
     next: u64,
     dropped: u64,
 }
@@ -60,7 +59,7 @@ impl CrashStore {
         }
     }
 
-    /// Numbers an end and keeps it; the oldest are forgotten where there is no room.
+    /// Numbers an end and keeps it. Where there is no room, the oldest of whoever has most there are forgotten.
     pub(super) fn keep(&self, known: Known) -> Arc<Entry> {
         let mut entry = Entry {
             sequence: 0,
@@ -68,8 +67,6 @@ impl CrashStore {
             bytes: known.bytes(),
             form: Mutex::new(Form::Known(known)),
         };
-        // Freed after the lock.
-        let mut forgotten = Vec::new();
         let mut kept = self.kept.lock();
         entry.sequence = kept.next;
         kept.next += 1;
@@ -78,26 +75,21 @@ impl CrashStore {
             kept.dropped += 1;
             return entry;
         }
-        while kept.ends.len() >= self.limits.count_max
-            || kept.bytes + entry.bytes > self.limits.bytes_max
-        {
-            let Some(oldest) = kept.ends.pop_front() else {
-                break;
-            };
-            kept.bytes -= oldest.bytes;
-            kept.dropped += 1;
-            forgotten.push(oldest);
-        }
-        kept.bytes += entry.bytes;
-        kept.ends.push_back(Arc::clone(&entry));
+        let bounds = (self.limits.count_max, self.limits.bytes_max);
+        let sized = (entry.bytes, Arc::clone(&entry));
+        let address = entry.address.clone();
+        let forgotten = kept.ends.keep(entry.sequence, address, sized, bounds);
+        kept.dropped += u64::try_from(forgotten.len()).unwrap_or(u64::MAX);
         drop(kept);
+        // Freed after the lock.
+        drop(forgotten);
         entry
     }
 
     pub(crate) fn list(&self, filter: &CrashFilter) -> Vec<Arc<CrashReport>> {
         let passing: Vec<_> = {
             let kept = self.kept.lock();
-            let passing = kept.ends.iter().filter(|entry| {
+            let passing = kept.ends.values().filter(|entry| {
                 filter.after.is_none_or(|after| entry.sequence > after)
                     && filter
                         .address
@@ -114,11 +106,7 @@ impl CrashStore {
     pub(crate) fn get(&self, sequence: u64) -> Option<Arc<CrashReport>> {
         let entry = {
             let kept = self.kept.lock();
-            let at = kept
-                .ends
-                .binary_search_by_key(&sequence, |entry| entry.sequence)
-                .ok()?;
-            kept.ends.get(at).cloned()?
+            Arc::clone(kept.ends.get(sequence)?)
         };
         Some(entry.report())
     }
@@ -126,7 +114,7 @@ impl CrashStore {
     /// Reports kept, and their bytes.
     pub(crate) fn kept(&self) -> (usize, usize) {
         let kept = self.kept.lock();
-        (kept.ends.len(), kept.bytes)
+        (kept.ends.len(), kept.ends.bytes())
     }
 
     /// Reports ever.
@@ -141,7 +129,6 @@ impl CrashStore {
     pub(crate) fn clear(&self) -> usize {
         let cleared = {
             let mut kept = self.kept.lock();
-            kept.bytes = 0;
             std::mem::take(&mut kept.ends)
         };
         cleared.len()
@@ -176,5 +163,25 @@ mod tests {
         assert_eq!(store.kept(), (2, bytes));
         let sum: usize = [0, 1].map(|one| store.get(one).unwrap().bytes).iter().sum();
         assert_eq!(sum, bytes);
+    }
+    #[test]
+    fn one_that_ends_again_and_again_leaves_what_is_known_of_others() {
+        let store = CrashStore::new(CrashLimits {
+            count_max: 3,
+            ..CrashLimits::default()
+        });
+        let of = |address: &str| {
+            let mut known = Known::of(ExitReason::Killed);
+            known.address = address.parse().unwrap();
+            known
+        };
+        store.keep(of("app/one"));
+        for _ in 0..10 {
+            store.keep(of("app/other"));
+        }
+        let listed = store.list(&CrashFilter::default());
+        let sequences: Vec<_> = listed.iter().map(|report| report.sequence).collect();
+        assert_eq!(sequences, [0, 9, 10]);
+        assert_eq!((store.total(), store.dropped()), (11, 8));
     }
 }

@@ -1,9 +1,8 @@
 //! Where dead letters lie.
 //!
-//! Owns the bounded store: the newest letters by count and by bytes, the older ones forgotten and counted, and which
-//! of them are under way again. One lock, held to look and to move, never to copy or to free arguments.
+//! Owns the bounded store: the newest letters by count and by bytes, those of whoever sent the most forgotten for them and
+//! counted, and which of them are under way again. One lock, held to look and to move, never to copy or to free arguments.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -15,6 +14,7 @@ use super::{
 };
 use crate::address::{ActorAddress, ActorId};
 use crate::error::CallError;
+use crate::fair::Fair;
 
 /// What a message that is sent again carries of its letter.
 pub(crate) struct Replay {
@@ -48,30 +48,10 @@ pub(crate) struct DeadLetterStore {
 
 #[derive(Default)]
 struct Kept {
-    /// By sequence, ascending.
-    letters: VecDeque<DeadLetter>,
-    bytes: usize,
+    /// By sequence, and by who sent them first; those from outside are one's.
+    letters: Fair<Option<ActorId>, DeadLetter>,
     next: u64,
     total: u64,
-}
-
-impl Kept {
-    fn find(&self, sequence: u64) -> Option<usize> {
-        self.letters
-            .binary_search_by_key(&sequence, |letter| letter.sequence)
-            .ok()
-    }
-
-    fn find_mut(&mut self, sequence: u64) -> Option<&mut DeadLetter> {
-        let at = self.find(sequence)?;
-        self.letters.get_mut(at)
-    }
-
-    fn remove(&mut self, at: usize) -> Option<DeadLetter> {
-        let letter = self.letters.remove(at)?;
-        self.bytes -= letter.bytes;
-        Some(letter)
-    }
 }
 
 impl DeadLetterStore {
@@ -82,35 +62,32 @@ impl DeadLetterStore {
         }
     }
 
-    /// Keeps a cast that failed: as the letter it was before, or as a new one, for which the oldest are forgotten
-    /// where there is no room.
+    /// Keeps a cast that failed: as the letter it was before, or as a new one. Where there is no room, the oldest of whoever
+    /// has most there are forgotten.
     pub(crate) fn fail(&self, failed: Failed) {
         let mut letter = self.letter(failed);
         // Freed after the lock.
-        let mut replaced = Vec::new();
+        let mut gone = Vec::new();
         let mut kept = self.kept.lock();
         kept.total += 1;
         // A letter that was forgotten, or never was one, has no place yet.
-        if let Some(before) = kept.find_mut(letter.sequence) {
+        if let Some(before) = kept.letters.get_mut(letter.sequence) {
             // The same arguments: what is charged stays right.
             std::mem::swap(&mut letter.args, &mut before.args);
             letter.bytes = before.bytes;
-            replaced.push(std::mem::replace(before, letter));
+            gone.push(std::mem::replace(before, letter));
         } else {
             letter.sequence = kept.next;
             kept.next += 1;
             if self.limits.count_max > 0 && letter.bytes <= self.limits.bytes_max {
-                while kept.letters.len() >= self.limits.count_max
-                    || kept.bytes + letter.bytes > self.limits.bytes_max
-                {
-                    let Some(oldest) = kept.remove(0) else { break };
-                    replaced.push(oldest);
-                }
-                kept.bytes += letter.bytes;
-                kept.letters.push_back(letter);
+                let bounds = (self.limits.count_max, self.limits.bytes_max);
+                let (sequence, sender) = (letter.sequence, letter.sender_id);
+                let sized = (letter.bytes, letter);
+                gone = kept.letters.keep(sequence, sender, sized, bounds);
             }
         }
         drop(kept);
+        drop(gone);
     }
 
     fn letter(&self, failed: Failed) -> DeadLetter {
@@ -140,10 +117,7 @@ impl DeadLetterStore {
 
     /// A letter that was sent again has been handled.
     pub(crate) fn handled(&self, sequence: u64) {
-        let letter = {
-            let mut kept = self.kept.lock();
-            kept.find(sequence).and_then(|at| kept.remove(at))
-        };
+        let letter = self.kept.lock().letters.remove(sequence);
         drop(letter);
     }
 
@@ -155,7 +129,8 @@ impl DeadLetterStore {
     ) -> Result<DeadLetter, ReplayRefused> {
         let mut kept = self.kept.lock();
         let letter = kept
-            .find_mut(sequence)
+            .letters
+            .get_mut(sequence)
             .ok_or(ReplayRefused::NoSuchLetter { sequence })?;
         if letter.under_way {
             return Err(ReplayRefused::UnderWay { sequence });
@@ -170,7 +145,7 @@ impl DeadLetterStore {
 
     /// A letter under way was not accepted by anybody.
     pub(crate) fn not_accepted(&self, sequence: u64, why: CallError) {
-        if let Some(letter) = self.kept.lock().find_mut(sequence) {
+        if let Some(letter) = self.kept.lock().letters.get_mut(sequence) {
             letter.under_way = false;
             letter.why = why;
         }
@@ -183,7 +158,7 @@ impl DeadLetterStore {
 
     pub(crate) fn get(&self, sequence: u64) -> Option<DeadLetter> {
         let kept = self.kept.lock();
-        kept.letters.get(kept.find(sequence)?).cloned()
+        kept.letters.get(sequence).cloned()
     }
 
     /// The sequences meant, each once, ascending; those given by number may not exist.
@@ -210,16 +185,10 @@ impl DeadLetterStore {
         let mut purged = Vec::new();
         {
             let mut kept = self.kept.lock();
-            let letters = std::mem::take(&mut kept.letters);
-            for letter in letters {
-                if sequences.binary_search(&letter.sequence).is_err() {
-                    kept.letters.push_back(letter);
-                } else if letter.under_way {
-                    report.under_way += 1;
-                    kept.letters.push_back(letter);
-                } else {
-                    kept.bytes -= letter.bytes;
-                    purged.push(letter);
+            for sequence in sequences {
+                match kept.letters.get(sequence) {
+                    Some(letter) if letter.under_way => report.under_way += 1,
+                    _ => purged.extend(kept.letters.remove(sequence)),
                 }
             }
         }
@@ -230,7 +199,7 @@ impl DeadLetterStore {
     /// Letters kept, and their bytes.
     pub(crate) fn kept(&self) -> (usize, usize) {
         let kept = self.kept.lock();
-        (kept.letters.len(), kept.bytes)
+        (kept.letters.len(), kept.letters.bytes())
     }
 
     /// Failures ever, those of letters that are forgotten included.
@@ -245,7 +214,7 @@ fn chosen<'a>(
     now: SystemTime,
 ) -> impl Iterator<Item = &'a DeadLetter> {
     kept.letters
-        .iter()
+        .values()
         .filter(move |letter| filter.passes(letter, now))
         .take(filter.limit.unwrap_or(usize::MAX))
 }

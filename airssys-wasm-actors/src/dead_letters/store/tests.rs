@@ -87,6 +87,28 @@ fn the_newest_are_kept_within_both_bounds() {
     assert_eq!((nothing.kept(), nothing.total()), ((0, 0), 1));
 }
 
+/// By who sent a letter first, whoever sends it again.
+#[test]
+fn a_sender_that_floods_pushes_out_its_own() {
+    let store = store(3);
+    let of = |sender: u64| Failed {
+        sender_id: Some(ActorId(sender)),
+        ..failed("nobody", 1)
+    };
+    store.fail(of(1));
+    for _ in 0..10 {
+        store.fail(of(2));
+    }
+    assert_eq!(all(&store), [0, 9, 10]);
+    let letter = store.begin_replay(0, false).unwrap();
+    store.fail(again(&letter, false));
+    for _ in 0..10 {
+        store.fail(failed("nobody", 1));
+    }
+    assert_eq!(all(&store), [0, 10, 20]);
+    assert_eq!(store.total(), 22);
+}
+
 #[test]
 fn a_filter_is_all_of_its_conditions() {
     let store = store(10);
