@@ -185,8 +185,8 @@ async fn of_replicas_that_switch_together_none_begins_a_message_of_the_old_revis
         };
         let mut upgrade = system.upgrade(next, options).unwrap();
         upgrade.warm().await.unwrap();
-        let before = calls.load(Ordering::Relaxed);
         let upgraded = upgrade.switch().await.unwrap();
+        let before = calls.load(Ordering::Relaxed);
         while calls.load(Ordering::Relaxed) < before + 100 {
             tokio::task::yield_now().await;
         }
