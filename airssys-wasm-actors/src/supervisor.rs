@@ -23,7 +23,7 @@ use std::sync::atomic::Ordering;
 
 use tokio::sync::oneshot;
 
-pub(crate) use actor::{Mode, SupervisorMessage, Team, clean_up, spawn};
+pub(crate) use actor::{Mode, SupervisorMessage, Team, Whereabouts, clean_up, spawn};
 use actor::{Request, StopReply};
 pub use builder::{ChildBuilder, NamedChild, SupervisorBuilder};
 pub use child::{ChildSpec, NativeStart, REPLICAS_MAX, ShutdownPolicy, Start, SupervisorStart};

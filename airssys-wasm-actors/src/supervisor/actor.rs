@@ -35,7 +35,7 @@ use crate::address::{ActorAddress, ActorId};
 use crate::events::Event;
 use crate::exit::ExitReason;
 use crate::ids::IdMap;
-use crate::upgrade::{NotReplaced, become_revision};
+use crate::upgrade::{Kept, NotReplaced, become_revision};
 
 pub(crate) type StartReply = oneshot::Sender<Result<Vec<Started>, StartError>>;
 pub(crate) type StopReply = oneshot::Sender<Result<StopReport, StopError>>;
@@ -89,10 +89,10 @@ pub(crate) enum SupervisorMessage {
         spec: Box<SupervisorSpec>,
         reply: ChangeReply,
     },
-    /// The child is another revision of itself from its next start on, if it is down now; says whether it was.
+    /// The child is another revision of itself from its next start on, if it is down now.
     Respec {
         successor: Arc<PreparedActor>,
-        reply: oneshot::Sender<Result<bool, NotReplaced>>,
+        reply: oneshot::Sender<Result<Whereabouts, NotReplaced>>,
     },
     /// Other flags; its children stay what they are.
     Reflag { edit: FlagsEdit, reply: FlagsReply },
@@ -143,6 +143,17 @@ pub(crate) enum SupervisorMessage {
         keep: bool,
         reply: Option<oneshot::Sender<StopReport>>,
     },
+}
+
+/// Where a child was when it was to become another revision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Whereabouts {
+    /// It is there, and has become nothing.
+    Up,
+    /// It is started next, as that.
+    Down,
+    /// It has been stopped, and is that when somebody starts it.
+    Stopped,
 }
 
 /// What the actor is for.
@@ -484,19 +495,27 @@ impl State {
     fn respec(
         &mut self,
         successor: &Arc<PreparedActor>,
-        reply: oneshot::Sender<Result<bool, NotReplaced>>,
+        reply: oneshot::Sender<Result<Whereabouts, NotReplaced>>,
     ) {
-        let down = !successor.slot.is_active();
-        let done = if down {
-            become_revision(&self.record, successor)
-        } else {
-            Ok(())
+        let id = successor.slot.id();
+        let whereabouts = match successor.slot.is_active() {
+            true => Whereabouts::Up,
+            false if self.machine.is_started_next(id) => Whereabouts::Down,
+            false => Whereabouts::Stopped,
         };
-        if down && done.is_ok() {
-            self.respecced(successor.slot.id());
+        if whereabouts == Whereabouts::Stopped {
+            // Whoever starts it begins afresh, and it has no instance meanwhile.
+            drop(successor.kept.as_ref().and_then(Kept::take));
+        }
+        let done = match whereabouts {
+            Whereabouts::Up => Ok(()),
+            _ => become_revision(&self.record, successor),
+        };
+        if whereabouts != Whereabouts::Up && done.is_ok() {
+            self.respecced(id);
         }
         // The asker may have left.
-        let _ = reply.send(done.map(|()| down));
+        let _ = reply.send(done.map(|()| whereabouts));
     }
 
     /// It supervises some of its children otherwise, and asks them how they are as it says now. One that is to be asked as often

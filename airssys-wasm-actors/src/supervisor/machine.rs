@@ -231,6 +231,16 @@ impl Machine {
         returns || self.children.has_verdict(id)
     }
 
+    /// Whether a child that is down is started without being asked for.
+    pub(super) fn is_started_next(&self, id: ActorId) -> bool {
+        let n = self.children.incarnation(id);
+        match self.children.phase_of(id, n) {
+            None | Some(Phase::Stopped) => false,
+            Some(Phase::Stopping) => self.will_return(id),
+            Some(_) => true,
+        }
+    }
+
     /// Whether this incarnation was asked to end, and has not.
     pub(super) fn is_stopping(&self, id: ActorId, n: u64) -> bool {
         self.children.is(id, n, &Phase::Stopping)

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::kept::Kept;
 use super::replacement::{Claim, Fresh, NotReplaced, Refused, Replaced, Replacement, StateTaken};
 use crate::mailbox::{Control, Lane};
-use crate::supervisor::{PreparedActor, Record, SupervisorMessage};
+use crate::supervisor::{PreparedActor, Record, SupervisorMessage, Whereabouts};
 
 /// From one look at an obstacle to the next.
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
@@ -44,8 +44,15 @@ impl Place<'_> {
             let next = fresh.take().unwrap_or_else(&again);
             // What is kept is gone as soon as it is started.
             let state = self.state_of_next_start(&next);
-            if !self.successor.slot.is_active() && self.respec().await? {
-                return Ok(Replaced { aside: None, state });
+            if !self.successor.slot.is_active() {
+                let state = match self.respec().await? {
+                    Whereabouts::Up => None,
+                    Whereabouts::Down => Some(state),
+                    Whereabouts::Stopped => Some(StateTaken::None),
+                };
+                if let Some(state) = state {
+                    return Ok(Replaced { aside: None, state });
+                }
             }
             let late = Instant::now() >= self.until;
             let hands_over = matches!(next, Fresh::HandOver { .. });
@@ -84,7 +91,7 @@ impl Place<'_> {
     }
 
     /// Changes the spec of one that is down.
-    async fn respec(&self) -> Result<bool, NotReplaced> {
+    async fn respec(&self) -> Result<Whereabouts, NotReplaced> {
         let (reply, answer) = oneshot::channel();
         let successor = Arc::clone(self.successor);
         // A supervisor that is not there, or ends meanwhile, is asked again.
@@ -92,9 +99,9 @@ impl Place<'_> {
             .record
             .tell(SupervisorMessage::Respec { successor, reply });
         if told {
-            answer.await.unwrap_or(Ok(false))
+            answer.await.unwrap_or(Ok(Whereabouts::Up))
         } else {
-            Ok(false)
+            Ok(Whereabouts::Up)
         }
     }
 

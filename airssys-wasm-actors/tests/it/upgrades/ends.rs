@@ -199,6 +199,27 @@ async fn who_goes_back_to_one_without_an_instance_from_one_that_waits_has_its_sn
     system.shutdown().await;
 }
 
+/// What was stopped has ended, and so has what was kept of it: nothing of it is there until somebody starts it.
+#[tokio::test]
+async fn who_goes_back_from_one_that_was_stopped_has_nothing_until_it_is_started() {
+    let engine = engine();
+    let system = system_with(&engine, true).await;
+    let tree = system.supervisor();
+    let actor = system.spawn(spec(&engine, &V1.stateful())).await.unwrap();
+    assert_eq!(add(&actor, 5).await.unwrap(), 5);
+    let upgrade = system.upgrade(spec(&engine, &V2.stateful()), UpgradeOptions::default());
+    let upgraded = upgrade.unwrap().switch().await.unwrap();
+    tree.terminate_child(actor.address()).await.unwrap();
+    assert_eq!(engine.instances(), 1);
+    assert_eq!(upgraded.roll_back().await.unwrap(), [StateTaken::None]);
+    assert_eq!(engine.instances(), 0);
+    tree.restart_child(actor.address()).await.unwrap();
+    assert_eq!(number(&actor, "version").await, 1);
+    assert_eq!(add(&actor, 0).await.unwrap(), 0);
+    assert_eq!(engine.instances(), 1);
+    system.shutdown().await;
+}
+
 /// A child that is started again after a minute.
 fn waiting(spec: ChildSpec) -> ChildSpec {
     spec.backoff(Backoff {
