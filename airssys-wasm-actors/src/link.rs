@@ -363,6 +363,11 @@ impl LinkedOutbound {
         }
     }
 
+    /// What its imports lead to from now on.
+    pub(crate) fn link(&mut self, targets: &Arc<LinkTargets>) {
+        self.targets = Arc::clone(targets);
+    }
+
     /// A message begins: calls made while it is handled are nested in it.
     pub(crate) fn begin(&mut self, context: CallContext) {
         self.slot.resting().begin();

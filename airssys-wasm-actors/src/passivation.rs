@@ -77,6 +77,8 @@ impl ComponentBehaviour {
     ) -> Result<LiveComponent, ExitReason> {
         let snapshot = match kept {
             Some(Self::Live(mut live)) => {
+                // Its links may have been resolved again since it was put aside.
+                live.link(&child.targets);
                 live.serve(None);
                 return Ok(live);
             }

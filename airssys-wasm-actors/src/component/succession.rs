@@ -11,7 +11,8 @@ use airssys_wasm::{IntoArgs, Value};
 use super::LiveComponent;
 use crate::address::ActorAddress;
 use crate::envelope::CallContext;
-use crate::link::LinkedOutbound;
+use crate::link::{LinkTargets, LinkedOutbound};
+use crate::mailbox::Control;
 use crate::messaging::Plane;
 
 /// `airssys:actor/shutdown`'s `reason`, when another revision takes the place.
@@ -28,12 +29,29 @@ impl LiveComponent {
         }
     }
 
+    /// Whom it calls from now on.
+    pub(crate) fn link(&mut self, targets: &Arc<LinkTargets>) {
+        if let Some(outbound) = self.outbound_mut() {
+            outbound.link(targets);
+        }
+    }
+
+    fn outbound_mut(&mut self) -> Option<&mut LinkedOutbound> {
+        let outbound: &mut dyn Any = self.instance.outbound_mut()?;
+        outbound.downcast_mut::<LinkedOutbound>()
+    }
+
     /// It serves from now on: in the place of `before`, whose last messages it has in mind, or where nobody serves.
     pub(crate) fn serve(&mut self, before: Option<&mut Self>) {
         self.about.aside = false;
         let owner = self.instance.resource_owner();
         let slot = &self.about.slot;
+        // What was let go of while it was aside told nobody who could destroy it.
+        let has_released = owner.as_ref().is_some_and(|owner| owner.has_released());
         slot.armed(Some(self.instance.kill_switch()), owner);
+        if has_released {
+            slot.lane().ask(Control::Release);
+        }
         if slot.is_passive() {
             slot.set_passive(false);
         }
@@ -64,9 +82,7 @@ impl LiveComponent {
 
     /// The plane of the incarnation, and the calls it owes answers to.
     pub(crate) fn plane_mut(&mut self) -> Option<&mut Plane> {
-        let outbound: &mut dyn Any = self.instance.outbound_mut()?;
-        let outbound = outbound.downcast_mut::<LinkedOutbound>()?;
-        outbound.plane.as_deref_mut()
+        self.outbound_mut()?.plane.as_deref_mut()
     }
 
     /// Takes over what `before` holds of the messaging plane, as if it had been its own from the beginning.

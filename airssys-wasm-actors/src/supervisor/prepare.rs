@@ -81,7 +81,8 @@ pub(crate) fn respec(actor: &PreparedActor, spec: ChildSpec) -> Result<PreparedA
         follows: slot.revision(),
         slot,
         standing: Arc::clone(&actor.standing),
-        kept: None,
+        // It is the same component.
+        kept: actor.kept.clone(),
     })
 }
 
@@ -117,7 +118,8 @@ pub(crate) fn successor(
 }
 
 /// What an actor was before it became `now`, to take that back, and nothing that came later. Its links are as they were,
-/// and so is how it is supervised, where that has not been changed since; its functions are numbered after those that it has now, so that nobody's number comes to mean another one.
+/// and so is how it is supervised, where that has not been changed since; its functions are numbered after those that it has now,
+/// so that nobody's number comes to mean another one, and have the numbers that they had: an instance that was kept knows those.
 pub(crate) fn predecessor(now: &PreparedActor, before: &PreparedActor) -> PreparedActor {
     let mut spec = before.spec.clone();
     let mut hooks = before.hooks;

@@ -1,6 +1,7 @@
 //! Upgrades: another revision takes the place of the one that runs, and nobody notices but by what it answers.
 
 mod children;
+mod comings;
 mod ends;
 mod large;
 mod revision;

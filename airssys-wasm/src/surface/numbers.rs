@@ -2,7 +2,8 @@
 //!
 //! Owns how a surface is numbered after the one before it. A message that waits, a link and whoever resolved a function once
 //! hold its number, so the same function keeps it from revision to revision; a new function gets one that nothing had
-//! before it, and the number of one that is gone leads nowhere.
+//! before it. The number of one that is gone leads nowhere, and is that function's again when it comes back: what was kept of
+//! an earlier revision, and whoever has known it since, agree on it.
 
 use std::sync::Arc;
 
@@ -18,6 +19,8 @@ struct Numbered {
     of: Box<[ExportId]>,
     /// How many numbers have been given, those of functions that are gone included.
     given: usize,
+    /// Of functions that are gone.
+    gone: Box<[(ExportId, InterfaceName, Function)]>,
 }
 
 impl Numbers {
@@ -26,6 +29,10 @@ impl Numbers {
             None => ExportId::from_index(place),
             Some(numbered) => numbered.of.get(place).copied().unwrap_or(ExportId::NONE),
         }
+    }
+
+    fn gone(&self) -> &[(ExportId, InterfaceName, Function)] {
+        self.0.as_ref().map_or(&[], |numbered| &numbered.gone)
     }
 
     pub(super) fn place_of(&self, id: ExportId) -> Option<usize> {
@@ -38,7 +45,8 @@ impl Numbers {
 
 impl Surface {
     /// Returns this surface with the numbers of `before`: a function that both export, of the same type and in the same
-    /// interface or another version of it on the same track, keeps its number. Every other one gets a number of its own.
+    /// interface or another version of it on the same track, keeps its number, and one that comes back has the number again that
+    /// it had when `before`, or what that was numbered after, lost it. Every other one gets a number of its own.
     ///
     /// ```
     /// use airssys_wasm::Surface;
@@ -47,24 +55,47 @@ impl Surface {
     /// let after = after.numbered_after(&before);
     /// assert_eq!(after.export("i#h")?, before.export("i#h")?);
     /// assert!(after.export_function(before.export("i#g")?).is_none());
+    /// assert_eq!(before.numbered_after(&after).export("i#g")?, before.export("i#g")?);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
     pub fn numbered_after(&self, before: &Surface) -> Surface {
-        let known: Vec<_> = before.export_functions().collect();
+        let gone = before.numbers.gone().iter();
+        let gone = gone.map(|(id, interface, function)| (*id, interface, function));
+        let mut known: Vec<_> = before.export_functions().chain(gone).collect();
+        let all: Vec<_> = self.export_functions().collect();
+        let mut numbers = vec![None; all.len()];
+        // An exact name wins over one that it stands in for, and no two functions have one number.
+        for fits in [is_of, stands_in_for] {
+            for (number, (_, interface, function)) in numbers.iter_mut().zip(&all) {
+                if number.is_none() {
+                    let found = known.iter().position(|(_, name, before)| {
+                        before.name == function.name
+                            && fits(interface, name)
+                            && before.ty.same_shape(&function.ty)
+                    });
+                    *number = found.map(|at| known.remove(at).0);
+                }
+            }
+        }
         let mut given = before.numbers_given();
         let mut next = || {
             let id = ExportId::from_index(given);
             given = given.saturating_add(1);
             id
         };
-        let numbers: Box<[_]> = self
-            .export_functions()
-            .map(|(_, name, function)| same(&known, name, function).unwrap_or_else(&mut next))
-            .collect();
+        let numbers = numbers.into_iter();
+        let numbers: Box<[_]> = numbers.map(|one| one.unwrap_or_else(&mut next)).collect();
         let in_order = numbers.iter().enumerate();
         let plain = given == numbers.len() && in_order.into_iter().all(|(at, id)| id.index() == at);
-        let numbered = Numbered { of: numbers, given };
+        let gone = known.into_iter();
+        let numbered = Numbered {
+            of: numbers,
+            given,
+            gone: gone
+                .map(|(id, interface, function)| (id, interface.clone(), function.clone()))
+                .collect(),
+        };
         Surface {
             numbers: Numbers((!plain).then(|| Arc::new(numbered))),
             ..self.clone()
@@ -86,25 +117,13 @@ impl Surface {
     }
 }
 
-/// The number that this function had, if it was there.
-fn same(
-    known: &[(ExportId, &InterfaceName, &Function)],
-    name: &InterfaceName,
-    function: &Function,
-) -> Option<ExportId> {
-    let fits = |before: &InterfaceName| {
-        before == name || (before.unversioned() == name.unversioned() && before.accepts(name))
-    };
-    let mut same = known.iter().filter(|(_, interface, before)| {
-        before.name == function.name && fits(interface) && before.ty.same_shape(&function.ty)
-    });
-    let first = same.next()?;
-    // An exact name wins over one that it stands in for.
-    let exact = same.find(|(_, interface, _)| *interface == name);
-    Some(match exact {
-        Some((id, ..)) if first.1 != name => *id,
-        _ => first.0,
-    })
+fn is_of(interface: &InterfaceName, before: &InterfaceName) -> bool {
+    before == interface
+}
+
+/// Whether it is another version on the same track.
+fn stands_in_for(interface: &InterfaceName, before: &InterfaceName) -> bool {
+    before.unversioned() == interface.unversioned() && before.accepts(interface)
 }
 
 #[cfg(test)]
@@ -133,15 +152,23 @@ mod tests {
         };
         assert_eq!(numbers(&two), as_text(&[("h", 2), ("x", 3), ("f", 0)]));
         assert_eq!(two.numbers_given(), 4);
-        // `g` comes back: the number it had is not given again, and `x` keeps its own.
+        // `g` comes back, and has the number it had; nothing else ever had it.
         let three = surface("package a:b; interface i { g: func(); x: func(); }");
         let three = three.numbered_after(&two);
-        assert_eq!(numbers(&three), as_text(&[("g", 4), ("x", 3)]));
+        assert_eq!(numbers(&three), as_text(&[("g", 1), ("x", 3)]));
         let x = three.export_function(three.export("x").unwrap()).unwrap().1;
         assert_eq!(x.name, "x");
-        for gone in [0, 1, 2, 5, 1_000] {
+        for gone in [0, 2, 4, 1_000] {
             assert!(three.export_function(ExportId::from_index(gone)).is_none());
         }
+        // Over any number of revisions, and whatever comes anew is after all of them.
+        let four =
+            surface("package a:b; interface i { y: func(); h: func(); g: func(s: string); }");
+        let four = four.numbered_after(&three);
+        assert_eq!(numbers(&four), as_text(&[("y", 4), ("h", 2), ("g", 5)]));
+        let back = one.numbered_after(&four);
+        assert_eq!(numbers(&back), numbers(&one));
+        assert_eq!(back.numbers_given(), 6);
     }
 
     #[test]
@@ -161,6 +188,9 @@ mod tests {
         assert_eq!(one.numbered_after(&later).export("f").unwrap().index(), 0);
         let other = surface("package a:b@0.2.0; interface i { f: func(); }");
         assert_eq!(other.numbered_after(&one).export("f").unwrap().index(), 1);
+        // Each way there and back again.
+        let back = one.numbered_after(&other.numbered_after(&one));
+        assert_eq!(back.export("f").unwrap().index(), 0);
     }
 
     #[test]

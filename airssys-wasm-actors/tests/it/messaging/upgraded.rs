@@ -40,3 +40,34 @@ async fn a_call_that_is_kept_fails_at_once_where_nobody_takes_it_over() {
     balanced(&system);
     system.shutdown().await;
 }
+
+/// Messages go to the handler that there is, whatever was there in between.
+#[tokio::test]
+async fn a_handler_that_was_gone_hears_again_when_it_is_back() {
+    let engine = engine();
+    let system = system(&engine).await;
+    let (one, two) = (probe(&system, "a/one").await, probe(&system, "a/two").await);
+    let deaf = || {
+        let template = crate::guests::template(&engine, &crate::upgrades::V2.stateless(), &[]);
+        ChildSpec::component(address("a/two"), template)
+    };
+    let hears = || ChildSpec::component(address("a/two"), probe_template(&engine, Some(usual())));
+    for round in 0..4 {
+        let upgrade = system.upgrade(deaf(), UpgradeOptions::default());
+        let upgraded = upgrade.unwrap().switch().await.unwrap();
+        if round % 2 == 0 {
+            upgraded.roll_back().await.unwrap();
+        } else {
+            upgraded.release().await;
+            let upgrade = system.upgrade(hears(), UpgradeOptions::default());
+            upgrade.unwrap().switch().await.unwrap().release().await;
+        }
+        assert_eq!(ask(&one, "cast", ("a/two", bytes("hello"))).await, "ok");
+        assert_eq!(received(&two).await, ["a/one - - hello"]);
+        let call = ("a/two", bytes("echo:back"), 1_000_u64);
+        assert_eq!(ask(&one, "call", call).await, "back");
+    }
+    assert_eq!(two.status().incarnation, 1);
+    balanced(&system);
+    system.shutdown().await;
+}

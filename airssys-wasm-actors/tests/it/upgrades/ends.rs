@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use airssys_wasm::IntoArgs;
+use airssys_wasm::{Engine, IntoArgs};
 use airssys_wasm_actors::{
-    ActorRef, Backoff, ChildSpec, Event, NotReplaced, Passivation, StateTaken, UpgradeError,
-    UpgradeOptions, UpgradeState,
+    ActorRef, Backoff, ChildSpec, Event, Link, NotReplaced, Passivation, StateTaken,
+    SupervisorSpec, UpgradeError, UpgradeOptions, UpgradeState,
 };
 use tokio::time::Instant;
 
 use super::revision::{Revision, V1, V2};
 use super::{Load, add, number, number_of, spec};
-use crate::guests::{engine, exited, started, system_with};
+use crate::guests::{RELAY, address, engine, exited, started, system_with, template};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_kill_at_any_moment_leaves_one_revision_or_the_other() {
@@ -197,6 +197,63 @@ async fn who_goes_back_to_one_without_an_instance_from_one_that_waits_has_its_sn
     assert_eq!(add(&actor, 0).await.unwrap(), 5);
     assert_eq!(engine.instances(), 1);
     system.shutdown().await;
+}
+
+/// Another supervisor starts it, which has resolved its links again: it calls whoever is there now.
+#[tokio::test(start_paused = true)]
+async fn what_was_kept_is_started_also_by_a_supervisor_that_was_made_again() {
+    let engine = engine();
+    let system = system_with(&engine, true).await;
+    let mut events = system.events();
+    let callee = ChildSpec {
+        address: address("tree/callee"),
+        ..spec(&engine, &V1.stateless()).restart_temporary()
+    };
+    let relay = |revision: Revision| {
+        let wat = RELAY.replace(
+            "(local.get 0)))",
+            &format!("(i32.const {})))", revision.version),
+        );
+        ChildSpec {
+            address: address("tree/relay"),
+            ..waiting(spec_with(&engine, &wat))
+        }
+        .link(Link::new("test:t/work", address("tree/callee")))
+    };
+    let tree = SupervisorSpec {
+        children: vec![callee, relay(V1)],
+        ..SupervisorSpec::new(address("tree"))
+    };
+    let top = SupervisorSpec {
+        children: vec![ChildSpec::supervisor(tree)],
+        ..SupervisorSpec::new(address("top"))
+    };
+    let top = system.supervise(top).await.unwrap();
+    let [tree] = &top.supervisors()[..] else {
+        panic!()
+    };
+    let [callee, relay_actor] =
+        ["tree/callee", "tree/relay"].map(|name| system.whereis(&address(name)).unwrap());
+    assert!(relay_actor.call("work", (0_u32,)).await.is_ok());
+    let upgrade = system.upgrade(relay(V2), UpgradeOptions::default());
+    let upgraded = upgrade.unwrap().switch().await.unwrap();
+    relay_actor.kill();
+    exited(&mut events, relay_actor.address()).await;
+    callee.kill();
+    exited(&mut events, callee.address()).await;
+    upgraded.roll_back().await.unwrap();
+    tree.kill();
+    started(&mut events, relay_actor.address(), 1).await;
+    let relay_actor = system.whereis(&address("tree/relay")).unwrap();
+    // As many calls as were counted before, and one that reaches the callee that was made again.
+    assert_eq!(number(&relay_actor, "count").await, 1);
+    assert!(relay_actor.call("work", (0_u32,)).await.is_ok());
+    assert_eq!(number(&relay_actor, "count").await, 2);
+    system.shutdown().await;
+}
+
+fn spec_with(engine: &Engine, wat: &str) -> ChildSpec {
+    ChildSpec::component(address("one"), template(engine, wat, &["test:t/work"]))
 }
 
 /// What was stopped has ended, and so has what was kept of it: nothing of it is there until somebody starts it.
