@@ -244,14 +244,8 @@ pub enum Why {
 /// nothing is compared with it.
 #[must_use]
 pub fn judge(gate: &Gate, stable: &Interval, candidate: &Interval) -> Verdict {
-    let (traps, restarts) = (candidate.traps, candidate.restarts);
-    if traps > gate.traps_max {
-        let max = gate.traps_max;
-        return Verdict::Fail(Why::Traps { traps, max });
-    }
-    if restarts > gate.restarts_max {
-        let max = gate.restarts_max;
-        return Verdict::Fail(Why::Restarts { restarts, max });
+    if let Some(why) = ends(gate, candidate) {
+        return Verdict::Fail(why);
     }
     if let failed @ Verdict::Fail(_) = memory(gate, stable, candidate) {
         return failed;
@@ -278,6 +272,17 @@ pub fn judge(gate: &Gate, stable: &Interval, candidate: &Interval) -> Verdict {
         }
     }
     verdict
+}
+
+/// Whether a new revision has ended too often: more of the interval does not make that better.
+pub(crate) fn ends(gate: &Gate, candidate: &Interval) -> Option<Why> {
+    let (traps, restarts) = (candidate.traps, candidate.restarts);
+    if traps > gate.traps_max {
+        let max = gate.traps_max;
+        return Some(Why::Traps { traps, max });
+    }
+    let max = gate.restarts_max;
+    (restarts > max).then_some(Why::Restarts { restarts, max })
 }
 
 fn error_rate(gate: &Gate, candidate: &Interval) -> Verdict {

@@ -75,6 +75,8 @@ pub(crate) enum Input {
         /// What both did.
         seen: Box<Seen>,
     },
+    /// An instance of a step has ended, or been started again.
+    Ended(StepId),
     /// A new revision cannot be kept up.
     CandidateDied(StepId, String),
     /// Time has passed.
@@ -356,6 +358,7 @@ impl RolloutMachine {
             Input::Journaled => self.journaled(now),
             Input::JournalFailed(why) => self.journal_failed(why),
             Input::IntervalOver { step, round, seen } => self.measured(step, round, &seen, now),
+            Input::Ended(step) => self.look(step),
             Input::CandidateDied(step, why) => {
                 let why = self.at(step, &why);
                 self.doom(why);

@@ -209,9 +209,14 @@ impl Database {
         }
         let unique = RandomState::new().hash_one(std::process::id());
         let temporary = self.directory.join(format!("{TEMPORARY}{unique:016x}"));
+        if matches!(self.medium, Medium::File) {
+            make_private(&temporary)
+                .map_err(|error| RegistryError::io("make", &temporary, error))?;
+        }
         let made = self.guarded(|| {
             let builder = builder();
             let database = match &self.medium {
+                // Which is empty.
                 Medium::File => builder.create(&temporary)?,
                 #[cfg(test)]
                 Medium::Simulated(disk) => builder.create_with_backend(disk.backend())?,
@@ -246,6 +251,10 @@ impl Database {
 
     /// Opens the file that is there, and looks whether it is what it should be.
     fn connect(&self) -> Result<redb::Database, RegistryError> {
+        if matches!(self.medium, Medium::File) {
+            let private = keep_private(&self.path);
+            private.map_err(|error| RegistryError::io("make private", &self.path, error))?;
+        }
         let (database, format) = self.guarded(|| {
             let builder = builder();
             let database = match &self.medium {
@@ -417,6 +426,35 @@ impl Database {
             remedy: REMEDY,
         }
     }
+}
+
+/// An empty file that nobody else can read: values that are configured are in what becomes of it.
+fn make_private(path: &Path) -> io::Result<()> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        options.mode(0o600);
+    }
+    options.open(path).map(drop)
+}
+
+/// Takes the right to read it away from others, who may have had it by how it was made.
+#[cfg(unix)]
+fn keep_private(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mut permissions = fs::metadata(path)?.permissions();
+    if permissions.mode() & 0o077 != 0 {
+        permissions.set_mode(0o600);
+        fs::set_permissions(path, permissions)?;
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn keep_private(_: &Path) -> io::Result<()> {
+    Ok(())
 }
 
 fn builder() -> redb::Builder {

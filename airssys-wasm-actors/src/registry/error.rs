@@ -373,7 +373,10 @@ fn lost(
         format!("the file of `{component}`, revision {revision}, is {is}: {path}, {digest}");
     let others: Vec<_> = looked.iter().map(|one| one.display().to_string()).collect();
     if !others.is_empty() {
-        text.push_str(&format!("; not the same bytes: {}", others.join(", ")));
+        text.push_str(&format!(
+            "; its bytes are not at {}",
+            others.join(", nor at ")
+        ));
     }
     text
 }

@@ -2,7 +2,8 @@
 //!
 //! Owns what follows from an interval. The time of a stage is cut into equal intervals of about the gate's length,
 //! each judged by itself, so that a bad revision goes when the first of them says so and a bad hour is not thinned
-//! by a good day. An interval that says nothing is gone on with: what was counted stays counted. Of several steps in
+//! by a good day. How often the new revision has ended is looked at whenever it does: a supervisor has patience for a few
+//! restarts only. An interval that says nothing is gone on with: what was counted stays counted. Of several steps in
 //! one soak each has its own intervals ([`Lane`]); the soak is over when all of them have passed.
 //!
 //! Where nothing is waited for that would come by itself (while paused, before a promotion), an interval that says
@@ -12,7 +13,7 @@
 use std::time::Duration;
 
 use super::{DeploymentState, Output, Phase, RolloutMachine, Seen, StepId, Then, Way};
-use crate::deployment::gate::{Judge, Verdict, Why, judge};
+use crate::deployment::gate::{Judge, Verdict, Why, ends, judge};
 
 /// How often a soak is looked at where no gate says so.
 const INTERVAL_DEFAULT: Duration = Duration::from_secs(10);
@@ -50,6 +51,8 @@ struct Lane {
     resumed: Option<Duration>,
     /// The number of the answer that is waited for.
     awaited: Option<u64>,
+    /// It was asked for before the interval is over.
+    early: bool,
 }
 
 /// What an interval has come to, if it is no failure.
@@ -139,6 +142,20 @@ impl RolloutMachine {
         }
     }
 
+    /// An instance has ended: what it says may be enough already.
+    pub(super) fn look(&mut self, step: StepId) {
+        let Phase::Watching(watching) = &mut self.phase else {
+            return;
+        };
+        let mut lanes = watching.lanes.iter_mut();
+        if let Some(lane) = lanes.find(|lane| lane.awaited.is_none() && lane.is_of(step)) {
+            self.round += 1;
+            lane.awaited = Some(self.round);
+            lane.early = true;
+            self.outputs.push(Output::Measure(step, self.round));
+        }
+    }
+
     pub(super) fn measured(
         &mut self,
         step: StepId,
@@ -162,6 +179,17 @@ impl RolloutMachine {
         let Some((_, gate)) = &mut lane.judged else {
             return;
         };
+        if std::mem::take(&mut lane.early) {
+            match ends(gate.gate(), candidate) {
+                Some(why) => {
+                    let why = self.at(step, &why.to_string());
+                    self.undo(why);
+                }
+                // The interval goes on, and may be over meanwhile.
+                None => watching.wait(&mut self.outputs),
+            }
+            return;
+        }
         let verdict = match judge(gate.gate(), stable, candidate) {
             // Nobody came: the soak does not wait for somebody.
             Verdict::Hold(Why::TooFew { .. }) if watching.stage == Stage::Soak => {
@@ -280,6 +308,7 @@ impl Lane {
             stopped: is_paused.then_some(slice),
             resumed: None,
             awaited: None,
+            early: false,
         }
     }
 

@@ -22,11 +22,13 @@ use super::{
     DeployOptions, Deployer, Rollout, RolloutNote, RolloutOutcome, RolloutStatus, StepState,
     StepStatus, Turn,
 };
+use crate::address::ActorAddress;
 use crate::autoscaling::Held;
 use crate::deployment::machine::{
     Command, CommandRefused, Input, Output, RolloutEnd, RolloutMachine, Seen, Side, StepId,
 };
 use crate::deployment::plan::Plan;
+use crate::events::{Event, Events};
 use crate::exit::ExitReason;
 use crate::registry::DeploymentState;
 
@@ -58,6 +60,8 @@ pub(super) struct Driver {
     tick: Option<Duration>,
     /// Until the end, nobody else deploys.
     turn: Turn,
+    /// What happens to the instances.
+    events: Events,
     /// Whether the application is being stopped, which waits for this to be dropped.
     stopping: Option<watch::Receiver<bool>>,
 }
@@ -121,6 +125,7 @@ impl Driver {
             commands: say,
         };
         let driver = Self {
+            events: ground.system.events(),
             deployer,
             differs,
             machine: RolloutMachine::of(&plan),
@@ -184,6 +189,7 @@ impl Driver {
                     let _ = reply.send(answer);
                 }
                 Some(input) = self.inputs.recv() => self.take(input),
+                Some(event) = self.events.recv() => self.hear(&event),
                 () = waiting => {
                     let now = self.began.elapsed();
                     // A clock that was set for less than was asked for is set again.
@@ -201,6 +207,33 @@ impl Driver {
         let latest = Instant::now() + WAIT_MAX;
         let at = self.began.checked_add(tick);
         at.map_or(latest, |at| at.min(latest))
+    }
+
+    /// Has a step looked at whose instance has ended, and once more when its restart is counted.
+    fn hear(&mut self, event: &Event) {
+        let who = match event {
+            Event::Exited { address, .. } | Event::Started { address, .. } => Some(address),
+            // Whoever it was.
+            Event::Lagged(_) => None,
+            _ => return,
+        };
+        let application = self.plan.application.as_str();
+        let is_of = |name: &str| {
+            let address = who.map(ActorAddress::as_str);
+            address.is_none_or(|address| {
+                let own = address.strip_prefix(application);
+                let own = own.and_then(|own| own.strip_prefix('/'));
+                let rest = own.and_then(|own| own.strip_prefix(name));
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            })
+        };
+        let steps = self.plan.steps.iter().enumerate();
+        let ended = steps.filter(|(_, step)| step.parts.iter().any(|part| is_of(&part.name)));
+        let ended: Vec<_> = ended.map(|(at, _)| StepId(at)).collect();
+        let now = self.began.elapsed();
+        for step in ended {
+            self.machine.handle(Input::Ended(step), now);
+        }
     }
 
     fn take(&mut self, input: Input) {

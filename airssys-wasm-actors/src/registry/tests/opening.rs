@@ -16,6 +16,8 @@ fn a_new_registry_is_private_and_empty() {
     assert_eq!(names(&directory.registry()), ["artifacts", "registry.redb"]);
     let digest = registry.put_artifact(b"x").unwrap();
     assert_eq!(mode(&registry.artifact_path(digest)), 0o600);
+    let file = directory.registry().join("registry.redb");
+    assert_eq!(mode(&file), 0o600);
     assert_eq!(registry.applications().unwrap(), []);
     assert_eq!(registry.history(&app(), 10).unwrap(), []);
     assert_eq!(
@@ -27,6 +29,11 @@ fn a_new_registry_is_private_and_empty() {
     let recovered = registry.recover(&app(), 1).unwrap();
     assert_eq!((recovered.boot, recovered.interrupted), (None, Vec::new()));
     assert!(format!("{registry:?}").contains("registry"));
+    // One that others may read, as it was made before, is so no longer.
+    drop(registry);
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+    drop(directory.open());
+    assert_eq!(mode(&file), 0o600);
 }
 
 #[test]

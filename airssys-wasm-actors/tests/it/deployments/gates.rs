@@ -102,6 +102,40 @@ async fn a_kill_is_no_trap_and_a_trap_is_no_restart_besides() {
     host.running.stop().await;
 }
 
+/// A supervisor has patience for a few restarts: nobody waits for the interval to end.
+#[tokio::test]
+async fn traps_in_the_soak_are_judged_as_they_come_and_not_when_the_interval_is_over() {
+    let host = Host::new(ONE).await;
+    let actor = host.actor("one");
+    let canary = r#"strategy = "canary", steps = [{ weight = "100%", for = "2h" }], soak = "2h""#;
+    let soak = r#"strategy = "blue-green", soak = "2h""#;
+    for (rollout, state) in [
+        (soak, DeploymentState::Soaking),
+        (canary, DeploymentState::Switching),
+    ] {
+        let gate = r#"gate = { interval = "1h", traps-max = 2 }"#;
+        let rollout = host
+            .deploy(&one("v2.wasm", &format!("{rollout}, {gate}")))
+            .await;
+        rollout
+            .until(|status| {
+                let serves = status.steps[0].weight.is_none_or(|weight| weight == 10_000);
+                status.state == Some(state) && serves
+            })
+            .await;
+        for _ in 0..3 {
+            assert_eq!(rollout.status().end, None);
+            actor.call("trap", ()).await.unwrap_err();
+        }
+        let reason = undone(&rollout).await;
+        let expected = "3 traps, at most 2 are allowed";
+        assert!(reason.contains(expected), "{reason}");
+        assert_eq!(number(&actor, "version").await, 1);
+        host.is_clean(1).await;
+    }
+    host.running.stop().await;
+}
+
 /// Answers no `work` at all.
 fn hung() -> String {
     let work = r#"(func (export "work") (param i32) (result i32) (i32.const 2))"#;

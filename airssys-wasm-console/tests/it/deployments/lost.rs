@@ -73,7 +73,7 @@ async fn a_rollback_puts_back_what_is_lost_where_the_same_bytes_are_named() {
         refused(
             client.roll_back(&to(plan_only)).await,
             "artifact-lost",
-            "not the same bytes",
+            "its bytes are not at",
             Some(&hint),
         );
     }
