@@ -287,7 +287,7 @@ pub struct SendError {
     /// Why not.
     #[source]
     pub why: Box<CallError>,
-    /// The arguments, handed back; `None` when the message had been accepted and dropped later.
+    /// The arguments, handed back; `None` when the message is a dead letter now.
     pub args: Option<Box<Args>>,
 }
 

@@ -35,7 +35,8 @@ pub enum BackpressureStrategy {
     Error,
     /// The sender waits for room, as long as its own deadline allows. Those that wait get it in the order they came in.
     Block,
-    /// The new message is dropped: a cast becomes a dead letter, a call fails with `evicted`.
+    /// The new message is dropped and its sender told: a cast becomes a dead letter, and it and a call fail with
+    /// `evicted`.
     DropNewest,
     /// The oldest queued messages are dropped until the new one fits.
     DropOldest,
@@ -102,6 +103,8 @@ pub(crate) enum Refusal {
     Full(Box<Envelope>),
     TooLarge(Box<Envelope>, u64),
     Closed(Box<Envelope>),
+    /// No room, and the newest is to be dropped, which this is.
+    Newest(Box<Envelope>),
 }
 
 /// One mailbox and the lanes that drain it.
@@ -180,6 +183,19 @@ impl Mailbox {
             Err(NoRoom::Closed) => Err(Refusal::Closed(envelope)),
             Err(NoRoom::Full) => Err(Refusal::Full(envelope)),
         }
+    }
+
+    /// The same of a message that is made of these arguments once there is room: of one that is waited for no longer, or
+    /// not accepted, there is nothing.
+    pub(crate) async fn push_made(
+        &self,
+        args: Args,
+        make: impl FnOnce(Args) -> Box<Envelope>,
+    ) -> Result<(), NoRoom> {
+        let units = self.units(&args).map_err(|_| NoRoom::Full)?;
+        self.budget.reserve(units).await?;
+        self.enqueue(make(args), units);
+        Ok(())
     }
 
     /// Accepts all of these, with one reservation and one wake-up, or gives them all back.
@@ -270,11 +286,7 @@ impl Mailbox {
             BackpressureStrategy::Error | BackpressureStrategy::Block => {
                 Err(Refusal::Full(envelope))
             }
-            BackpressureStrategy::DropNewest => {
-                let why = self.evicted(&envelope);
-                envelope.fail(why);
-                Ok(())
-            }
+            BackpressureStrategy::DropNewest => Err(Refusal::Newest(envelope)),
             BackpressureStrategy::DropOldest => self.push_dropping(envelope, units),
         }
     }
@@ -387,7 +399,7 @@ impl Mailbox {
         }
     }
 
-    fn evicted(&self, envelope: &Envelope) -> CallError {
+    pub(crate) fn evicted(&self, envelope: &Envelope) -> CallError {
         CallError::Evicted {
             address: envelope.target.address().clone(),
             strategy: self.config.strategy.as_str(),

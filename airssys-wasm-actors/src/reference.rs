@@ -25,6 +25,7 @@ use crate::exit::ExitReason;
 use crate::health::ChildHealth;
 use crate::link::REPLY_WITHIN_DEFAULT;
 use crate::mailbox::Control;
+use crate::messaging::is_bare;
 use crate::monitor::Monitor;
 use crate::route::push_cast;
 use crate::slot::Slot;
@@ -139,10 +140,12 @@ impl ActorRef {
     /// # Errors
     /// [`NoSuchFunction`] with the nearest names.
     pub fn function(&self, path: &str) -> Result<ActorFunction, NoSuchFunction> {
-        let export = self.slot.surface().export(path)?;
+        let surface = self.slot.surface();
+        let export = surface.export(path)?;
         Ok(ActorFunction {
             slot: Arc::clone(&self.slot),
             export,
+            surface,
         })
     }
 
@@ -158,7 +161,7 @@ impl ActorRef {
     /// Sends a message nobody waits for.
     ///
     /// # Errors
-    /// [`SendError`] with the arguments, when the message was not accepted.
+    /// [`SendError`], as [`ActorFunction::cast`]; with the arguments, too, when there is no such function.
     pub fn cast(&self, path: &str, args: impl IntoArgs) -> Result<(), SendError> {
         match self.function(path) {
             Ok(function) => function.cast(args),
@@ -324,6 +327,8 @@ impl Default for CallOptions {
 pub struct ActorFunction {
     slot: Arc<Slot>,
     export: ExportId,
+    /// Where it was resolved. Its number never comes to mean a function of another type.
+    surface: Arc<Surface>,
 }
 
 impl fmt::Debug for ActorFunction {
@@ -339,7 +344,12 @@ impl fmt::Debug for ActorFunction {
 
 impl ActorFunction {
     pub(crate) fn new(slot: Arc<Slot>, export: ExportId) -> Self {
-        Self { slot, export }
+        let surface = slot.surface();
+        Self {
+            slot,
+            export,
+            surface,
+        }
     }
 
     pub(crate) fn slot(&self) -> &Arc<Slot> {
@@ -399,16 +409,40 @@ impl ActorFunction {
     /// Sends a message nobody waits for. Once accepted it is handled, or becomes a dead letter.
     ///
     /// # Errors
-    /// [`SendError`] with the arguments, when the message was not accepted. A mailbox that blocks
-    /// its senders answers `mailbox-full`, because a cast does not wait.
+    /// [`SendError`] with the arguments, when the message was not accepted: they do not fit the function
+    /// ([`CallError::Refused`]), or there is no room. A mailbox that blocks its senders answers `mailbox-full`, because
+    /// a cast does not wait. One that drops the newest answers `evicted`, without the arguments: they are a dead
+    /// letter's.
     pub fn cast(&self, args: impl IntoArgs) -> Result<(), SendError> {
-        let (args, context) = (args.into_args(), CallContext::default());
+        self.cast_fitting(self.fitting(args.into_args())?)
+    }
+
+    /// The same with arguments that are known to fit.
+    pub(crate) fn cast_fitting(&self, args: Args) -> Result<(), SendError> {
+        let context = CallContext::default();
         push_cast(&self.slot, None, self.export, args, context).map_err(|(slot, refusal)| {
             let (why, args) = refused(&slot, refusal);
             SendError {
                 why: Box::new(why),
-                args: Some(Box::new(args)),
+                args: args.map(Box::new),
             }
         })
+    }
+
+    /// The arguments, if they fit the function as it was when it was resolved. What a later revision does not take
+    /// becomes a dead letter there.
+    pub(crate) fn fitting(&self, args: Args) -> Result<Args, SendError> {
+        let Some((_, function)) = self.surface.export_function(self.export) else {
+            return Ok(args);
+        };
+        match function.ty.accepts(&args) {
+            Ok(()) => Ok(args),
+            // As the plane sends them.
+            Err(_) if self.slot.handler() == Some(self.export) && is_bare(&args) => Ok(args),
+            Err(why) => Err(SendError {
+                why: Box::new(CallError::Refused(why)),
+                args: Some(Box::new(args)),
+            }),
+        }
     }
 }

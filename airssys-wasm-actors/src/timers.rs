@@ -382,12 +382,13 @@ fn fire(due: Due) {
         Ok(()) => target.counters().cast(),
         Err(refusal) => {
             let (why, args) = refused(&target, refusal);
-            if matches!(
+            let is_gone = matches!(
                 why,
                 CallError::Stopped { .. } | CallError::NoSuchActor { .. }
-            ) {
+            );
+            let Some(args) = args.filter(|_| !is_gone) else {
                 return;
-            }
+            };
             target.counters().cast();
             target.dead_letter(Undelivered {
                 sender,

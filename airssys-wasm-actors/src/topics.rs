@@ -96,7 +96,7 @@ pub struct PublishReport {
     pub sent: usize,
     /// Not sent, because there was no room: the subscriber does not get it, and nothing keeps it.
     pub refused: usize,
-    /// Kept as a dead letter instead, because the subscription drops what is new.
+    /// Kept as a dead letter instead, because the subscription or the subscriber's mailbox drops what is new.
     pub dropped: usize,
 }
 
@@ -485,10 +485,12 @@ impl Waiting {
     async fn wait(self, report: &mut PublishReport, until: Instant) {
         for subscription in self.subscriptions {
             let sent = subscription.offer_blocked(&self.publication);
-            if let Ok(true) = tokio::time::timeout_at(until, sent).await {
-                report.refused -= 1;
-                report.sent += 1;
+            match tokio::time::timeout_at(until, sent).await {
+                Ok(Offered::Sent) => report.sent += 1,
+                Ok(Offered::Dropped) => report.dropped += 1,
+                Ok(Offered::Refused | Offered::Wait) | Err(_) => continue,
             }
+            report.refused -= 1;
         }
     }
 }
@@ -533,7 +535,7 @@ impl Topics {
     }
 
     /// Publishes to everybody subscribed to the topic, without waiting: a subscriber that asks publishers to wait and
-    /// has no room refuses.
+    /// has no room refuses. What its mailbox drops as the newest is counted as dropped.
     ///
     /// # Errors
     /// [`PatternSyntax`] when it is not a topic.
@@ -547,8 +549,8 @@ impl Topics {
             .publish(topic, payload.into(), None, None)
     }
 
-    /// As [`Topics::publish`], waiting for room at subscribers that ask for it, one after the other and at most
-    /// `within` in all.
+    /// As [`Topics::publish`], waiting for room at subscribers that ask for it, by the word of the subscription where that
+    /// has no room and by that of the mailbox where the mailbox has none: one after the other and at most `within` in all.
     ///
     /// # Errors
     /// [`PatternSyntax`] when it is not a topic.

@@ -17,7 +17,7 @@ use crate::route::push_cast;
 use crate::slot::Slot;
 
 /// Sends a cast in the name of `sender`. What a retired actor would have been sent is a dead letter; what has no room
-/// comes back.
+/// comes back, unless the mailbox drops what is new.
 pub(crate) fn cast(
     target: &Arc<Slot>,
     sender: Option<ActorId>,
@@ -30,15 +30,19 @@ pub(crate) fn cast(
         Err(refused) => refused,
     };
     let (why, args) = refused(&target, refusal);
-    if !matches!(
+    let is_gone = matches!(
         why,
         CallError::Stopped { .. } | CallError::NoSuchActor { .. }
-    ) {
-        return Err(SendError {
-            why: Box::new(why),
-            args: Some(Box::new(args)),
-        });
-    }
+    );
+    let args = match args {
+        Some(args) if is_gone => args,
+        args => {
+            return Err(SendError {
+                why: Box::new(why),
+                args: args.map(Box::new),
+            });
+        }
+    };
     target.counters().cast();
     target.dead_letter(Undelivered {
         sender,
@@ -58,9 +62,10 @@ impl Context {
     /// Sends a message nobody waits for, with this actor as its sender.
     ///
     /// # Errors
-    /// [`SendError`]: with the arguments when the mailbox did not accept the message; without them when the actor is
-    /// gone and the message is a dead letter now.
+    /// [`SendError`]: with the arguments when they do not fit the function, or the mailbox did not accept the message;
+    /// without them when the message is a dead letter now, because the actor is gone or its mailbox drops the newest.
     pub fn cast(&self, function: &ActorFunction, args: impl IntoArgs) -> Result<(), SendError> {
+        let args = function.fitting(args.into_args())?;
         let context = CallContext {
             trace: self.context.trace,
             ..CallContext::default()
@@ -69,7 +74,7 @@ impl Context {
             function.slot(),
             Some(self.slot.id()),
             function.export(),
-            args.into_args(),
+            args,
             context,
         )
     }

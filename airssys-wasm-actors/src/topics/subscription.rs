@@ -18,7 +18,7 @@ use crate::address::ActorId;
 use crate::call::refused;
 use crate::envelope::{CallContext, ENVELOPE_BYTES, Envelope, Undelivered};
 use crate::error::CallError;
-use crate::mailbox::{BackpressureStrategy, Budget, NoRoom, units_of};
+use crate::mailbox::{BackpressureStrategy, Budget, NoRoom, Refusal, units_of};
 use crate::reference::ActorFunction;
 use crate::slot::Slot;
 use crate::trace::TraceContext;
@@ -173,32 +173,60 @@ impl Subscription {
         }
     }
 
-    /// Sends a publication once there is room; whether it was sent.
-    pub(super) async fn offer_blocked(self: &Arc<Self>, publication: &Publication) -> bool {
+    /// Sends a publication once there is room, here and in the mailbox, as far as each asks publishers to wait; what else
+    /// they say of it holds as it does at once. Whoever waits no longer leaves nothing behind.
+    pub(super) async fn offer_blocked(self: &Arc<Self>, publication: &Publication) -> Offered {
         let args = self.args(publication);
         let units = Self::units(&args);
-        if self.budget.reserve(units).await.is_err() {
-            return false;
+        if self.options.overflow == BackpressureStrategy::Block {
+            if self.budget.reserve(units).await.is_err() {
+                return Offered::Refused;
+            }
+            self.budget.pushed();
+        } else if self.budget.try_reserve_now(units).is_err() {
+            return self.offer(publication);
         }
-        self.budget.pushed();
-        matches!(self.push(publication, args, units), Offered::Sent)
+        if !self.mailbox_blocks() {
+            return self.push(publication, args, units);
+        }
+        let mut reserved = Reserved(self, Some(units));
+        let make = |args| {
+            reserved.1 = None;
+            let mut envelope = self.envelope(publication, args);
+            envelope.published(Arc::clone(self), units);
+            envelope
+        };
+        let mailbox = self.target.mailbox();
+        if mailbox.push_made(args, make).await.is_err() {
+            return Offered::Refused;
+        }
+        self.target.counters().cast();
+        Offered::Sent
     }
 
     /// Pushes what the budget has been charged for.
     fn push(self: &Arc<Self>, publication: &Publication, args: Args, units: u32) -> Offered {
         let mut envelope = self.envelope(publication, args);
         envelope.published(Arc::clone(self), units);
-        match self.target.mailbox().push(envelope) {
+        let refusal = match self.target.mailbox().push(envelope) {
             Ok(()) => {
                 self.target.counters().cast();
-                Offered::Sent
+                return Offered::Sent;
             }
-            Err(refusal) => {
-                // Recalling the message gives its room back.
-                drop(refused(&self.target, refusal));
-                Offered::Refused
-            }
+            Err(refusal) => refusal,
+        };
+        let waits = matches!(refusal, Refusal::Full(_)) && self.mailbox_blocks();
+        // Recalling the message gives its room back.
+        match refused(&self.target, refusal) {
+            (_, None) => Offered::Dropped,
+            (_, Some(_)) if waits => Offered::Wait,
+            (_, Some(_)) => Offered::Refused,
         }
+    }
+
+    /// Whether the mailbox asks senders to wait for room.
+    fn mailbox_blocks(&self) -> bool {
+        self.target.mailbox().config().strategy == BackpressureStrategy::Block
     }
 
     fn envelope(&self, publication: &Publication, args: Args) -> Box<Envelope> {
@@ -270,7 +298,14 @@ impl Subscription {
         match self.target.mailbox().push(envelope) {
             Ok(()) => Offered::Sent,
             Err(refusal) => {
-                let (why, _) = refused(&self.target, refusal);
+                let why = match refusal {
+                    // The empty envelope is no cast of its own.
+                    Refusal::Newest(envelope) => {
+                        drop(envelope.recall());
+                        self.evicted(BackpressureStrategy::DropNewest.as_str())
+                    }
+                    refusal => refused(&self.target, refusal).0,
+                };
                 let newest = self.take_from(&mut self.ring.lock(), VecDeque::pop_back);
                 if let Some(newest) = newest {
                     self.dead(newest.sender, newest.args, why);
@@ -345,6 +380,17 @@ impl Subscription {
             fatal: false,
             replay: None,
         });
+    }
+}
+
+/// Room in a subscription's budget that no envelope holds yet.
+struct Reserved<'a>(&'a Subscription, Option<u32>);
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        if let Some(units) = self.1 {
+            self.0.budget.release(units);
+        }
     }
 }
 

@@ -28,6 +28,7 @@ impl Actor for Listener {
                  listen: func(pattern: string);
                  say: func(topic: string, text: string);
                  fall: func();
+                 hold: func();
                  other: func(n: u32);
              }",
         )?
@@ -65,6 +66,7 @@ impl Actor for Listener {
                 ctx.publish(&topic, text)?;
                 message.reply(());
             }
+            "hold" => std::future::pending().await,
             _ => return Err("fallen".into()),
         }
         Ok(())
@@ -97,9 +99,14 @@ fn subscribe(system: &System, to: &str, actor: &ActorRef, function: &str) {
 }
 
 fn balanced(counters: Counters) {
+    balanced_but(counters, 0);
+}
+
+/// So many casts are still in hand.
+fn balanced_but(counters: Counters, held: u64) {
     assert_eq!(
         counters.casts,
-        counters.casts_handled + counters.dead_letters
+        counters.casts_handled + counters.dead_letters + held
     );
 }
 
@@ -405,6 +412,52 @@ async fn a_publisher_that_is_ready_to_wait_waits_for_room() {
     }
     assert_eq!(heard(&a).await.len(), 5);
     balanced(system.counters());
+}
+
+/// A subscription has room, and the mailbox behind it has none.
+#[tokio::test(start_paused = true)]
+async fn a_publisher_that_is_ready_to_wait_waits_for_room_in_the_mailbox_too() {
+    for overflow in [BackpressureStrategy::Error, BackpressureStrategy::Block] {
+        let system = system(&engine()).await;
+        let topics = system.topics();
+        let mut actors = Vec::new();
+        for name in ["a", "b"] {
+            let mut child = ChildSpec::native(address(name), Listener::default);
+            child.mailbox.depth_max = 1;
+            child.mailbox.strategy = BackpressureStrategy::Block;
+            let actor = system.spawn(child).await.unwrap();
+            let options = SubscribeOptions {
+                overflow,
+                ..SubscribeOptions::default()
+            };
+            let line = actor.function("line").unwrap();
+            topics.subscribe(&pattern("t"), &line, options).unwrap();
+            actors.push(actor);
+        }
+        let within = Duration::from_secs(1);
+        for n in 0..5_u32 {
+            let report = topics.publish_within("t", n.to_string(), within).await;
+            let report = report.unwrap();
+            assert_eq!((report.sent, report.refused), (2, 0));
+        }
+        for actor in &actors {
+            assert_eq!(heard(actor).await.len(), 5);
+            // It keeps its room from now on.
+            actor.cast("hold", ()).unwrap();
+        }
+        // One deadline for both; whoever is ready to wait no longer leaves nothing behind.
+        let published = topics.publish_within("t", "late", within);
+        let report = tokio::time::timeout(within * 3 / 2, published).await;
+        let report = report.unwrap().unwrap();
+        assert_eq!((report.sent, report.refused), (0, 2));
+        assert_eq!(topics.publish("t", "now").unwrap().refused, 2);
+        let letters = system.dead_letters().list(&DeadLetterFilter::default());
+        assert!(letters.is_empty(), "{letters:?}");
+        balanced_but(system.counters(), 2);
+        for actor in &actors {
+            assert_eq!(actor.status().queued, 1);
+        }
+    }
 }
 
 #[tokio::test]
