@@ -126,11 +126,11 @@ impl Holdings {
     /// Takes over what `before` holds.
     pub(crate) fn inherit(&mut self, before: &mut Self) {
         let shared = self.slot.shared();
-        if std::mem::take(&mut before.used) {
+        if before.used {
             self.used = true;
             shared.timers().hand_over(before.owner, self.owner);
         }
-        shared.topics().inherit(before.owner, self.owner);
+        before.used = shared.topics().inherit(before.owner, self.owner);
     }
 
     /// What it has subscribed counts from now on, and what `before` holds no longer.

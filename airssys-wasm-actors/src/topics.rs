@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use airssys_wasm::{PatternSyntax, TopicPattern, Value, check_topic};
+use airssys_wasm::{ExportId, PatternSyntax, TopicPattern, Value, check_topic};
 use bytes::Bytes;
 use parking_lot::RwLock;
 use tokio::time::Instant;
@@ -136,12 +136,19 @@ struct Table {
 struct Entry {
     pattern: TopicPattern,
     owner: Owner,
-    /// Its owner does not serve yet: nothing is sent.
+    /// Its owner does not serve, yet or any more: nothing is sent.
     waits: bool,
     subscription: Arc<Subscription>,
 }
 
 impl Entry {
+    /// By what two of them are the same: pattern, function and options.
+    fn same(&self) -> (TopicPattern, ExportId, SubscribeOptions) {
+        let subscription = &self.subscription;
+        let (function, options) = (subscription.function(), subscription.options());
+        (self.pattern.clone(), function, options)
+    }
+
     /// Whose end is its own.
     fn concerns(&self) -> [ActorId; 2] {
         [self.owner.actor, self.subscription.target().id()]
@@ -299,37 +306,41 @@ impl TopicTable {
     }
 
     /// What `to` has subscribed counts from now on; what `from` has is its own from now on, and goes on where both
-    /// have the same.
-    pub(crate) fn inherit(&self, from: Owner, to: Owner) {
+    /// have the same. Where `to` has it with other options, those hold: what `from` has of it is put aside, for the case that
+    /// `from` serves again. Returns whether it has anything there.
+    pub(crate) fn inherit(&self, from: Owner, to: Owner) -> bool {
         debug_assert_eq!(from.actor, to.actor, "instances of one actor");
         let mut table = self.0.write();
-        let taken: Vec<_> = table
-            .of(from)
-            .map(|(_, entry)| (entry.pattern.clone(), entry.subscription.function()))
-            .collect();
-        let double: Vec<_> = table
-            .of(to)
-            .filter(|(_, entry)| {
-                let function = entry.subscription.function();
-                let same = |(pattern, taken): &(TopicPattern, _)| {
-                    *pattern == entry.pattern && *taken == function
-                };
-                taken.iter().any(same)
-            })
-            .map(|(id, _)| id)
-            .collect();
-        let removed: Vec<_> = double
-            .into_iter()
-            .filter_map(|id| table.remove(id))
-            .collect();
-        for id in table.ids_of(from) {
-            if let Some(entry) = table.subscriptions.get_mut(&id) {
+        let of = |table: &Table, owner| -> Vec<_> {
+            let all = table.of(owner);
+            all.map(|(id, entry)| (id, entry.same())).collect()
+        };
+        let (old, new) = (of(&table, from), of(&table, to));
+        let double = new
+            .iter()
+            .filter(|(_, new)| old.iter().any(|(_, old)| old == new));
+        let removed: Vec<_> = double.filter_map(|(id, _)| table.remove(*id)).collect();
+        let mut keeps = false;
+        for (id, old) in &old {
+            let is_other = new
+                .iter()
+                .any(|(_, new)| (&new.0, new.1) == (&old.0, old.1))
+                && !new.iter().any(|(_, new)| new == old);
+            let Some(entry) = table.subscriptions.get_mut(id) else {
+                continue;
+            };
+            if is_other {
+                entry.waits = true;
+                keeps = true;
+                table.forget_lists(&old.0);
+            } else {
                 entry.owner = to;
             }
         }
         table.count_from_now_on(to);
         drop(table);
         drop(removed);
+        keeps
     }
 
     /// What `to` has subscribed counts from now on, and what `from` has no longer: no publication is sent to both, and

@@ -100,6 +100,10 @@ impl Subscription {
         self.export
     }
 
+    pub(super) fn options(&self) -> SubscribeOptions {
+        self.options
+    }
+
     pub(super) fn new(
         function: &ActorFunction,
         options: SubscribeOptions,

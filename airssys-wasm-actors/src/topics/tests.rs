@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::mailbox::MailboxConfig;
+use crate::messaging::Holdings;
 use crate::slot::Slot;
 use crate::slot::testing::slot_of;
 
@@ -29,9 +30,22 @@ impl Actor {
     }
 
     fn add(&self, pattern: &str, function: &str, tenure: u64, aside: bool, max: u32) -> bool {
+        let options = SubscribeOptions::default();
+        self.add_with(options, pattern, function, tenure, aside, max)
+    }
+
+    fn add_with(
+        &self,
+        options: SubscribeOptions,
+        pattern: &str,
+        function: &str,
+        tenure: u64,
+        aside: bool,
+        max: u32,
+    ) -> bool {
         let export = self.slot.surface().export(function).unwrap();
         let function = ActorFunction::new(Arc::clone(&self.slot), export);
-        let (pattern, options) = (pattern.parse().unwrap(), SubscribeOptions::default());
+        let pattern = pattern.parse().unwrap();
         let owner = self.owner(tenure);
         let added = if aside {
             let topics = &self.topics;
@@ -97,4 +111,70 @@ fn a_pattern_that_is_written_in_another_way_is_the_same_one() {
         actor.topics.unsubscribe_pattern(&pattern, actor.owner(2))
     };
     assert_eq!((end("t.a.*"), end("t.a/**"), end("t.a/**")), (0, 1, 0));
+}
+
+/// One that holds a single publication, and says what becomes of the next.
+fn narrow(overflow: BackpressureStrategy) -> SubscribeOptions {
+    SubscribeOptions {
+        depth_max: 1,
+        overflow,
+        ..SubscribeOptions::default()
+    }
+}
+
+#[test]
+fn what_is_inherited_has_the_options_of_whoever_inherits_it() {
+    let actor = Actor::new();
+    let (old, new) = (
+        BackpressureStrategy::Error,
+        BackpressureStrategy::DropNewest,
+    );
+    assert!(actor.add_with(narrow(old), "t/a", "f", 1, false, 9));
+    assert!(actor.add_with(narrow(new), "t/a", "f", 2, true, 9));
+    let publish = || {
+        let report = actor.topics.publish("t/a", Bytes::new(), None, None);
+        let PublishReport {
+            matched,
+            sent,
+            refused,
+            dropped,
+        } = report.unwrap();
+        assert_eq!(matched, 1);
+        (sent, refused, dropped)
+    };
+    assert_eq!([publish(), publish()], [(1, 0, 0), (0, 1, 0)]);
+    actor.topics.inherit(actor.owner(1), actor.owner(2));
+    assert_eq!([publish(), publish()], [(1, 0, 0), (0, 0, 1)]);
+    // And back: what was sent before is not finished, and still has its room.
+    actor.topics.inherit(actor.owner(2), actor.owner(1));
+    assert_eq!(publish(), (0, 1, 0));
+    actor.topics.release(actor.owner(2));
+    assert_eq!((publish(), actor.topics.len()), ((0, 1, 0), 1));
+    actor.topics.release(actor.owner(1));
+    assert_eq!(actor.topics.len(), 0);
+}
+
+#[test]
+fn what_was_put_aside_ends_with_whoever_had_it() {
+    let actor = Actor::new();
+    let [mut before, mut after] = [(), ()].map(|()| Holdings::new(&actor.slot));
+    let topics = actor.slot.shared().topics();
+    let pattern = "t/a".parse().unwrap();
+    let export = actor.slot.surface().export("f").unwrap();
+    let function = ActorFunction::new(Arc::clone(&actor.slot), export);
+    let (old, new) = (BackpressureStrategy::Error, BackpressureStrategy::Block);
+    let owner = before.used();
+    topics
+        .subscribe(&pattern, &function, narrow(old), owner, 9)
+        .unwrap();
+    let owner = after.used();
+    topics
+        .subscribe_aside(&pattern, &function, narrow(new), owner, 9)
+        .unwrap();
+    after.inherit(&mut before);
+    assert_eq!(topics.len(), 2);
+    drop(before);
+    assert_eq!(topics.len(), 1);
+    drop(after);
+    assert_eq!(topics.len(), 0);
 }
