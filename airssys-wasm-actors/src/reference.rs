@@ -9,14 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use airssys_wasm::{
-    Args, ExportId, FunctionType, InterfaceName, IntoArgs, NoSuchFunction, Surface,
+    Args, CallRefused, ExportId, FunctionType, InterfaceName, IntoArgs, NoSuchFunction, Surface,
 };
 use serde::Serialize;
 use tokio::sync::oneshot;
 
 use crate::address::ActorAddress;
 use crate::autoscaling::{AutoscaleStatus, Autoscales};
-use crate::call::{CallRequest, call, refused};
+use crate::call::{CallRequest, call};
 use crate::counters::Counters;
 use crate::deadline::LazyTimer;
 use crate::envelope::CallContext;
@@ -420,29 +420,30 @@ impl ActorFunction {
     /// The same with arguments that are known to fit.
     pub(crate) fn cast_fitting(&self, args: Args) -> Result<(), SendError> {
         let context = CallContext::default();
-        push_cast(&self.slot, None, self.export, args, context).map_err(|(slot, refusal)| {
-            let (why, args) = refused(&slot, refusal);
-            SendError {
-                why: Box::new(why),
-                args: args.map(Box::new),
-            }
-        })
+        push_cast(&self.slot, None, self.export, args, context).map_err(|refused| refused.error)
     }
 
     /// The arguments, if they fit the function as it was when it was resolved. What a later revision does not take
     /// becomes a dead letter there.
     pub(crate) fn fitting(&self, args: Args) -> Result<Args, SendError> {
-        let Some((_, function)) = self.surface.export_function(self.export) else {
-            return Ok(args);
-        };
-        match function.ty.accepts(&args) {
+        match self.accepts(&args) {
             Ok(()) => Ok(args),
-            // As the plane sends them.
-            Err(_) if self.slot.handler() == Some(self.export) && is_bare(&args) => Ok(args),
             Err(why) => Err(SendError {
                 why: Box::new(CallError::Refused(why)),
                 args: Some(Box::new(args)),
             }),
+        }
+    }
+
+    /// Whether these are arguments for it, as it was when it was resolved.
+    pub(crate) fn accepts(&self, args: &Args) -> Result<(), CallRefused> {
+        // As the plane sends them. Asked first: what does not fit is told in words, which take time to make.
+        if is_bare(args) && self.slot.handler() == Some(self.export) {
+            return Ok(());
+        }
+        match self.surface.export_function(self.export) {
+            Some((_, function)) => function.ty.accepts(args),
+            None => Ok(()),
         }
     }
 }

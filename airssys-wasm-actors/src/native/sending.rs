@@ -9,11 +9,10 @@ use airssys_wasm::{Args, ExportId, IntoArgs};
 
 use super::Context;
 use crate::address::{ActorAddress, ActorId};
-use crate::call::refused;
 use crate::envelope::{CallContext, Undelivered};
 use crate::error::{CallError, SendError};
 use crate::reference::ActorFunction;
-use crate::route::push_cast;
+use crate::route::{NotSent, push_cast};
 use crate::slot::Slot;
 
 /// Sends a cast in the name of `sender`. What a retired actor would have been sent is a dead letter; what has no room
@@ -25,37 +24,26 @@ pub(crate) fn cast(
     args: Args,
     context: CallContext,
 ) -> Result<(), SendError> {
-    let (target, refusal) = match push_cast(target, sender, export, args, context) {
+    let NotSent { target, mut error } = match push_cast(target, sender, export, args, context) {
         Ok(()) => return Ok(()),
         Err(refused) => refused,
     };
-    let (why, args) = refused(&target, refusal);
     let is_gone = matches!(
-        why,
+        *error.why,
         CallError::Stopped { .. } | CallError::NoSuchActor { .. }
     );
-    let args = match args {
-        Some(args) if is_gone => args,
-        args => {
-            return Err(SendError {
-                why: Box::new(why),
-                args: args.map(Box::new),
-            });
-        }
-    };
-    target.counters().cast();
-    target.dead_letter(Undelivered {
-        sender,
-        export,
-        args,
-        why: why.clone(),
-        fatal: false,
-        replay: None,
-    });
-    Err(SendError {
-        why: Box::new(why),
-        args: None,
-    })
+    if is_gone && let Some(args) = error.args.take() {
+        target.counters().cast();
+        target.dead_letter(Undelivered {
+            sender,
+            export,
+            args: *args,
+            why: CallError::clone(&error.why),
+            fatal: false,
+            replay: None,
+        });
+    }
+    Err(error)
 }
 
 impl Context {
