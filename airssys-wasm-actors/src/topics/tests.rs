@@ -67,9 +67,10 @@ impl Actor {
 fn what_a_new_instance_subscribes_counts_from_the_moment_that_the_old_ones_do_not() {
     let actor = Actor::new();
     assert!(actor.add("t/a", "f", 1, false, 2) && actor.add("t/b", "f", 1, false, 2));
-    // Beside the old one's, which do not count against it.
+    // Beside the old one's, which do not count against it, and neither does it against the old one.
     assert!(actor.add("t/a", "f", 2, true, 2) && actor.add("t/c", "f", 2, true, 2));
     assert!(!actor.add("t/d", "f", 2, true, 2));
+    assert!(!actor.add("t/d", "f", 1, false, 2) && actor.add("t/d", "f", 1, false, 3));
     let matched = |actor: &Actor| ["t/a", "t/b", "t/c"].map(|topic| actor.matched(topic));
     assert_eq!(matched(&actor), [1, 1, 0]);
     actor.topics.take_over(Some(actor.owner(1)), actor.owner(2));
@@ -145,11 +146,13 @@ fn what_is_inherited_has_the_options_of_whoever_inherits_it() {
     assert_eq!([publish(), publish()], [(1, 0, 0), (0, 1, 0)]);
     actor.topics.inherit(actor.owner(1), actor.owner(2));
     assert_eq!([publish(), publish()], [(1, 0, 0), (0, 0, 1)]);
+    // What is put aside does not count against it.
+    assert!(actor.add("t/b", "f", 2, false, 2) && !actor.add("t/c", "f", 2, false, 2));
     // And back: what was sent before is not finished, and still has its room.
     actor.topics.inherit(actor.owner(2), actor.owner(1));
     assert_eq!(publish(), (0, 1, 0));
     actor.topics.release(actor.owner(2));
-    assert_eq!((publish(), actor.topics.len()), ((0, 1, 0), 1));
+    assert_eq!((publish(), actor.topics.len()), ((0, 1, 0), 2));
     actor.topics.release(actor.owner(1));
     assert_eq!(actor.topics.len(), 0);
 }
@@ -177,4 +180,26 @@ fn what_was_put_aside_ends_with_whoever_had_it() {
     assert_eq!(topics.len(), 1);
     drop(after);
     assert_eq!(topics.len(), 0);
+}
+
+#[test]
+fn what_is_unsubscribed_does_not_come_back_with_whoever_had_it_before() {
+    let actor = Actor::new();
+    let (old, new) = (BackpressureStrategy::Error, BackpressureStrategy::Block);
+    for pattern in ["t/a", "t/b"] {
+        assert!(actor.add_with(narrow(old), pattern, "f", 1, false, 9));
+        assert!(actor.add_with(narrow(new), pattern, "f", 2, true, 9));
+    }
+    let end = |pattern: &str, tenure| {
+        let (pattern, owner) = (pattern.parse().unwrap(), actor.owner(tenure));
+        actor.topics.unsubscribe_pattern(&pattern, owner)
+    };
+    actor.topics.inherit(actor.owner(1), actor.owner(2));
+    // One that is being made says nothing of what others have.
+    assert!(actor.add_with(narrow(new), "t/b", "f", 3, true, 9));
+    assert_eq!((end("t/a", 2), end("t/b", 3)), (1, 1));
+    actor.topics.inherit(actor.owner(2), actor.owner(1));
+    assert_eq!(["t/a", "t/b"].map(|topic| actor.matched(topic)), [0, 1]);
+    actor.topics.release(actor.owner(2));
+    assert_eq!(actor.topics.len(), 1);
 }
