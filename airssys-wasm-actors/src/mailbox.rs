@@ -107,6 +107,35 @@ pub(crate) enum Refusal {
     Newest(Box<Envelope>),
 }
 
+/// Room for a message that is to be pushed at once: whoever closes the mailbox waits for it. It is given back if it is not
+/// used.
+pub(crate) struct Room<'a> {
+    mailbox: &'a Mailbox,
+    /// 0 once it is used.
+    units: u32,
+}
+
+impl<'a> Room<'a> {
+    fn new(mailbox: &'a Mailbox, units: u32) -> Self {
+        Self { mailbox, units }
+    }
+
+    /// Puts the message there.
+    pub(crate) fn push(mut self, envelope: Box<Envelope>) {
+        let units = std::mem::take(&mut self.units);
+        self.mailbox.enqueue(envelope, units);
+    }
+}
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        if self.units > 0 {
+            self.mailbox.budget.release(self.units);
+            self.mailbox.budget.pushed();
+        }
+    }
+}
+
 /// One mailbox and the lanes that drain it.
 pub(crate) struct Mailbox {
     budget: Budget,
@@ -185,17 +214,29 @@ impl Mailbox {
         }
     }
 
-    /// The same of a message that is made of these arguments once there is room: of one that is waited for no longer, or
-    /// not accepted, there is nothing.
-    pub(crate) async fn push_made(
-        &self,
-        args: Args,
-        make: impl FnOnce(Args) -> Box<Envelope>,
-    ) -> Result<(), NoRoom> {
-        let units = self.units(&args).map_err(|_| NoRoom::Full)?;
+    /// Room for a message with these arguments, which is made only then, waiting for it as long as it takes: whoever waits
+    /// no longer leaves nothing behind.
+    pub(crate) async fn room_blocked(&self, args: &Args) -> Result<Room<'_>, NoRoom> {
+        let units = self.units(args).map_err(|_| NoRoom::Full)?;
         self.budget.reserve(units).await?;
-        self.enqueue(make(args), units);
-        Ok(())
+        Ok(Room::new(self, units))
+    }
+
+    /// The same, if there is room now.
+    pub(crate) fn room(&self, args: &Args) -> Result<Room<'_>, NoRoom> {
+        let units = self.units(args).map_err(|_| NoRoom::Full)?;
+        if self.is_behind_others() {
+            return Err(NoRoom::Full);
+        }
+        self.budget.try_reserve(units)?;
+        Ok(Room::new(self, units))
+    }
+
+    /// The same in a mailbox that drops the oldest, of which as many are dropped as it takes.
+    pub(crate) fn room_of_oldest(&self, args: &Args) -> Result<Room<'_>, NoRoom> {
+        let units = self.units(args).map_err(|_| NoRoom::Full)?;
+        self.reserve_dropping(units)?;
+        Ok(Room::new(self, units))
     }
 
     /// Accepts all of these, with one reservation and one wake-up, or gives them all back.
@@ -291,25 +332,29 @@ impl Mailbox {
         }
     }
 
-    /// Drops the oldest queued messages until this one fits, and none if it would not fit even so: the rest of
-    /// the room is taken by messages being handled.
     fn push_dropping(&self, envelope: Box<Envelope>, units: u32) -> Result<(), Refusal> {
+        match self.reserve_dropping(units) {
+            Ok(()) => {
+                self.enqueue(envelope, units);
+                Ok(())
+            }
+            Err(NoRoom::Closed) => Err(Refusal::Closed(envelope)),
+            Err(NoRoom::Full) => Err(Refusal::Full(envelope)),
+        }
+    }
+
+    /// Drops the oldest queued messages until one of so many units fits, and none if it would not fit even so: the rest of
+    /// the room is taken by messages being handled.
+    fn reserve_dropping(&self, units: u32) -> Result<(), NoRoom> {
         loop {
-            let Some(oldest) = self.drop_until_fits(units) else {
-                return Err(Refusal::Full(envelope));
-            };
-            for dropped in oldest {
+            for dropped in self.drop_until_fits(units).ok_or(NoRoom::Full)? {
                 let why = self.evicted(&dropped);
                 dropped.fail(why);
             }
             match self.budget.try_reserve(units) {
-                Ok(()) => {
-                    self.enqueue(envelope, units);
-                    return Ok(());
-                }
-                Err(NoRoom::Closed) => return Err(Refusal::Closed(envelope)),
                 // Another sender was faster.
                 Err(NoRoom::Full) => {}
+                done => return done,
             }
         }
     }

@@ -1,7 +1,11 @@
 //! Subscriptions that change hands.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use airssys_wasm::Args;
+
 use super::*;
-use crate::mailbox::MailboxConfig;
+use crate::mailbox::{MailboxConfig, Next};
 use crate::messaging::Holdings;
 use crate::slot::Slot;
 use crate::slot::testing::slot_of;
@@ -202,4 +206,82 @@ fn what_is_unsubscribed_does_not_come_back_with_whoever_had_it_before() {
     assert_eq!(["t/a", "t/b"].map(|topic| actor.matched(topic)), [0, 1]);
     actor.topics.release(actor.owner(2));
     assert_eq!(actor.topics.len(), 1);
+}
+
+/// Two publishers at one subscription whose mailbox is full again and again: what each is told is true of its own.
+#[test]
+fn what_is_told_of_a_publication_is_true_of_that_one() {
+    const EACH: u32 = 20_000;
+    let config = MailboxConfig {
+        depth_max: 2,
+        strategy: BackpressureStrategy::DropNewest,
+        ..MailboxConfig::default()
+    };
+    let actor = Actor {
+        slot: slot_of(WIT, config),
+        topics: TopicTable::default(),
+    };
+    let options = SubscribeOptions {
+        overflow: BackpressureStrategy::DropOldest,
+        ..SubscribeOptions::default()
+    };
+    assert!(actor.add_with(options, "t", "f", 1, false, 9));
+    let over = AtomicUsize::new(0);
+    let publish = |publisher: u32| {
+        let mut sent = Vec::new();
+        for n in 0..EACH {
+            let which = publisher * EACH + n;
+            let payload = Bytes::copy_from_slice(&which.to_le_bytes());
+            let report = actor.topics.publish("t", payload, None, None).unwrap();
+            assert_eq!(report.sent + report.dropped, 1);
+            if report.sent == 1 {
+                sent.push(which);
+            }
+        }
+        over.fetch_add(1, Ordering::Release);
+        sent
+    };
+    let handle = || {
+        let mut handled = Vec::new();
+        loop {
+            let is_over = over.load(Ordering::Acquire) == 2;
+            match actor.slot.mailbox().take_next(actor.slot.lane()) {
+                Some(Next::Message(mut envelope)) => {
+                    if envelope.claim() {
+                        let [Value::Bytes(which)] = envelope.args.values() else {
+                            panic!("{:?}", envelope.args);
+                        };
+                        let which: [u8; 4] = which[..].try_into().unwrap();
+                        handled.push(u32::from_le_bytes(which));
+                        envelope.finish(Ok(Args::new()));
+                    }
+                }
+                Some(_) => panic!("nobody controls it"),
+                None if is_over => break handled,
+                None => std::thread::yield_now(),
+            }
+        }
+    };
+    let (mut sent, mut handled) = std::thread::scope(|scope| {
+        let publish = &publish;
+        let publishers = [0, 1].map(|publisher| scope.spawn(move || publish(publisher)));
+        let handled = handle();
+        let sent = publishers.map(|publisher| publisher.join().unwrap());
+        (sent.concat(), handled)
+    });
+    sent.sort_unstable();
+    handled.sort_unstable();
+    assert!(
+        sent == handled,
+        "{} sent, {} handled",
+        sent.len(),
+        handled.len()
+    );
+    assert_eq!(actor.slot.mailbox().usage(), (0, 0));
+    let counters = actor.slot.counters().read();
+    assert_eq!(counters.casts, u64::from(2 * EACH));
+    assert_eq!(
+        counters.casts,
+        counters.casts_handled + counters.dead_letters
+    );
 }

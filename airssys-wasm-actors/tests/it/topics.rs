@@ -1,5 +1,8 @@
 //! Publish and subscribe between native actors.
 
+mod waiting;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use airssys_wasm::{Surface, TopicPattern, Value, WitError};
@@ -8,11 +11,17 @@ use airssys_wasm_actors::{
     Message, PublishReport, SubscribeError, SubscribeOptions, System, SystemConfig,
 };
 
-use crate::guests::{address, engine, system};
+use tokio::sync::Notify;
+
+use crate::guests::{address, engine, started, system};
 
 /// Keeps what it hears, and says things.
 #[derive(Default)]
-struct Listener(Vec<String>);
+struct Listener {
+    heard: Vec<String>,
+    /// Told when it has something in hand that it keeps.
+    holds: Arc<Notify>,
+}
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -48,11 +57,11 @@ impl Actor for Listener {
                     .map_or("-".to_owned(), |sender| sender.to_string());
                 let topic = heard.topic.unwrap_or_else(|| "-".into());
                 let text = String::from_utf8(heard.payload.to_vec())?;
-                self.0.push(format!("{sender} {topic} {text}"));
+                self.heard.push(format!("{sender} {topic} {text}"));
                 message.reply(());
             }
             "heard" => {
-                let heard = self.0.iter().map(|text| text.as_str().into()).collect();
+                let heard = self.heard.iter().map(|text| text.as_str().into()).collect();
                 message.reply((Value::List(heard),));
             }
             "listen" => {
@@ -66,7 +75,10 @@ impl Actor for Listener {
                 ctx.publish(&topic, text)?;
                 message.reply(());
             }
-            "hold" => std::future::pending().await,
+            "hold" => {
+                self.holds.notify_one();
+                std::future::pending().await
+            }
             _ => return Err("fallen".into()),
         }
         Ok(())
@@ -171,7 +183,7 @@ async fn a_subscription_ends_with_its_incarnation_or_its_actor() {
     let topics = system.topics();
     assert_eq!(topics.publish("t", "x").unwrap().sent, 2);
     a.call("fall", ()).await.unwrap_err();
-    crate::guests::started(&mut events, &address("a"), 1).await;
+    started(&mut events, &address("a"), 1).await;
     // What the host subscribed stays over a restart.
     assert_eq!(topics.publish("t", "y").unwrap().sent, 1);
     assert_eq!(heard(&a).await, ["- - y"]);
@@ -417,7 +429,12 @@ async fn a_publisher_that_is_ready_to_wait_waits_for_room() {
 /// A subscription has room, and the mailbox behind it has none.
 #[tokio::test(start_paused = true)]
 async fn a_publisher_that_is_ready_to_wait_waits_for_room_in_the_mailbox_too() {
-    for overflow in [BackpressureStrategy::Error, BackpressureStrategy::Block] {
+    for overflow in [
+        BackpressureStrategy::Error,
+        BackpressureStrategy::Block,
+        BackpressureStrategy::DropNewest,
+        BackpressureStrategy::DropOldest,
+    ] {
         let system = system(&engine()).await;
         let topics = system.topics();
         let mut actors = Vec::new();
@@ -483,7 +500,7 @@ async fn a_full_mailbox_loses_no_count_and_a_stop_leaves_dead_letters() {
             topics.publish("t", n.to_string()).unwrap();
         }
         a.kill();
-        crate::guests::started(&mut events, &address("a"), 1).await;
+        started(&mut events, &address("a"), 1).await;
         assert_eq!(heard(&a).await, ["- - 0", "- - 1", "- - 2"]);
         for n in 0..3_u32 {
             topics.publish("t", n.to_string()).unwrap();
