@@ -366,7 +366,7 @@ impl Subscription {
                     return Entered::In(room);
                 }
             }
-            match self.take_from(ring, VecDeque::pop_front) {
+            match self.take_from(ring) {
                 Some(oldest) => evicted.push(oldest),
                 // Another ring was faster.
                 None => return Entered::Refused,
@@ -380,13 +380,9 @@ impl Subscription {
         (self.target.rings(), u64::from(max))
     }
 
-    /// Takes one out of the ring, at the end that `pop` takes from.
-    fn take_from(
-        &self,
-        ring: &mut Ring,
-        pop: impl FnOnce(&mut VecDeque<Held>) -> Option<Held>,
-    ) -> Option<Held> {
-        let held = pop(&mut ring.held)?;
+    /// Takes the oldest out of the ring.
+    fn take_from(&self, ring: &mut Ring) -> Option<Held> {
+        let held = ring.held.pop_front()?;
         ring.units -= u64::from(held.units);
         self.rings().0.give_back(held.units);
         Some(held)
@@ -404,7 +400,7 @@ impl Subscription {
         }
         let mut ring = self.ring.lock();
         ring.envelopes = ring.envelopes.saturating_sub(1);
-        let oldest = self.take_from(&mut ring, VecDeque::pop_front);
+        let oldest = self.take_from(&mut ring);
         Some(oldest.map(|held| (held.args, held.sender, held.trace)))
     }
 
