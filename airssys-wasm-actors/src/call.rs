@@ -460,8 +460,9 @@ impl Drop for PendingCall {
     }
 }
 
-/// The error for a refused push, and the arguments.
-pub(crate) fn refused(target: &Slot, refusal: Refusal) -> (CallError, Args) {
+/// The error for a refused push, and the arguments; `None` of a cast that was dropped, which is counted, and a dead letter
+/// now.
+pub(crate) fn refused(target: &Slot, refusal: Refusal) -> (CallError, Option<Args>) {
     let address = target.address().clone();
     match refusal {
         Refusal::Full(envelope) => {
@@ -472,7 +473,7 @@ pub(crate) fn refused(target: &Slot, refusal: Refusal) -> (CallError, Args) {
                     queued,
                     queued_bytes,
                 },
-                envelope.recall(),
+                Some(envelope.recall()),
             )
         }
         Refusal::TooLarge(envelope, bytes) => {
@@ -484,7 +485,7 @@ pub(crate) fn refused(target: &Slot, refusal: Refusal) -> (CallError, Args) {
                     bytes,
                     bytes_max,
                 },
-                envelope.recall(),
+                Some(envelope.recall()),
             )
         }
         Refusal::Closed(envelope) => {
@@ -492,7 +493,17 @@ pub(crate) fn refused(target: &Slot, refusal: Refusal) -> (CallError, Args) {
                 Some(reason) => CallError::Stopped { address, reason },
                 None => CallError::NoSuchActor { address },
             };
-            (why, envelope.recall())
+            (why, Some(envelope.recall()))
+        }
+        Refusal::Newest(envelope) => {
+            let why = target.mailbox().evicted(&envelope);
+            if envelope.is_new_cast() {
+                target.counters().cast();
+                envelope.fail(why.clone());
+                (why, None)
+            } else {
+                (why, Some(envelope.recall()))
+            }
         }
     }
 }

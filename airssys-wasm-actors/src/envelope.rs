@@ -219,6 +219,11 @@ impl Envelope {
         self.cast
     }
 
+    /// Whether it is a cast, and no dead letter that is sent again.
+    pub(crate) fn is_new_cast(&self) -> bool {
+        self.cast && self.replay.is_none()
+    }
+
     /// What it holds of the target's budget.
     pub(crate) fn units(&self) -> u32 {
         self.units

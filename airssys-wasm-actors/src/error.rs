@@ -1,7 +1,7 @@
 //! What can go wrong with a message, and how a caller tells.
 //!
 //! Owns [`CallError`] (the answer to a call that got no reply) and [`SendError`] (a message that
-//! was not accepted, with the message handed back). Errors are made off the fast path; each names
+//! was not accepted, with the message handed back unless it is a dead letter). Errors are made off the fast path; each names
 //! the actor concerned, whether the message may have been handled, and whether a retry can help.
 
 use std::fmt;
@@ -77,8 +77,10 @@ pub enum CallError {
         /// Largest accepted.
         bytes_max: u64,
     },
-    /// The message was taken out of the mailbox again to make room for others.
-    #[error("the mailbox of `{address}` dropped the message to make room (`{strategy}`)")]
+    /// The message was dropped: it had no room, or was taken out of the mailbox again to make room for others.
+    #[error(
+        "the mailbox of `{address}` has no room for all, and dropped the message (`{strategy}`)"
+    )]
     Evicted {
         /// The callee.
         address: ActorAddress,
@@ -280,14 +282,14 @@ impl fmt::Display for Path<'_> {
     }
 }
 
-/// A cast that was not accepted; the arguments come back with it.
+/// A cast that was not accepted; the arguments come back with it, unless it is a dead letter.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{why}")]
 pub struct SendError {
     /// Why not.
     #[source]
     pub why: Box<CallError>,
-    /// The arguments, handed back; `None` when the message had been accepted and dropped later.
+    /// The arguments, handed back; `None` when the message is a dead letter now.
     pub args: Option<Box<Args>>,
 }
 

@@ -337,7 +337,7 @@ impl Group {
     /// Sends one member a message nobody waits for.
     ///
     /// # Errors
-    /// [`SendError`] with the arguments, when the group is empty or the member did not accept it.
+    /// [`SendError`]: with the arguments when the group is empty, else as [`ActorRef::cast`].
     pub fn cast(&self, how: Pick<'_>, path: &str, args: impl IntoArgs) -> Result<(), SendError> {
         match self.pick(how) {
             Some(member) => member.cast(path, args),

@@ -35,7 +35,8 @@ pub enum BackpressureStrategy {
     Error,
     /// The sender waits for room, as long as its own deadline allows. Those that wait get it in the order they came in.
     Block,
-    /// The new message is dropped: a cast becomes a dead letter, a call fails with `evicted`.
+    /// The new message is dropped and its sender told: a cast becomes a dead letter, and it and a call fail with
+    /// `evicted`.
     DropNewest,
     /// The oldest queued messages are dropped until the new one fits.
     DropOldest,
@@ -102,6 +103,37 @@ pub(crate) enum Refusal {
     Full(Box<Envelope>),
     TooLarge(Box<Envelope>, u64),
     Closed(Box<Envelope>),
+    /// No room, and the newest is to be dropped, which this is.
+    Newest(Box<Envelope>),
+}
+
+/// Room for a message that is to be pushed at once: whoever closes the mailbox waits for it. It is given back if it is not
+/// used.
+pub(crate) struct Room<'a> {
+    mailbox: &'a Mailbox,
+    /// 0 once it is used.
+    units: u32,
+}
+
+impl<'a> Room<'a> {
+    fn new(mailbox: &'a Mailbox, units: u32) -> Self {
+        Self { mailbox, units }
+    }
+
+    /// Puts the message there.
+    pub(crate) fn push(mut self, envelope: Box<Envelope>) {
+        let units = std::mem::take(&mut self.units);
+        self.mailbox.enqueue(envelope, units);
+    }
+}
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        if self.units > 0 {
+            self.mailbox.budget.release(self.units);
+            self.mailbox.budget.pushed();
+        }
+    }
 }
 
 /// One mailbox and the lanes that drain it.
@@ -180,6 +212,31 @@ impl Mailbox {
             Err(NoRoom::Closed) => Err(Refusal::Closed(envelope)),
             Err(NoRoom::Full) => Err(Refusal::Full(envelope)),
         }
+    }
+
+    /// Room for a message with these arguments, which is made only then, waiting for it as long as it takes: whoever waits
+    /// no longer leaves nothing behind.
+    pub(crate) async fn room_blocked(&self, args: &Args) -> Result<Room<'_>, NoRoom> {
+        let units = self.units(args).map_err(|_| NoRoom::Full)?;
+        self.budget.reserve(units).await?;
+        Ok(Room::new(self, units))
+    }
+
+    /// The same, if there is room now.
+    pub(crate) fn room(&self, args: &Args) -> Result<Room<'_>, NoRoom> {
+        let units = self.units(args).map_err(|_| NoRoom::Full)?;
+        if self.is_behind_others() {
+            return Err(NoRoom::Full);
+        }
+        self.budget.try_reserve(units)?;
+        Ok(Room::new(self, units))
+    }
+
+    /// The same in a mailbox that drops the oldest, of which as many are dropped as it takes.
+    pub(crate) fn room_of_oldest(&self, args: &Args) -> Result<Room<'_>, NoRoom> {
+        let units = self.units(args).map_err(|_| NoRoom::Full)?;
+        self.reserve_dropping(units)?;
+        Ok(Room::new(self, units))
     }
 
     /// Accepts all of these, with one reservation and one wake-up, or gives them all back.
@@ -270,34 +327,34 @@ impl Mailbox {
             BackpressureStrategy::Error | BackpressureStrategy::Block => {
                 Err(Refusal::Full(envelope))
             }
-            BackpressureStrategy::DropNewest => {
-                let why = self.evicted(&envelope);
-                envelope.fail(why);
-                Ok(())
-            }
+            BackpressureStrategy::DropNewest => Err(Refusal::Newest(envelope)),
             BackpressureStrategy::DropOldest => self.push_dropping(envelope, units),
         }
     }
 
-    /// Drops the oldest queued messages until this one fits, and none if it would not fit even so: the rest of
-    /// the room is taken by messages being handled.
     fn push_dropping(&self, envelope: Box<Envelope>, units: u32) -> Result<(), Refusal> {
+        match self.reserve_dropping(units) {
+            Ok(()) => {
+                self.enqueue(envelope, units);
+                Ok(())
+            }
+            Err(NoRoom::Closed) => Err(Refusal::Closed(envelope)),
+            Err(NoRoom::Full) => Err(Refusal::Full(envelope)),
+        }
+    }
+
+    /// Drops the oldest queued messages until one of so many units fits, and none if it would not fit even so: the rest of
+    /// the room is taken by messages being handled.
+    fn reserve_dropping(&self, units: u32) -> Result<(), NoRoom> {
         loop {
-            let Some(oldest) = self.drop_until_fits(units) else {
-                return Err(Refusal::Full(envelope));
-            };
-            for dropped in oldest {
+            for dropped in self.drop_until_fits(units).ok_or(NoRoom::Full)? {
                 let why = self.evicted(&dropped);
                 dropped.fail(why);
             }
             match self.budget.try_reserve(units) {
-                Ok(()) => {
-                    self.enqueue(envelope, units);
-                    return Ok(());
-                }
-                Err(NoRoom::Closed) => return Err(Refusal::Closed(envelope)),
                 // Another sender was faster.
                 Err(NoRoom::Full) => {}
+                done => return done,
             }
         }
     }
@@ -387,7 +444,7 @@ impl Mailbox {
         }
     }
 
-    fn evicted(&self, envelope: &Envelope) -> CallError {
+    pub(crate) fn evicted(&self, envelope: &Envelope) -> CallError {
         CallError::Evicted {
             address: envelope.target.address().clone(),
             strategy: self.config.strategy.as_str(),

@@ -18,7 +18,7 @@ use crate::address::ActorAddress;
 use crate::slot::Slot;
 use crate::topics::Owner;
 
-pub(crate) use handling::{as_handled, open};
+pub(crate) use handling::{as_handled, is_bare, open};
 pub(crate) use ledger::Ledger;
 pub(crate) use plane::Plane;
 
@@ -75,12 +75,15 @@ impl Wanted {
         })
     }
 
+    /// The function of that name which takes what a message of the plane is to its receiver. One of another type is a
+    /// function like any other.
     pub(crate) fn find(&self, surface: &Surface) -> Option<ExportId> {
         surface
             .export_functions()
             .find(|(_, name, exported)| {
                 name.as_str().split('@').next() == Some(self.interface)
                     && exported.name == self.function
+                    && handling::takes_messages(&exported.ty)
             })
             .map(|(id, _, _)| id)
     }
@@ -123,11 +126,11 @@ impl Holdings {
     /// Takes over what `before` holds.
     pub(crate) fn inherit(&mut self, before: &mut Self) {
         let shared = self.slot.shared();
-        if std::mem::take(&mut before.used) {
+        if before.used {
             self.used = true;
             shared.timers().hand_over(before.owner, self.owner);
         }
-        shared.topics().inherit(before.owner, self.owner);
+        before.used = shared.topics().inherit(before.owner, self.owner);
     }
 
     /// What it has subscribed counts from now on, and what `before` holds no longer.

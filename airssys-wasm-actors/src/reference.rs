@@ -9,14 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use airssys_wasm::{
-    Args, ExportId, FunctionType, InterfaceName, IntoArgs, NoSuchFunction, Surface,
+    Args, CallRefused, ExportId, FunctionType, InterfaceName, IntoArgs, NoSuchFunction, Surface,
 };
 use serde::Serialize;
 use tokio::sync::oneshot;
 
 use crate::address::ActorAddress;
 use crate::autoscaling::{AutoscaleStatus, Autoscales};
-use crate::call::{CallRequest, call, refused};
+use crate::call::{CallRequest, call};
 use crate::counters::Counters;
 use crate::deadline::LazyTimer;
 use crate::envelope::CallContext;
@@ -25,6 +25,7 @@ use crate::exit::ExitReason;
 use crate::health::ChildHealth;
 use crate::link::REPLY_WITHIN_DEFAULT;
 use crate::mailbox::Control;
+use crate::messaging::is_bare;
 use crate::monitor::Monitor;
 use crate::route::push_cast;
 use crate::slot::Slot;
@@ -139,10 +140,12 @@ impl ActorRef {
     /// # Errors
     /// [`NoSuchFunction`] with the nearest names.
     pub fn function(&self, path: &str) -> Result<ActorFunction, NoSuchFunction> {
-        let export = self.slot.surface().export(path)?;
+        let surface = self.slot.surface();
+        let export = surface.export(path)?;
         Ok(ActorFunction {
             slot: Arc::clone(&self.slot),
             export,
+            surface,
         })
     }
 
@@ -158,7 +161,7 @@ impl ActorRef {
     /// Sends a message nobody waits for.
     ///
     /// # Errors
-    /// [`SendError`] with the arguments, when the message was not accepted.
+    /// [`SendError`], as [`ActorFunction::cast`]; with the arguments, too, when there is no such function.
     pub fn cast(&self, path: &str, args: impl IntoArgs) -> Result<(), SendError> {
         match self.function(path) {
             Ok(function) => function.cast(args),
@@ -324,6 +327,8 @@ impl Default for CallOptions {
 pub struct ActorFunction {
     slot: Arc<Slot>,
     export: ExportId,
+    /// Where it was resolved. Its number never comes to mean a function of another type.
+    surface: Arc<Surface>,
 }
 
 impl fmt::Debug for ActorFunction {
@@ -339,7 +344,12 @@ impl fmt::Debug for ActorFunction {
 
 impl ActorFunction {
     pub(crate) fn new(slot: Arc<Slot>, export: ExportId) -> Self {
-        Self { slot, export }
+        let surface = slot.surface();
+        Self {
+            slot,
+            export,
+            surface,
+        }
     }
 
     pub(crate) fn slot(&self) -> &Arc<Slot> {
@@ -399,16 +409,41 @@ impl ActorFunction {
     /// Sends a message nobody waits for. Once accepted it is handled, or becomes a dead letter.
     ///
     /// # Errors
-    /// [`SendError`] with the arguments, when the message was not accepted. A mailbox that blocks
-    /// its senders answers `mailbox-full`, because a cast does not wait.
+    /// [`SendError`] with the arguments, when the message was not accepted: they do not fit the function
+    /// ([`CallError::Refused`]), or there is no room. A mailbox that blocks its senders answers `mailbox-full`, because
+    /// a cast does not wait. One that drops the newest answers `evicted`, without the arguments: they are a dead
+    /// letter's.
     pub fn cast(&self, args: impl IntoArgs) -> Result<(), SendError> {
-        let (args, context) = (args.into_args(), CallContext::default());
-        push_cast(&self.slot, None, self.export, args, context).map_err(|(slot, refusal)| {
-            let (why, args) = refused(&slot, refusal);
-            SendError {
-                why: Box::new(why),
+        self.cast_fitting(self.fitting(args.into_args())?)
+    }
+
+    /// The same with arguments that are known to fit.
+    pub(crate) fn cast_fitting(&self, args: Args) -> Result<(), SendError> {
+        let context = CallContext::default();
+        push_cast(&self.slot, None, self.export, args, context).map_err(|refused| refused.error)
+    }
+
+    /// The arguments, if they fit the function as it was when it was resolved. What a later revision does not take
+    /// becomes a dead letter there.
+    pub(crate) fn fitting(&self, args: Args) -> Result<Args, SendError> {
+        match self.accepts(&args) {
+            Ok(()) => Ok(args),
+            Err(why) => Err(SendError {
+                why: Box::new(CallError::Refused(why)),
                 args: Some(Box::new(args)),
-            }
-        })
+            }),
+        }
+    }
+
+    /// Whether these are arguments for it, as it was when it was resolved.
+    pub(crate) fn accepts(&self, args: &Args) -> Result<(), CallRefused> {
+        // As the plane sends them. Asked first: what does not fit is told in words, which take time to make.
+        if is_bare(args) && self.slot.handler() == Some(self.export) {
+            return Ok(());
+        }
+        match self.surface.export_function(self.export) {
+            Some((_, function)) => function.ty.accepts(args),
+            None => Ok(()),
+        }
     }
 }

@@ -43,7 +43,7 @@ pub use choice::Weight;
 pub(crate) use circuit::{LinkCircuit, Pass};
 pub use history::RouteChange;
 pub use latency::Latencies;
-pub(crate) use leg::{Routed, Tally, push_cast};
+pub(crate) use leg::{NotSent, Routed, Tally, push_cast};
 pub use shadow::{ShadowSpec, ShadowStats};
 pub(crate) use sticky::Standing;
 pub(crate) use way::Known;

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use airssys_wasm::{Args, ExportId, IntoArgs};
+use airssys_wasm::{Args, CallRefused, ExportId, IntoArgs};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
@@ -63,6 +63,15 @@ pub enum TimerError {
         address: ActorAddress,
         /// How large it would be.
         bytes: u64,
+    },
+    /// The arguments do not fit the function they are for.
+    #[error("the function of actor `{address}` does not take what the timer is to send")]
+    Refused {
+        /// The target.
+        address: ActorAddress,
+        /// What does not fit.
+        #[source]
+        why: CallRefused,
     },
     /// The interval is shorter than allowed.
     #[error("an interval of {given:?} is too short; the shortest is {min:?}")]
@@ -368,6 +377,14 @@ async fn serve_timers(queue: Arc<TimerQueue>) {
     }
 }
 
+/// What a timer is to send fits its function, as a cast does.
+pub(crate) fn fitting(function: &ActorFunction, args: &Args) -> Result<(), TimerError> {
+    function.accepts(args).map_err(|why| TimerError::Refused {
+        address: function.slot().address().clone(),
+        why,
+    })
+}
+
 fn fire(due: Due) {
     let Due {
         target,
@@ -382,12 +399,13 @@ fn fire(due: Due) {
         Ok(()) => target.counters().cast(),
         Err(refusal) => {
             let (why, args) = refused(&target, refusal);
-            if matches!(
+            let is_gone = matches!(
                 why,
                 CallError::Stopped { .. } | CallError::NoSuchActor { .. }
-            ) {
+            );
+            let Some(args) = args.filter(|_| !is_gone) else {
                 return;
-            }
+            };
             target.counters().cast();
             target.dead_letter(Undelivered {
                 sender,
@@ -420,6 +438,7 @@ impl Timers {
         every: Option<Duration>,
     ) -> Result<TimerId, TimerError> {
         let target = function.slot();
+        fitting(function, &args)?;
         let owner = Owner {
             actor: target.id(),
             tenure: None,

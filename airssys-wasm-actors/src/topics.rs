@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use airssys_wasm::{PatternSyntax, TopicPattern, Value, check_topic};
+use airssys_wasm::{ExportId, PatternSyntax, TopicPattern, Value, check_topic};
 use bytes::Bytes;
 use parking_lot::RwLock;
 use tokio::time::Instant;
@@ -96,7 +96,7 @@ pub struct PublishReport {
     pub sent: usize,
     /// Not sent, because there was no room: the subscriber does not get it, and nothing keeps it.
     pub refused: usize,
-    /// Kept as a dead letter instead, because the subscription drops what is new.
+    /// Kept as a dead letter instead, because the subscription or the subscriber's mailbox drops what is new.
     pub dropped: usize,
 }
 
@@ -127,7 +127,7 @@ struct Table {
     subscriptions: BTreeMap<u64, Entry>,
     /// Those that each actor owns or is the subscriber of: an actor that ends concerns no others.
     of_actors: HashMap<ActorId, BTreeSet<u64>>,
-    /// How many each actor owns.
+    /// How many each actor owns that something is sent to.
     counts: HashMap<ActorId, u32>,
     /// By a hash that is quick for short names: with as few lists as there may be, names that collide cost little.
     lists: HashMap<Box<str>, List, foldhash::fast::RandomState>,
@@ -136,12 +136,28 @@ struct Table {
 struct Entry {
     pattern: TopicPattern,
     owner: Owner,
-    /// Its owner does not serve yet: nothing is sent.
-    waits: bool,
+    standing: Standing,
     subscription: Arc<Subscription>,
 }
 
+/// Whether something is sent to a subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Counts,
+    /// Not yet: its owner does not serve.
+    Waits,
+    /// Not any more: whoever serves after its owner has it with other options.
+    Aside,
+}
+
 impl Entry {
+    /// By what two of them are the same: pattern, function and options.
+    fn same(&self) -> (TopicPattern, ExportId, SubscribeOptions) {
+        let subscription = &self.subscription;
+        let (function, options) = (subscription.function(), subscription.options());
+        (self.pattern.clone(), function, options)
+    }
+
     /// Whose end is its own.
     fn concerns(&self) -> [ActorId; 2] {
         [self.owner.actor, self.subscription.target().id()]
@@ -176,35 +192,47 @@ impl Table {
     fn insert(&mut self, entry: Entry) -> u64 {
         self.next += 1;
         let id = self.next;
-        *self.counts.entry(entry.owner.actor).or_default() += 1;
         for actor in entry.concerns() {
             self.of_actors.entry(actor).or_default().insert(id);
         }
         self.forget_lists(&entry.pattern);
+        self.count(entry.owner.actor, Standing::Waits, entry.standing);
         self.subscriptions.insert(id, entry);
         id
+    }
+
+    /// One of this actor's is another thing than it was.
+    fn count(&mut self, actor: ActorId, was: Standing, is: Standing) {
+        let count = self.counts.entry(actor).or_default();
+        *count += u32::from(is == Standing::Counts);
+        *count -= u32::from(was == Standing::Counts);
+        if *count == 0 {
+            self.counts.remove(&actor);
+        }
+    }
+
+    fn stand(&mut self, id: u64, standing: Standing) {
+        let Some(entry) = self.subscriptions.get_mut(&id) else {
+            return;
+        };
+        let was = std::mem::replace(&mut entry.standing, standing);
+        if was != standing {
+            let (actor, pattern) = (entry.owner.actor, entry.pattern.clone());
+            self.count(actor, was, standing);
+            self.forget_lists(&pattern);
+        }
     }
 
     /// What this owner has subscribed is no longer aside.
     fn count_from_now_on(&mut self, owner: Owner) {
         for id in self.ids_of(owner) {
-            if let Some(entry) = self.subscriptions.get_mut(&id)
-                && std::mem::take(&mut entry.waits)
-            {
-                let pattern = entry.pattern.clone();
-                self.forget_lists(&pattern);
-            }
+            self.stand(id, Standing::Counts);
         }
     }
 
     fn remove(&mut self, id: u64) -> Option<Entry> {
         let entry = self.subscriptions.remove(&id)?;
-        if let Some(count) = self.counts.get_mut(&entry.owner.actor) {
-            *count -= 1;
-            if *count == 0 {
-                self.counts.remove(&entry.owner.actor);
-            }
-        }
+        self.count(entry.owner.actor, entry.standing, Standing::Waits);
         for actor in entry.concerns() {
             if let Some(ids) = self.of_actors.get_mut(&actor) {
                 ids.remove(&id);
@@ -234,7 +262,7 @@ impl TopicTable {
         owner: Owner,
         max: u32,
     ) -> Result<SubscriptionId, SubscribeError> {
-        self.add(pattern, function, options, (owner, false), max)
+        self.add(pattern, function, options, (owner, Standing::Counts), max)
     }
 
     /// The same for an owner that does not serve yet: nothing is sent before [`TopicTable::take_over`] or
@@ -247,7 +275,7 @@ impl TopicTable {
         owner: Owner,
         max: u32,
     ) -> Result<SubscriptionId, SubscribeError> {
-        self.add(pattern, function, options, (owner, true), max)
+        self.add(pattern, function, options, (owner, Standing::Waits), max)
     }
 
     fn add(
@@ -255,16 +283,16 @@ impl TopicTable {
         pattern: &TopicPattern,
         function: &ActorFunction,
         options: SubscribeOptions,
-        (owner, waits): (Owner, bool),
+        (owner, standing): (Owner, Standing),
         max: u32,
     ) -> Result<SubscriptionId, SubscribeError> {
         let subscription = Subscription::new(function, options)?;
         let slot = function.slot();
         let mut table = self.0.write();
-        let count = if waits {
-            table.count_of(owner)
-        } else {
+        let count = if standing == Standing::Counts {
             table.counts.get(&owner.actor).copied().unwrap_or(0)
+        } else {
+            table.count_of(owner)
         };
         if count >= max {
             return Err(SubscribeError::Quota {
@@ -281,7 +309,7 @@ impl TopicTable {
         Ok(SubscriptionId(table.insert(Entry {
             pattern: pattern.clone(),
             owner,
-            waits,
+            standing,
             subscription: Arc::new(subscription),
         })))
     }
@@ -299,37 +327,37 @@ impl TopicTable {
     }
 
     /// What `to` has subscribed counts from now on; what `from` has is its own from now on, and goes on where both
-    /// have the same.
-    pub(crate) fn inherit(&self, from: Owner, to: Owner) {
+    /// have the same. Where `to` has it with other options, those hold: what `from` has of it is put aside, for the case that
+    /// `from` serves again. Returns whether it has anything there.
+    pub(crate) fn inherit(&self, from: Owner, to: Owner) -> bool {
         debug_assert_eq!(from.actor, to.actor, "instances of one actor");
         let mut table = self.0.write();
-        let taken: Vec<_> = table
-            .of(from)
-            .map(|(_, entry)| (entry.pattern.clone(), entry.subscription.function()))
-            .collect();
-        let double: Vec<_> = table
-            .of(to)
-            .filter(|(_, entry)| {
-                let function = entry.subscription.function();
-                let same = |(pattern, taken): &(TopicPattern, _)| {
-                    *pattern == entry.pattern && *taken == function
-                };
-                taken.iter().any(same)
-            })
-            .map(|(id, _)| id)
-            .collect();
-        let removed: Vec<_> = double
-            .into_iter()
-            .filter_map(|id| table.remove(id))
-            .collect();
-        for id in table.ids_of(from) {
-            if let Some(entry) = table.subscriptions.get_mut(&id) {
+        let of = |table: &Table, owner| -> Vec<_> {
+            let all = table.of(owner);
+            all.map(|(id, entry)| (id, entry.same())).collect()
+        };
+        let (old, new) = (of(&table, from), of(&table, to));
+        let double = new
+            .iter()
+            .filter(|(_, new)| old.iter().any(|(_, old)| old == new));
+        let removed: Vec<_> = double.filter_map(|(id, _)| table.remove(*id)).collect();
+        let mut keeps = false;
+        for (id, old) in &old {
+            let is_other = new
+                .iter()
+                .any(|(_, new)| (&new.0, new.1) == (&old.0, old.1))
+                && !new.iter().any(|(_, new)| new == old);
+            if is_other {
+                table.stand(*id, Standing::Aside);
+                keeps = true;
+            } else if let Some(entry) = table.subscriptions.get_mut(id) {
                 entry.owner = to;
             }
         }
         table.count_from_now_on(to);
         drop(table);
         drop(removed);
+        keeps
     }
 
     /// What `to` has subscribed counts from now on, and what `from` has no longer: no publication is sent to both, and
@@ -346,11 +374,29 @@ impl TopicTable {
         drop(removed);
     }
 
-    /// Ends what this owner subscribed under `pattern`.
+    /// Ends what this owner subscribed under `pattern`; how many there were. If it serves, what whoever served before it had
+    /// there does not come back either.
     pub(crate) fn unsubscribe_pattern(&self, pattern: &TopicPattern, owner: Owner) -> usize {
-        self.remove_where(owner.actor, |entry| {
-            entry.owner == owner && entry.pattern == *pattern
-        })
+        let mut table = self.0.write();
+        let of_actor = table
+            .about(owner.actor)
+            .filter(|(_, entry)| entry.owner.actor == owner.actor && entry.pattern == *pattern);
+        let there: Vec<_> = of_actor
+            .map(|(id, entry)| (id, entry.owner == owner, entry.standing))
+            .collect();
+        let serves =
+            |(_, own, standing): &(u64, bool, Standing)| *own && *standing == Standing::Counts;
+        let serves = there.iter().any(serves);
+        let ends = |(_, own, standing): &(u64, bool, Standing)| {
+            *own || (serves && *standing == Standing::Aside)
+        };
+        let removed: Vec<_> = there
+            .into_iter()
+            .filter(ends)
+            .filter_map(|(id, own, _)| Some((own, table.remove(id)?)))
+            .collect();
+        drop(table);
+        removed.iter().filter(|(own, _)| *own).count()
     }
 
     /// The incarnation is over.
@@ -394,7 +440,7 @@ impl TopicTable {
         let subscriptions = table
             .subscriptions
             .values()
-            .filter(|entry| !entry.waits && entry.pattern.matches(topic))
+            .filter(|entry| entry.standing == Standing::Counts && entry.pattern.matches(topic))
             .map(|entry| Arc::clone(&entry.subscription))
             .collect();
         let list = Arc::new(Listed {
@@ -485,10 +531,12 @@ impl Waiting {
     async fn wait(self, report: &mut PublishReport, until: Instant) {
         for subscription in self.subscriptions {
             let sent = subscription.offer_blocked(&self.publication);
-            if let Ok(true) = tokio::time::timeout_at(until, sent).await {
-                report.refused -= 1;
-                report.sent += 1;
+            match tokio::time::timeout_at(until, sent).await {
+                Ok(Offered::Sent) => report.sent += 1,
+                Ok(Offered::Dropped) => report.dropped += 1,
+                Ok(Offered::Refused | Offered::Wait) | Err(_) => continue,
             }
+            report.refused -= 1;
         }
     }
 }
@@ -533,7 +581,7 @@ impl Topics {
     }
 
     /// Publishes to everybody subscribed to the topic, without waiting: a subscriber that asks publishers to wait and
-    /// has no room refuses.
+    /// has no room refuses. What its mailbox drops as the newest is counted as dropped, and what that refuses as refused.
     ///
     /// # Errors
     /// [`PatternSyntax`] when it is not a topic.
@@ -547,8 +595,8 @@ impl Topics {
             .publish(topic, payload.into(), None, None)
     }
 
-    /// As [`Topics::publish`], waiting for room at subscribers that ask for it, one after the other and at most
-    /// `within` in all.
+    /// As [`Topics::publish`], waiting for room at subscribers that ask for it, by the word of the subscription where that
+    /// has no room and by that of the mailbox where the mailbox has none: one after the other and at most `within` in all.
     ///
     /// # Errors
     /// [`PatternSyntax`] when it is not a topic.

@@ -122,7 +122,7 @@ impl<Req: IntoArgs, Res: FromArgs> Call<Req, Res> {
     /// # Errors
     /// [`SendError`], as [`ActorFunction::cast`].
     pub fn cast(&self, request: Req) -> Result<(), SendError> {
-        self.function.cast(request)
+        self.function.cast_fitting(request.into_args())
     }
 
     fn received(&self, results: airssys_wasm::Args) -> Result<Res, CallError> {

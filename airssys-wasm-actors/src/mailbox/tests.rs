@@ -113,8 +113,13 @@ fn error_hands_the_message_back() {
 #[test]
 fn drop_newest_makes_a_dead_letter_of_the_new_cast() {
     let slot = testing::slot(config(1, BackpressureStrategy::DropNewest));
-    for n in 0..3 {
-        slot.mailbox().push(cast(&slot, n)).ok().unwrap();
+    slot.mailbox().push(cast(&slot, 0)).ok().unwrap();
+    for n in 1..3 {
+        let Err(refusal) = slot.mailbox().push(cast(&slot, n)) else {
+            panic!("{n} was accepted");
+        };
+        let (why, args) = crate::call::refused(&slot, refusal);
+        assert_eq!((why.kind(), args), ("evicted", None));
     }
     assert_eq!(take_all(&slot), [0]);
     let letters = slot

@@ -6,7 +6,8 @@
 
 use std::sync::Arc;
 
-use airssys_wasm::{Args, Value};
+use airssys_wasm::{Args, FunctionType, Value};
+use bytes::Bytes;
 
 use super::Ledger;
 use crate::address::{ActorAddress, ActorId};
@@ -66,6 +67,26 @@ pub(crate) fn open(
         Handling::Own(..) => None,
     };
     Some((record(slot, sender, topic, call, payload), handling))
+}
+
+/// Whether these are the arguments of a message while it travels.
+pub(crate) fn is_bare(args: &Args) -> bool {
+    matches!(
+        args.values(),
+        [Value::Bytes(_)] | [Value::Bytes(_), Value::Bytes(_)]
+    )
+}
+
+/// Whether a function of this type takes the record of a message.
+pub(super) fn takes_messages(ty: &FunctionType) -> bool {
+    let text = || Value::from("");
+    let message = Value::Record(vec![
+        Value::Option(Some(Box::new(text()))),
+        Value::Option(Some(Box::new(text()))),
+        Value::from(Some(0_u64)),
+        Value::Bytes(Bytes::new()),
+    ]);
+    ty.accepts(&[message].into_iter().collect()).is_ok()
 }
 
 /// Payload and topic of a message, in either form.

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::{Context, Message};
 use crate::messaging::MessageEnvelope;
 use crate::reference::{ActorFunction, ActorRef};
-use crate::timers::{Due, Setter, TimerError, TimerId};
+use crate::timers::{Due, Setter, TimerError, TimerId, fitting};
 use crate::topics::{PublishReport, SubscribeError, SubscribeOptions, SubscriptionId};
 
 /// The fields of `airssys:messaging/handler`'s record `message`, as an actor that calls the function itself gives
@@ -107,6 +107,7 @@ impl Context {
         args: Args,
         every: Option<Duration>,
     ) -> Result<TimerId, TimerError> {
+        fitting(function, &args)?;
         let owner = self.holdings.used();
         let due = Due {
             target: function.slot().clone(),

@@ -9,15 +9,14 @@ use airssys_wasm::{Args, ExportId, IntoArgs};
 
 use super::Context;
 use crate::address::{ActorAddress, ActorId};
-use crate::call::refused;
 use crate::envelope::{CallContext, Undelivered};
 use crate::error::{CallError, SendError};
 use crate::reference::ActorFunction;
-use crate::route::push_cast;
+use crate::route::{NotSent, push_cast};
 use crate::slot::Slot;
 
 /// Sends a cast in the name of `sender`. What a retired actor would have been sent is a dead letter; what has no room
-/// comes back.
+/// comes back, unless the mailbox drops what is new.
 pub(crate) fn cast(
     target: &Arc<Slot>,
     sender: Option<ActorId>,
@@ -25,42 +24,36 @@ pub(crate) fn cast(
     args: Args,
     context: CallContext,
 ) -> Result<(), SendError> {
-    let (target, refusal) = match push_cast(target, sender, export, args, context) {
+    let NotSent { target, mut error } = match push_cast(target, sender, export, args, context) {
         Ok(()) => return Ok(()),
         Err(refused) => refused,
     };
-    let (why, args) = refused(&target, refusal);
-    if !matches!(
-        why,
+    let is_gone = matches!(
+        *error.why,
         CallError::Stopped { .. } | CallError::NoSuchActor { .. }
-    ) {
-        return Err(SendError {
-            why: Box::new(why),
-            args: Some(Box::new(args)),
+    );
+    if is_gone && let Some(args) = error.args.take() {
+        target.counters().cast();
+        target.dead_letter(Undelivered {
+            sender,
+            export,
+            args: *args,
+            why: CallError::clone(&error.why),
+            fatal: false,
+            replay: None,
         });
     }
-    target.counters().cast();
-    target.dead_letter(Undelivered {
-        sender,
-        export,
-        args,
-        why: why.clone(),
-        fatal: false,
-        replay: None,
-    });
-    Err(SendError {
-        why: Box::new(why),
-        args: None,
-    })
+    Err(error)
 }
 
 impl Context {
     /// Sends a message nobody waits for, with this actor as its sender.
     ///
     /// # Errors
-    /// [`SendError`]: with the arguments when the mailbox did not accept the message; without them when the actor is
-    /// gone and the message is a dead letter now.
+    /// [`SendError`]: with the arguments when they do not fit the function, or the mailbox did not accept the message;
+    /// without them when the message is a dead letter now, because the actor is gone or its mailbox drops the newest.
     pub fn cast(&self, function: &ActorFunction, args: impl IntoArgs) -> Result<(), SendError> {
+        let args = function.fitting(args.into_args())?;
         let context = CallContext {
             trace: self.context.trace,
             ..CallContext::default()
@@ -69,7 +62,7 @@ impl Context {
             function.slot(),
             Some(self.slot.id()),
             function.export(),
-            args.into_args(),
+            args,
             context,
         )
     }

@@ -121,9 +121,9 @@ impl Arm {
         }
     }
 
-    /// A cast to it was refused.
+    /// A cast to it was refused. One that is dropped counts as the dead letter that it is.
     pub(super) fn refused(&self, refusal: &Refusal) {
-        if !matches!(refusal, Refusal::TooLarge(..)) {
+        if !matches!(refusal, Refusal::TooLarge(..) | Refusal::Newest(_)) {
             self.errors.fetch_add(1, Ordering::Relaxed);
         }
     }

@@ -10,7 +10,9 @@ use std::sync::atomic::Ordering;
 use airssys_wasm::{Args, ExportId};
 
 use crate::address::ActorId;
+use crate::call::refused;
 use crate::envelope::{CallContext, Envelope};
+use crate::error::SendError;
 use crate::mailbox::Refusal;
 use crate::reply::Ending;
 use crate::route::arm::{Arm, Began};
@@ -223,6 +225,26 @@ impl Lease {
     }
 }
 
+/// A cast that was not accepted.
+pub(crate) struct NotSent {
+    /// Who would not have it.
+    pub(crate) target: Arc<Slot>,
+    pub(crate) error: SendError,
+}
+
+impl NotSent {
+    fn new(target: &Arc<Slot>, refusal: Refusal) -> Self {
+        let (why, args) = refused(target, refusal);
+        Self {
+            target: Arc::clone(target),
+            error: SendError {
+                why: Box::new(why),
+                args: args.map(Box::new),
+            },
+        }
+    }
+}
+
 /// Pushes a cast to wherever it goes, and counts it there; or says who refused it.
 pub(crate) fn push_cast(
     own: &Arc<Slot>,
@@ -230,7 +252,7 @@ pub(crate) fn push_cast(
     export: ExportId,
     args: Args,
     context: CallContext,
-) -> Result<(), (Arc<Slot>, Refusal)> {
+) -> Result<(), NotSent> {
     let routed = own.route(export, &args, &mut Known::default());
     let target = routed.target(own);
     let envelope = Envelope::cast(Arc::clone(target), sender, export, args, context);
@@ -247,23 +269,24 @@ pub(crate) fn push_cast(
             if let Some(switch) = own.junction().switch() {
                 switch.stable.refused(&refusal);
             }
-            Err((Arc::clone(own), refusal))
+            Err(NotSent::new(own, refusal))
         }
-        Routed::Own => Err((Arc::clone(own), refusal)),
-        Routed::Other(slot) => Err((slot, refusal)),
+        Routed::Own => Err(NotSent::new(own, refusal)),
+        Routed::Other(slot) => Err(NotSent::new(&slot, refusal)),
     }
 }
 
 impl Leg {
     /// A cast was not accepted. One that the candidate takes no more goes to the stable arm.
     #[cold]
-    fn refused(self, own: &Arc<Slot>, refusal: Refusal) -> Result<(), (Arc<Slot>, Refusal)> {
+    fn refused(self, own: &Arc<Slot>, refusal: Refusal) -> Result<(), NotSent> {
         let Some(split) = self.split().map(Arc::clone) else {
-            return Err((Arc::clone(own), refusal));
+            return Err(NotSent::new(own, refusal));
         };
         let Refusal::Closed(mut envelope) = refusal else {
             split.candidate_arm.refused(&refusal);
-            return Err((Arc::clone(&split.candidate), refusal));
+            // One that is dropped is counted there, before the candidate is left.
+            return Err(NotSent::new(&split.candidate, refusal));
         };
         self.lease.divert();
         envelope.target = Arc::clone(own);
@@ -274,7 +297,7 @@ impl Leg {
             }
             Err(refusal) => {
                 split.switch.stable.refused(&refusal);
-                Err((Arc::clone(own), refusal))
+                Err(NotSent::new(own, refusal))
             }
         }
     }

@@ -18,7 +18,7 @@ use crate::address::ActorId;
 use crate::call::refused;
 use crate::envelope::{CallContext, ENVELOPE_BYTES, Envelope, Undelivered};
 use crate::error::CallError;
-use crate::mailbox::{BackpressureStrategy, Budget, NoRoom, units_of};
+use crate::mailbox::{BackpressureStrategy, Budget, NoRoom, Refusal, Room, units_of};
 use crate::reference::ActorFunction;
 use crate::slot::Slot;
 use crate::trace::TraceContext;
@@ -57,6 +57,15 @@ struct Ring {
     units: u64,
     /// Empty envelopes on their way: as many as are held at least, and no more than were ever held at once.
     envelopes: usize,
+}
+
+/// What became of a publication that was to go into the ring.
+enum Entered<'a> {
+    /// It is there; with the room of its envelope, unless there is one to spare.
+    In(Option<Room<'a>>),
+    /// It comes back, and nothing has changed: its envelope has no room in the mailbox.
+    NoRoom(Held, NoRoom),
+    Refused,
 }
 
 /// What the rings of all subscriptions of one actor hold, in units.
@@ -98,6 +107,10 @@ impl Subscription {
     /// The function it sends to.
     pub(super) fn function(&self) -> ExportId {
         self.export
+    }
+
+    pub(super) fn options(&self) -> SubscribeOptions {
+        self.options
     }
 
     pub(super) fn new(
@@ -157,48 +170,82 @@ impl Subscription {
         let args = self.args(publication);
         let units = Self::units(&args);
         if self.drops_oldest() {
-            return self.offer_ring(publication, args, units);
+            return self.offer_ring(publication, args, units, None);
         }
         match self.budget.try_reserve_now(units) {
             Ok(()) => self.push(publication, args, units),
-            Err(NoRoom::Closed) => Offered::Refused,
-            Err(NoRoom::Full) => match self.options.overflow {
-                BackpressureStrategy::Block if self.budget.could_hold(units) => Offered::Wait,
-                BackpressureStrategy::DropNewest => {
-                    self.evict(publication.sender, args, BackpressureStrategy::DropNewest);
-                    Offered::Dropped
-                }
-                _ => Offered::Refused,
-            },
+            Err(why) => self.overflow(why, publication, args, units),
         }
     }
 
-    /// Sends a publication once there is room; whether it was sent.
-    pub(super) async fn offer_blocked(self: &Arc<Self>, publication: &Publication) -> bool {
+    /// What becomes of a publication that the subscription has no room for.
+    fn overflow(&self, why: NoRoom, publication: &Publication, args: Args, units: u32) -> Offered {
+        match (why, self.options.overflow) {
+            (NoRoom::Full, BackpressureStrategy::Block) if self.budget.could_hold(units) => {
+                Offered::Wait
+            }
+            (NoRoom::Full, BackpressureStrategy::DropNewest) => self.evict(publication, args),
+            _ => Offered::Refused,
+        }
+    }
+
+    /// Sends a publication once there is room, here and in the mailbox, as far as each asks publishers to wait; what else
+    /// they say of it holds as it does at once. Whoever waits no longer leaves nothing behind.
+    pub(super) async fn offer_blocked(self: &Arc<Self>, publication: &Publication) -> Offered {
         let args = self.args(publication);
         let units = Self::units(&args);
-        if self.budget.reserve(units).await.is_err() {
-            return false;
+        let mailbox = self.target.mailbox();
+        if self.drops_oldest() {
+            return match mailbox.room_blocked(&Args::new()).await {
+                Ok(room) => self.offer_ring(publication, args, units, Some(room)),
+                Err(_) => Offered::Refused,
+            };
         }
-        self.budget.pushed();
-        matches!(self.push(publication, args, units), Offered::Sent)
+        if self.options.overflow == BackpressureStrategy::Block {
+            if self.budget.reserve(units).await.is_err() {
+                return Offered::Refused;
+            }
+            self.budget.pushed();
+        } else if let Err(why) = self.budget.try_reserve_now(units) {
+            return self.overflow(why, publication, args, units);
+        }
+        if !self.mailbox_blocks() {
+            return self.push(publication, args, units);
+        }
+        let reserved = Reserved(self, units);
+        let Ok(room) = mailbox.room_blocked(&args).await else {
+            return Offered::Refused;
+        };
+        let mut envelope = self.envelope(publication, args);
+        envelope.published(Arc::clone(self), reserved.keep());
+        room.push(envelope);
+        self.target.counters().cast();
+        Offered::Sent
     }
 
     /// Pushes what the budget has been charged for.
     fn push(self: &Arc<Self>, publication: &Publication, args: Args, units: u32) -> Offered {
         let mut envelope = self.envelope(publication, args);
         envelope.published(Arc::clone(self), units);
-        match self.target.mailbox().push(envelope) {
+        let refusal = match self.target.mailbox().push(envelope) {
             Ok(()) => {
                 self.target.counters().cast();
-                Offered::Sent
+                return Offered::Sent;
             }
-            Err(refusal) => {
-                // Recalling the message gives its room back.
-                drop(refused(&self.target, refusal));
-                Offered::Refused
-            }
+            Err(refusal) => refusal,
+        };
+        let waits = matches!(refusal, Refusal::Full(_)) && self.mailbox_blocks();
+        // Recalling the message gives its room back.
+        match refused(&self.target, refusal) {
+            (_, None) => Offered::Dropped,
+            (_, Some(_)) if waits => Offered::Wait,
+            (_, Some(_)) => Offered::Refused,
         }
+    }
+
+    /// Whether the mailbox asks senders to wait for room.
+    fn mailbox_blocks(&self) -> bool {
+        self.target.mailbox().config().strategy == BackpressureStrategy::Block
     }
 
     fn envelope(&self, publication: &Publication, args: Args) -> Box<Envelope> {
@@ -215,67 +262,114 @@ impl Subscription {
         )
     }
 
-    fn offer_ring(self: &Arc<Self>, publication: &Publication, args: Args, units: u32) -> Offered {
+    /// Puts a publication into the ring; `room` is the publisher's in the mailbox, if it has waited for it.
+    fn offer_ring(
+        self: &Arc<Self>,
+        publication: &Publication,
+        args: Args,
+        units: u32,
+        room: Option<Room<'_>>,
+    ) -> Offered {
         // What the mailbox would refuse does not come in past it.
         if !self.budget.could_hold(units) || self.target.mailbox().is_too_large(&args) {
             return Offered::Refused;
         }
-        let mut evicted = Vec::new();
-        let is_in = {
-            let mut ring = self.ring.lock();
-            let units_max = u64::from(units_of(self.options.bytes_max));
-            let depth_max = usize::try_from(self.options.depth_max).unwrap_or(usize::MAX);
-            let (all, all_max) = self.rings();
-            // What the other rings hold is not dropped for this one.
-            let others = all.used().saturating_sub(ring.units);
-            if others + u64::from(units) > all_max {
-                return Offered::Refused;
-            }
-            loop {
-                let fits =
-                    ring.held.len() < depth_max && ring.units + u64::from(units) <= units_max;
-                if fits && all.take(units, all_max) {
-                    ring.units += u64::from(units);
-                    ring.held.push_back(Held {
-                        args,
-                        units,
-                        sender: publication.sender,
-                        trace: publication.trace,
-                    });
-                    // The envelope of what was dropped is in the mailbox already.
-                    let enough = ring.envelopes >= ring.held.len();
-                    ring.envelopes += usize::from(!enough);
-                    break Some(enough);
-                }
-                match self.take_from(&mut ring, VecDeque::pop_front) {
-                    Some(oldest) => evicted.push(oldest),
-                    // Another ring was faster.
-                    None => break None,
-                }
-            }
+        let held = Held {
+            args,
+            units,
+            sender: publication.sender,
+            trace: publication.trace,
         };
+        let mut evicted = Vec::new();
+        let offered = self.enter_ring(publication, held, room, &mut evicted);
         for oldest in evicted {
             // It had been accepted and counted.
-            self.dead(oldest.sender, oldest.args, self.evicted("drop-oldest"));
+            let why = self.evicted(BackpressureStrategy::DropOldest);
+            self.dead(oldest.sender, oldest.args, why);
         }
-        let Some(enough) = is_in else {
-            return Offered::Refused;
-        };
-        self.target.counters().cast();
-        if enough {
-            return Offered::Sent;
-        }
-        let mut envelope = self.envelope(publication, Args::new());
-        envelope.published(Arc::clone(self), 0);
-        match self.target.mailbox().push(envelope) {
-            Ok(()) => Offered::Sent,
-            Err(refusal) => {
-                let (why, _) = refused(&self.target, refusal);
-                let newest = self.take_from(&mut self.ring.lock(), VecDeque::pop_back);
-                if let Some(newest) = newest {
-                    self.dead(newest.sender, newest.args, why);
+        offered
+    }
+
+    /// The same, until there is room for its envelope or the mailbox says what becomes of it.
+    fn enter_ring<'a>(
+        self: &'a Arc<Self>,
+        publication: &Publication,
+        mut held: Held,
+        mut room: Option<Room<'a>>,
+        evicted: &mut Vec<Held>,
+    ) -> Offered {
+        let mailbox = self.target.mailbox();
+        loop {
+            let entered = self.enter(&mut self.ring.lock(), held, room.take(), evicted);
+            let (back, why) = match entered {
+                Entered::In(room) => {
+                    self.target.counters().cast();
+                    if let Some(room) = room {
+                        let mut envelope = self.envelope(publication, Args::new());
+                        envelope.published(Arc::clone(self), 0);
+                        room.push(envelope);
+                    }
+                    return Offered::Sent;
                 }
-                Offered::Dropped
+                Entered::NoRoom(back, why) => (back, why),
+                Entered::Refused => return Offered::Refused,
+            };
+            match (why, mailbox.config().strategy) {
+                (NoRoom::Full, BackpressureStrategy::DropOldest) => {
+                    let Ok(made) = mailbox.room_of_oldest(&Args::new()) else {
+                        return Offered::Refused;
+                    };
+                    (held, room) = (back, Some(made));
+                }
+                (NoRoom::Full, BackpressureStrategy::DropNewest) => {
+                    return self.evict(publication, back.args);
+                }
+                (NoRoom::Full, BackpressureStrategy::Block) => return Offered::Wait,
+                _ => return Offered::Refused,
+            }
+        }
+    }
+
+    /// Puts a publication into the ring, in the place of the oldest if need be. An envelope that is to come for it has its
+    /// room before: what is in the ring is never taken back, so that no publisher is told what became of another's.
+    fn enter<'a>(
+        &'a self,
+        ring: &mut Ring,
+        held: Held,
+        mut room: Option<Room<'a>>,
+        evicted: &mut Vec<Held>,
+    ) -> Entered<'a> {
+        let units = u64::from(held.units);
+        let units_max = u64::from(units_of(self.options.bytes_max));
+        let depth_max = usize::try_from(self.options.depth_max).unwrap_or(usize::MAX);
+        let (all, all_max) = self.rings();
+        // What the other rings hold is not dropped for this one.
+        let others = all.used().saturating_sub(ring.units);
+        if others + units > all_max {
+            return Entered::Refused;
+        }
+        loop {
+            if ring.held.len() < depth_max && ring.units + units <= units_max {
+                if ring.envelopes > ring.held.len() {
+                    // The envelope of what was dropped is in the mailbox already.
+                    room = None;
+                } else if room.is_none() {
+                    match self.target.mailbox().room(&Args::new()) {
+                        Ok(now) => room = Some(now),
+                        Err(why) => return Entered::NoRoom(held, why),
+                    }
+                }
+                if all.take(held.units, all_max) {
+                    ring.units += units;
+                    ring.envelopes += usize::from(room.is_some());
+                    ring.held.push_back(held);
+                    return Entered::In(room);
+                }
+            }
+            match self.take_from(ring) {
+                Some(oldest) => evicted.push(oldest),
+                // Another ring was faster.
+                None => return Entered::Refused,
             }
         }
     }
@@ -286,13 +380,9 @@ impl Subscription {
         (self.target.rings(), u64::from(max))
     }
 
-    /// Takes one out of the ring, at the end that `pop` takes from.
-    fn take_from(
-        &self,
-        ring: &mut Ring,
-        pop: impl FnOnce(&mut VecDeque<Held>) -> Option<Held>,
-    ) -> Option<Held> {
-        let held = pop(&mut ring.held)?;
+    /// Takes the oldest out of the ring.
+    fn take_from(&self, ring: &mut Ring) -> Option<Held> {
+        let held = ring.held.pop_front()?;
         ring.units -= u64::from(held.units);
         self.rings().0.give_back(held.units);
         Some(held)
@@ -310,29 +400,29 @@ impl Subscription {
         }
         let mut ring = self.ring.lock();
         ring.envelopes = ring.envelopes.saturating_sub(1);
-        let oldest = self.take_from(&mut ring, VecDeque::pop_front);
+        let oldest = self.take_from(&mut ring);
         Some(oldest.map(|held| (held.args, held.sender, held.trace)))
     }
 
-    /// A publication is finished, or an empty envelope was not accepted.
+    /// A publication is finished. One that was in the ring has given its room back when it was taken from there.
     pub(crate) fn release(&self, units: u32) {
-        if self.drops_oldest() {
-            let mut ring = self.ring.lock();
-            ring.envelopes = ring.envelopes.saturating_sub(1);
-        } else {
+        if !self.drops_oldest() {
             self.budget.release(units);
         }
     }
 
-    fn evict(&self, sender: Option<ActorId>, args: Args, strategy: BackpressureStrategy) {
+    /// Drops what is new.
+    fn evict(&self, publication: &Publication, args: Args) -> Offered {
         self.target.counters().cast();
-        self.dead(sender, args, self.evicted(strategy.as_str()));
+        let why = self.evicted(BackpressureStrategy::DropNewest);
+        self.dead(publication.sender, args, why);
+        Offered::Dropped
     }
 
-    fn evicted(&self, strategy: &'static str) -> CallError {
+    fn evicted(&self, strategy: BackpressureStrategy) -> CallError {
         CallError::Evicted {
             address: self.target.address().clone(),
-            strategy,
+            strategy: strategy.as_str(),
         }
     }
 
@@ -345,6 +435,24 @@ impl Subscription {
             fatal: false,
             replay: None,
         });
+    }
+}
+
+/// Room in a subscription's budget that no envelope holds yet.
+struct Reserved<'a>(&'a Subscription, u32);
+
+impl Reserved<'_> {
+    /// An envelope holds it from now on.
+    fn keep(mut self) -> u32 {
+        std::mem::take(&mut self.1)
+    }
+}
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        if self.1 > 0 {
+            self.0.budget.release(self.1);
+        }
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use airssys_wasm::{IntoArgs, Limits};
+use airssys_wasm::{CallRefused, IntoArgs, Limits, Surface, WitError};
 use airssys_wasm_actors::{
-    BackpressureStrategy, CallError, CallOptions, ChildSpec, DeadLetterFilter, Link, LinkRefused,
-    MailboxConfig, SpecError, StartError, StopError, Strategy, SupervisorSpec, UpgradeError,
-    UpgradeOptions,
+    Actor, BackpressureStrategy, CallError, CallOptions, ChildSpec, Context, DeadLetterFilter,
+    DeadLetterSelection, Link, LinkRefused, MailboxConfig, Message, SpecError, StartError,
+    StopError, Strategy, SupervisorSpec, UpgradeError, UpgradeOptions,
 };
 
 use crate::guests::{
@@ -321,6 +321,120 @@ async fn a_cast_that_dies_with_its_actor_is_a_dead_letter() {
     assert_eq!(letters[0].function, "test:t/work#trap");
     assert_eq!(letters[0].why.kind(), "callee-died");
     let counters = worker.counters();
+    assert_eq!(
+        (
+            counters.casts,
+            counters.casts_handled,
+            counters.dead_letters
+        ),
+        (3, 2, 1)
+    );
+}
+
+/// Takes what comes.
+struct Patient;
+
+impl Actor for Patient {
+    type Error = std::convert::Infallible;
+
+    fn surface() -> Result<Surface, WitError> {
+        Surface::from_wit("package test:t; interface patient { take: func(n: u32); }")
+    }
+
+    async fn handle_message(
+        &mut self,
+        message: &mut Message,
+        _: &mut Context,
+    ) -> Result<(), Self::Error> {
+        message.reply(());
+        Ok(())
+    }
+}
+
+/// What an actor is sent is compared with what it takes before it is sent, and what its successor does not take is found there.
+#[tokio::test]
+async fn a_cast_that_does_not_fit_is_refused_to_its_sender() {
+    let engine = engine();
+    let system = system(&engine).await;
+    let component = |wat: &str| ChildSpec::component(address("one"), template(&engine, wat, &[]));
+    let worker = system.spawn(component(WORKER)).await.unwrap();
+    let native = ChildSpec::native(address("native"), || Patient);
+    let native = system.spawn(native).await.unwrap();
+    for (actor, function) in [(&worker, "work"), (&native, "take")] {
+        for args in [
+            ().into_args(),
+            ("text",).into_args(),
+            (1_u64,).into_args(),
+            (1_u32, 2_u32).into_args(),
+        ] {
+            let refused = actor.cast(function, args.clone()).unwrap_err();
+            assert_eq!(refused.args.as_deref(), Some(&args));
+            let CallError::Refused(why) = *refused.why else {
+                panic!("{refused:?}");
+            };
+            let is_count = matches!(why, CallRefused::Count { expected: 1, .. });
+            assert_eq!(is_count, args.values().len() != 1, "{why}");
+        }
+        actor.cast(function, (1_u32,)).unwrap();
+        actor.emptied().await;
+        let counters = actor.counters();
+        assert_eq!((counters.casts, counters.dead_letters), (1, 0));
+    }
+    let before = worker.function("work").unwrap();
+    let signed = WORKER.replace(
+        r#"(param "n" u32) (result u32)"#,
+        r#"(param "n" s32) (result s32)"#,
+    );
+    let upgrade = system.upgrade(component(&signed), UpgradeOptions::default());
+    upgrade.unwrap().switch().await.unwrap().release().await;
+    assert!(worker.cast("work", (1_u32,)).is_err());
+    worker.cast("work", (1_i32,)).unwrap();
+    // Whoever resolved the function before knows of its type what was true then.
+    before.cast((1_u32,)).unwrap();
+    worker.emptied().await;
+    let letters = system.dead_letters().list(&DeadLetterFilter::default());
+    let kinds: Vec<_> = letters.iter().map(|letter| letter.why.kind()).collect();
+    assert_eq!(kinds, ["refused"]);
+}
+
+/// Whoever casts is told what has become of it, and the dead letter is there all the same.
+#[tokio::test]
+async fn a_cast_that_is_dropped_as_the_newest_is_told_to_its_sender() {
+    let system = system(&engine()).await;
+    let child = ChildSpec {
+        mailbox: MailboxConfig {
+            depth_max: 1,
+            strategy: BackpressureStrategy::DropNewest,
+            ..MailboxConfig::default()
+        },
+        ..ChildSpec::native(address("one"), || Patient)
+    };
+    let one = system.spawn(child).await.unwrap();
+    // On one thread nothing is handled before this test waits.
+    one.cast("take", (1_u32,)).unwrap();
+    let refused = one.cast("take", (2_u32,)).unwrap_err();
+    assert_eq!((refused.why.kind(), refused.args), ("evicted", None));
+    let dead = system.dead_letters();
+    let letter = |system_letters: Vec<airssys_wasm_actors::DeadLetter>| {
+        let [letter] = &system_letters[..] else {
+            panic!("{system_letters:?}");
+        };
+        assert_eq!(letter.why.kind(), "evicted");
+        assert_eq!(*letter.args, (2_u32,).into_args());
+        letter.clone()
+    };
+    let first = letter(dead.list(&DeadLetterFilter::default()));
+    // One that is sent again stays the letter that it is.
+    let which = DeadLetterSelection::Sequences(vec![first.sequence]);
+    let replayed = dead.replay(&which, false);
+    assert_eq!((replayed.accepted.len(), replayed.refused.len()), (0, 1));
+    let again = letter(dead.list(&DeadLetterFilter::default()));
+    assert_eq!((again.sequence, again.attempts), (first.sequence, 1));
+    one.emptied().await;
+    assert_eq!(dead.replay(&which, false).accepted, [first.sequence]);
+    one.emptied().await;
+    assert!(dead.list(&DeadLetterFilter::default()).is_empty());
+    let counters = one.counters();
     assert_eq!(
         (
             counters.casts,

@@ -20,7 +20,7 @@ use airssys_wasm_actors::{
 use futures_util::FutureExt;
 use tokio::task::JoinHandle;
 
-use crate::guests::address;
+use crate::guests::{address, is_counted};
 use scenarios::{Act, Parts, SCENARIOS, Scenario};
 
 /// No scenario takes as many steps; a run that does will never end.
@@ -132,7 +132,7 @@ impl World {
             Act::Trap(name) => call(name, "trap", hour),
             Act::Cast(name) => {
                 let sent = actor(name).cast("work", (1_u32,));
-                self.casts += u64::from(sent.is_ok());
+                self.casts += u64::from(is_counted(&sent));
                 return expected(sent.map_err(|error| *error.why));
             }
             Act::Health(name) => {

@@ -7,7 +7,8 @@ use airssys_wasm::{
     InstanceTemplate, Limits, LinkedImport, TemplateSpec,
 };
 use airssys_wasm_actors::{
-    ActorAddress, Event, Events, ExitReason, RestartIntensity, System, SystemConfig,
+    ActorAddress, CallError, Event, Events, ExitReason, RestartIntensity, SendError, System,
+    SystemConfig,
 };
 
 /// Exports `test:t/work`: `work(n) -> n + 1`, `count() -> messages handled by this instance`,
@@ -177,6 +178,15 @@ pub(crate) async fn system_with(engine: &Engine, short_road: bool) -> System {
 
 pub(crate) fn address(text: &str) -> ActorAddress {
     text.parse().unwrap()
+}
+
+/// Whether the host's cast counts as one: what was accepted does, and what a mailbox dropped as the newest, which is a
+/// dead letter. Everything else comes back, and is nothing.
+pub(crate) fn is_counted(sent: &Result<(), SendError>) -> bool {
+    let Err(error) = sent else { return true };
+    let dropped = matches!(*error.why, CallError::Evicted { .. });
+    assert_eq!(error.args.is_none(), dropped, "{error}");
+    dropped
 }
 
 /// Waits until an incarnation of `who` after `after` is up.

@@ -1,5 +1,6 @@
 //! The messaging plane as components have it: a prebuilt guest that does with it what it is told to.
 
+mod refused;
 mod upgraded;
 
 use std::time::Duration;

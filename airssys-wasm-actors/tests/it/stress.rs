@@ -17,6 +17,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use airssys_wasm::IntoArgs;
 use airssys_wasm_actors::{CallError, CallOptions, Event, Events, ExitReason};
 
+use crate::guests::is_counted;
 pub(crate) use random::Random;
 use world::World;
 
@@ -154,7 +155,7 @@ async fn send(
             let args = (sender, sequence).into_args();
             let what = random.below(10);
             if what < 5 {
-                if way.cast(args).is_ok() {
+                if is_counted(&way.cast(args)) {
                     add(&tally.casts);
                 }
                 continue;

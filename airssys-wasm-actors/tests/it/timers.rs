@@ -209,6 +209,12 @@ async fn timers_are_limited_and_a_full_mailbox_makes_dead_letters() {
     let timers = system.timers();
     let too_short = timers.interval(Duration::from_micros(999), &tick, (0_u32,));
     assert!(matches!(too_short, Err(TimerError::TooShort { .. })));
+    // As a cast is: told to whoever sets it, and not found when it is due.
+    let refused = timers.send_after(millis(1), &tick, ("text",));
+    assert!(matches!(refused, Err(TimerError::Refused { .. })));
+    let refused = timers.interval(millis(1), &tick, ());
+    assert!(matches!(refused, Err(TimerError::Refused { .. })));
+    assert_eq!(timers.pending(), 0);
     for _ in 0..256 {
         timers
             .send_after(Duration::from_secs(3600), &tick, (0_u32,))

@@ -1,5 +1,8 @@
 //! Publish and subscribe between native actors.
 
+mod waiting;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use airssys_wasm::{Surface, TopicPattern, Value, WitError};
@@ -8,11 +11,17 @@ use airssys_wasm_actors::{
     Message, PublishReport, SubscribeError, SubscribeOptions, System, SystemConfig,
 };
 
-use crate::guests::{address, engine, system};
+use tokio::sync::Notify;
+
+use crate::guests::{address, engine, started, system};
 
 /// Keeps what it hears, and says things.
 #[derive(Default)]
-struct Listener(Vec<String>);
+struct Listener {
+    heard: Vec<String>,
+    /// Told when it has something in hand that it keeps.
+    holds: Arc<Notify>,
+}
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -28,6 +37,7 @@ impl Actor for Listener {
                  listen: func(pattern: string);
                  say: func(topic: string, text: string);
                  fall: func();
+                 hold: func();
                  other: func(n: u32);
              }",
         )?
@@ -47,11 +57,11 @@ impl Actor for Listener {
                     .map_or("-".to_owned(), |sender| sender.to_string());
                 let topic = heard.topic.unwrap_or_else(|| "-".into());
                 let text = String::from_utf8(heard.payload.to_vec())?;
-                self.0.push(format!("{sender} {topic} {text}"));
+                self.heard.push(format!("{sender} {topic} {text}"));
                 message.reply(());
             }
             "heard" => {
-                let heard = self.0.iter().map(|text| text.as_str().into()).collect();
+                let heard = self.heard.iter().map(|text| text.as_str().into()).collect();
                 message.reply((Value::List(heard),));
             }
             "listen" => {
@@ -64,6 +74,10 @@ impl Actor for Listener {
                 let (topic, text): (String, String) = message.args()?;
                 ctx.publish(&topic, text)?;
                 message.reply(());
+            }
+            "hold" => {
+                self.holds.notify_one();
+                std::future::pending().await
             }
             _ => return Err("fallen".into()),
         }
@@ -97,9 +111,14 @@ fn subscribe(system: &System, to: &str, actor: &ActorRef, function: &str) {
 }
 
 fn balanced(counters: Counters) {
+    balanced_but(counters, 0);
+}
+
+/// So many casts are still in hand.
+fn balanced_but(counters: Counters, held: u64) {
     assert_eq!(
         counters.casts,
-        counters.casts_handled + counters.dead_letters
+        counters.casts_handled + counters.dead_letters + held
     );
 }
 
@@ -164,7 +183,7 @@ async fn a_subscription_ends_with_its_incarnation_or_its_actor() {
     let topics = system.topics();
     assert_eq!(topics.publish("t", "x").unwrap().sent, 2);
     a.call("fall", ()).await.unwrap_err();
-    crate::guests::started(&mut events, &address("a"), 1).await;
+    started(&mut events, &address("a"), 1).await;
     // What the host subscribed stays over a restart.
     assert_eq!(topics.publish("t", "y").unwrap().sent, 1);
     assert_eq!(heard(&a).await, ["- - y"]);
@@ -407,6 +426,57 @@ async fn a_publisher_that_is_ready_to_wait_waits_for_room() {
     balanced(system.counters());
 }
 
+/// A subscription has room, and the mailbox behind it has none.
+#[tokio::test(start_paused = true)]
+async fn a_publisher_that_is_ready_to_wait_waits_for_room_in_the_mailbox_too() {
+    for overflow in [
+        BackpressureStrategy::Error,
+        BackpressureStrategy::Block,
+        BackpressureStrategy::DropNewest,
+        BackpressureStrategy::DropOldest,
+    ] {
+        let system = system(&engine()).await;
+        let topics = system.topics();
+        let mut actors = Vec::new();
+        for name in ["a", "b"] {
+            let mut child = ChildSpec::native(address(name), Listener::default);
+            child.mailbox.depth_max = 1;
+            child.mailbox.strategy = BackpressureStrategy::Block;
+            let actor = system.spawn(child).await.unwrap();
+            let options = SubscribeOptions {
+                overflow,
+                ..SubscribeOptions::default()
+            };
+            let line = actor.function("line").unwrap();
+            topics.subscribe(&pattern("t"), &line, options).unwrap();
+            actors.push(actor);
+        }
+        let within = Duration::from_secs(1);
+        for n in 0..5_u32 {
+            let report = topics.publish_within("t", n.to_string(), within).await;
+            let report = report.unwrap();
+            assert_eq!((report.sent, report.refused), (2, 0));
+        }
+        for actor in &actors {
+            assert_eq!(heard(actor).await.len(), 5);
+            // It keeps its room from now on.
+            actor.cast("hold", ()).unwrap();
+        }
+        // One deadline for both; whoever is ready to wait no longer leaves nothing behind.
+        let published = topics.publish_within("t", "late", within);
+        let report = tokio::time::timeout(within * 3 / 2, published).await;
+        let report = report.unwrap().unwrap();
+        assert_eq!((report.sent, report.refused), (0, 2));
+        assert_eq!(topics.publish("t", "now").unwrap().refused, 2);
+        let letters = system.dead_letters().list(&DeadLetterFilter::default());
+        assert!(letters.is_empty(), "{letters:?}");
+        balanced_but(system.counters(), 2);
+        for actor in &actors {
+            assert_eq!(actor.status().queued, 1);
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_full_mailbox_loses_no_count_and_a_stop_leaves_dead_letters() {
     for strategy in [
@@ -430,7 +500,7 @@ async fn a_full_mailbox_loses_no_count_and_a_stop_leaves_dead_letters() {
             topics.publish("t", n.to_string()).unwrap();
         }
         a.kill();
-        crate::guests::started(&mut events, &address("a"), 1).await;
+        started(&mut events, &address("a"), 1).await;
         assert_eq!(heard(&a).await, ["- - 0", "- - 1", "- - 2"]);
         for n in 0..3_u32 {
             topics.publish("t", n.to_string()).unwrap();

@@ -24,7 +24,7 @@ pub mod airssys {
                 BadName(_rt::String),
                 /// Nobody has the address. A cast is kept as a dead letter all the same.
                 NoSuchActor,
-                /// The actor does not export `handler`.
+                /// The actor does not export `handler`, or not with this type.
                 NoHandler,
                 /// The actor was stopped before it handled the message.
                 Stopped,
@@ -32,7 +32,7 @@ pub mod airssys {
                 CalleeDied,
                 /// No reply in time. The callee is not disturbed, and a reply that comes later is discarded.
                 Deadline,
-                /// The receiver's mailbox has no room.
+                /// The receiver's mailbox has no room. A cast to one that drops the newest is kept as a dead letter all the same.
                 MailboxFull,
                 /// The message is larger than the receiver's mailbox takes.
                 TooLarge,
@@ -109,7 +109,8 @@ pub mod airssys {
             static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
             use super::super::super::_rt;
             pub type Error = super::super::super::airssys::messaging::types::Error;
-            /// What happens to a publication for which a subscription, at most 256 publications and 4 MiB behind, has no room.
+            /// What happens to a publication for which a subscription, at most 256 publications and 4 MiB behind, has no room. Where the
+            /// mailbox has none, what the mailbox says happens.
             #[repr(u8)]
             #[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
             pub enum Overflow {

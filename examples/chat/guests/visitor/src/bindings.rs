@@ -24,7 +24,7 @@ pub mod airssys {
                 BadName(_rt::String),
                 /// Nobody has the address. A cast is kept as a dead letter all the same.
                 NoSuchActor,
-                /// The actor does not export `handler`.
+                /// The actor does not export `handler`, or not with this type.
                 NoHandler,
                 /// The actor was stopped before it handled the message.
                 Stopped,
@@ -32,7 +32,7 @@ pub mod airssys {
                 CalleeDied,
                 /// No reply in time. The callee is not disturbed, and a reply that comes later is discarded.
                 Deadline,
-                /// The receiver's mailbox has no room.
+                /// The receiver's mailbox has no room. A cast to one that drops the newest is kept as a dead letter all the same.
                 MailboxFull,
                 /// The message is larger than the receiver's mailbox takes.
                 TooLarge,
