@@ -1,0 +1,441 @@
+//! Sources that are started, replaced and stopped by deployments: every item is sent once, in its order, and counted once.
+
+use std::fs::File;
+use std::io::Write as _;
+
+use airssys_wasm::FromArgs as _;
+use airssys_wasm_actors::SourceCounts;
+use airssys_wasm_actors::deployment::{PlanOptions, RolloutStatus};
+
+use super::*;
+use crate::application::SINK;
+
+const SINKS: &str = "[components.sink]\nfile = \"sink.wasm\"\n";
+
+/// As many items as a deployment cannot be waited for.
+const MANY: usize = 40_000;
+
+fn lines(count: usize) -> String {
+    (0..count).map(|line| format!("line {line}\n")).collect()
+}
+
+fn feed(name: &str, file: &str, more: &str) -> String {
+    format!(
+        "[sources.{name}]\nfile = \"{file}\"\nformat = \"lines\"\nto = \"sink\"\nfunction = \"put\"\n{more}\n"
+    )
+}
+
+/// Another revision of `one`, which can be undone for an hour.
+fn soaking() -> String {
+    one("v2.wasm", r#"strategy = "blue-green", soak = "1h""#)
+}
+
+/// Items in, ok, rejected, failed.
+fn counted(counts: &SourceCounts) -> (u64, u64, u64, u64) {
+    (counts.events_in, counts.ok, counts.rejected, counts.failed)
+}
+
+async fn host(lines: &str, tables: &str) -> Host {
+    let directory = Directory::new(lines);
+    Host::in_directory(directory, tables, RegistryOptions::default()).await
+}
+
+impl Host {
+    async fn sent(&self, count: u64) -> u64 {
+        loop {
+            let now = self.running.counts().events_in;
+            if now >= count {
+                return now;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    async fn answered(&self, count: u64) {
+        loop {
+            let now = self.running.counts();
+            if now.ok + now.rejected + now.failed >= count {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Items that `sink` has had, if each came after the one before.
+    async fn total(&self, sink: &str) -> u64 {
+        let total = self.actor(sink).call("total", ()).await.unwrap();
+        <(u64,)>::from_args(total).unwrap().0
+    }
+
+    fn source(&self, name: &str) -> SourceCounts {
+        let report = futures_util::FutureExt::now_or_never(self.running.report());
+        let sources = match report {
+            Some(report) => report.unwrap().sources,
+            None => panic!("the report asks nobody"),
+        };
+        let address = address(&format!("app/{name}"));
+        let mut sources = sources.into_iter();
+        sources.find(|(of, _)| *of == address).unwrap().1
+    }
+
+    /// What runs is, in every word, what these tables say.
+    fn is(&self, tables: &str) -> bool {
+        let plan = self
+            .deployer
+            .plan(&self.resolve(tables), &PlanOptions::default());
+        plan.unwrap().is_empty()
+    }
+}
+
+fn is_soaking(status: &RolloutStatus) -> bool {
+    status.state == Some(DeploymentState::Soaking)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_source_that_is_replaced_and_rolled_back_in_its_middle_sends_every_item_once() {
+    let before = format!("{ONE}{SINKS}{}", feed("feed", "in.txt", ""));
+    let host = host(&lines(MANY), &before).await;
+    host.sent(100).await;
+    let after = format!(
+        "{}{SINKS}{}",
+        soaking(),
+        feed("feed", "in.txt", "in-flight = 7")
+    );
+    let rollout = host.deploy(&after).await;
+    assert_eq!(
+        rollout.plan().to_string().lines().last().unwrap(),
+        "unchanged: sink",
+    );
+    let text = rollout.plan().to_string();
+    assert!(
+        text.contains("  2. replace source `feed`: in-flight; goes on with the next item"),
+        "{text}"
+    );
+    let status = rollout.until(is_soaking).await;
+    assert_eq!(status.end, None, "{:?}", status.log);
+    // The new one feeds.
+    let at = host.running.counts().events_in;
+    host.sent(at + 100).await;
+    rollout.roll_back("not so").await.unwrap();
+    let outcome = rollout.finished().await;
+    assert!(
+        matches!(outcome, RolloutOutcome::RolledBack { .. }),
+        "{outcome:?}"
+    );
+    let at = host.running.counts().events_in;
+    assert!(at < MANY as u64, "it was over before it was undone");
+    assert!(host.is(&before));
+    host.running.finished().await.unwrap();
+    let all = MANY as u64;
+    assert_eq!(counted(&host.running.counts()), (all, all, 0, 0));
+    assert_eq!(host.total("sink").await, all);
+    host.is_clean(2).await;
+    host.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_new_feeds_what_is_gone_ends_and_a_later_rollback_goes_on() {
+    let before = format!("{ONE}{SINKS}{}", feed("feed", "in.txt", ""));
+    let host = host(&lines(MANY), &before).await;
+    host.sent(100).await;
+    std::fs::write(host.directory.0.join("more.txt"), lines(50)).unwrap();
+    // The new one feeds a component that is new too.
+    let other = "[components.other]\nfile = \"sink.wasm\"\n";
+    let more = feed("more", "more.txt", "").replace("to = \"sink\"", "to = \"other\"");
+    let after = format!("{ONE}{SINKS}{other}{more}");
+    let rollout = host.deploy(&after).await;
+    let actions: Vec<_> = rollout.plan().parts().map(|part| &*part.name).collect();
+    assert_eq!(actions, ["other", "more", "feed"]);
+    assert_eq!(rollout.finished().await, RolloutOutcome::Permanent);
+    assert!(host.system.whereis(&address("app/feed")).is_none());
+    assert!(host.is(&after));
+    // Only the one that is left is waited for.
+    host.running.finished().await.unwrap();
+    let sent = host.source("feed");
+    assert!(sent.events_in < MANY as u64, "it was over before");
+    assert_eq!(
+        counted(&sent),
+        (sent.events_in, sent.events_in, 0, 0),
+        "{sent:?}"
+    );
+    assert_eq!(host.total("sink").await, sent.events_in);
+    assert_eq!(counted(&host.source("more")), (50, 50, 0, 0));
+    assert_eq!(host.total("other").await, 50);
+    // It goes on where it was, and the other is gone.
+    let rollout = host.deploy(&before).await;
+    assert_eq!(rollout.finished().await, RolloutOutcome::Permanent);
+    host.running.finished().await.unwrap();
+    let all = MANY as u64;
+    assert_eq!(counted(&host.source("feed")), (all, all, 0, 0));
+    assert_eq!(host.total("sink").await, all);
+    assert_eq!(host.running.counts().events_in, all + 50);
+    host.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_file_begins_anew_and_undone_the_one_before_goes_on() {
+    let before = format!("{ONE}{SINKS}{}", feed("feed", "in.txt", ""));
+    let host = host(&lines(MANY), &before).await;
+    host.sent(100).await;
+    std::fs::write(host.directory.0.join("more.txt"), lines(30)).unwrap();
+    let other = "[components.other]\nfile = \"sink.wasm\"\n";
+    let more = feed("feed", "more.txt", "").replace("to = \"sink\"", "to = \"other\"");
+    let rollout = host
+        .deploy(&format!("{}{SINKS}{other}{more}", soaking()))
+        .await;
+    let text = rollout.plan().to_string();
+    assert!(
+        text.contains("replace source `feed`: to, file; reads another input"),
+        "{text}"
+    );
+    let status = rollout.until(is_soaking).await;
+    assert_eq!(status.end, None, "{:?}", status.log);
+    let paused = host.total("sink").await;
+    host.answered(paused + 30).await;
+    assert_eq!(host.total("other").await, 30);
+    // All of it has been read, and the application is not finished: the other one may go on.
+    let finished = host.running.finished();
+    tokio::pin!(finished);
+    assert!(futures_util::poll!(&mut finished).is_pending());
+    rollout.roll_back("not so").await.unwrap();
+    let outcome = rollout.finished().await;
+    assert!(
+        matches!(outcome, RolloutOutcome::RolledBack { .. }),
+        "{outcome:?}"
+    );
+    assert!(host.is(&before));
+    finished.await.unwrap();
+    let all = MANY as u64;
+    assert_eq!(host.total("sink").await, all);
+    assert_eq!(counted(&host.running.counts()), (all + 30, all + 30, 0, 0));
+    host.running.stop().await;
+}
+
+/// A pipe, and who writes into it.
+struct Pipe(File);
+
+impl Pipe {
+    /// Makes it; it is written into once somebody reads it.
+    fn make(directory: &Directory) -> tokio::task::JoinHandle<Self> {
+        let path = directory.0.join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        assert!(made.unwrap().success());
+        let open = move || Self(File::options().write(true).open(path).unwrap());
+        tokio::task::spawn_blocking(open)
+    }
+
+    fn write(&mut self, count: usize) {
+        self.0.write_all(lines(count).as_bytes()).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pipe_is_gone_on_with_as_long_as_it_is_open_and_never_begun_in_its_middle() {
+    let directory = Directory::new("");
+    let pipe = Pipe::make(&directory);
+    let before = format!("{ONE}{SINKS}{}", feed("feed", "pipe", ""));
+    let host = Host::in_directory(directory, &before, RegistryOptions::default()).await;
+    let mut pipe = pipe.await.unwrap();
+    pipe.write(50);
+    host.answered(50).await;
+    let after = |more: &str| format!("{}{SINKS}{}", soaking(), feed("feed", "pipe", more));
+    let rollout = host.deploy(&after("in-flight = 7")).await;
+    rollout.until(is_soaking).await;
+    pipe.write(50);
+    host.answered(100).await;
+    rollout.roll_back("not so").await.unwrap();
+    rollout.finished().await;
+    assert!(host.is(&before));
+    pipe.write(50);
+    host.answered(150).await;
+    // To be read otherwise it would have to be read again, and so it would if it were gone and came back.
+    let new = host.resolve(&after("item-bytes = \"100B\""));
+    let refused = host.deployer.plan(&new, &PlanOptions::default());
+    let refused = refused.unwrap_err().to_string();
+    assert!(
+        refused.contains("cannot be read again from item 150 on"),
+        "{refused}"
+    );
+    let rollout = host.deploy(&format!("{ONE}{SINKS}")).await;
+    assert_eq!(rollout.finished().await, RolloutOutcome::Permanent);
+    assert!(!host.running.has_sources());
+    let new = host.resolve(&before);
+    let refused = host.deployer.plan(&new, &PlanOptions::default());
+    let refused = refused.unwrap_err().to_string();
+    assert!(
+        refused.contains("give the source another name"),
+        "{refused}"
+    );
+    assert_eq!(counted(&host.running.counts()), (150, 150, 0, 0));
+    assert_eq!(host.total("sink").await, 150);
+    host.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_source_that_fails_while_it_can_be_undone_is_undone() {
+    let before = format!("{ONE}{SINKS}{}", feed("feed", "in.txt", ""));
+    let host = host(&lines(MANY), &before).await;
+    host.sent(100).await;
+    std::fs::write(host.directory.0.join("bad.txt"), b"line\n\xff\n").unwrap();
+    let other = "[components.other]\nfile = \"sink.wasm\"\n";
+    let bad = feed("feed", "bad.txt", "").replace("to = \"sink\"", "to = \"other\"");
+    let rollout = host
+        .deploy(&format!("{}{SINKS}{other}{bad}", soaking()))
+        .await;
+    let outcome = rollout.finished().await;
+    let RolloutOutcome::RolledBack { reason } = &outcome else {
+        panic!("{outcome:?}")
+    };
+    assert!(
+        reason.starts_with("feed: line 2, column 1: not UTF-8"),
+        "{reason}"
+    );
+    host.running.finished().await.unwrap();
+    let all = MANY as u64;
+    assert_eq!(host.total("sink").await, all);
+    assert_eq!(counted(&host.running.counts()), (all + 1, all + 1, 0, 0));
+    host.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_finds_no_room_when_it_is_replaced_is_sent_by_the_next_one() {
+    let narrow = format!("{ONE}{SINKS}mailbox = {{ depth = 2 }}\n");
+    let both = |more: &str| {
+        let feeds = [feed("feed", "in.txt", more), feed("also", "in.txt", more)];
+        feeds.concat()
+    };
+    let before = format!("{narrow}{}", both(""));
+    let host = host(&lines(MANY / 2), &before).await;
+    let all = MANY as u64 / 2;
+    for round in 1..=8_u32 {
+        let at = host.sent(u64::from(round) * 200).await;
+        assert!(at < 2 * all, "it was over in round {round}");
+        let within = format!("reply-within = \"{round}min\"");
+        if round % 2 == 0 {
+            let undone = soaking() + SINKS + "mailbox = { depth = 2 }\n" + &both(&within);
+            let rollout = host.deploy(&undone).await;
+            rollout.until(is_soaking).await;
+            rollout.roll_back("not so").await.unwrap();
+            let outcome = rollout.finished().await;
+            assert!(matches!(outcome, RolloutOutcome::RolledBack { .. }));
+        } else {
+            let rollout = host.deploy(&format!("{narrow}{}", both(&within))).await;
+            assert_eq!(rollout.finished().await, RolloutOutcome::Permanent);
+        }
+    }
+    host.running.finished().await.unwrap();
+    for name in ["feed", "also"] {
+        let counts = host.source(name);
+        // The two are counted in the order of neither, which the sink says.
+        assert_eq!(counts.events_in, all, "{name}: {counts:?}");
+        assert_eq!(counts.ok + counts.failed, all, "{name}: {counts:?}");
+        let mut failures = counts.failures.iter();
+        assert!(failures.all(|group| group.kind == "error"), "{counts:?}");
+    }
+    assert_eq!(host.actor("sink").counters().replies, 2 * all);
+    host.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_application_that_is_stopped_while_a_source_can_be_undone_has_counted_all() {
+    let before = format!("{ONE}{SINKS}{}", feed("feed", "in.txt", ""));
+    let host = host(&lines(MANY), &before).await;
+    host.sent(100).await;
+    let after = format!(
+        "{}{SINKS}{}",
+        soaking(),
+        feed("feed", "in.txt", "in-flight = 7")
+    );
+    let rollout = host.deploy(&after).await;
+    rollout.until(is_soaking).await;
+    let at = host.running.counts().events_in;
+    host.sent(at + 100).await;
+    host.running.stop().await;
+    rollout.finished().await;
+    let counts = host.running.counts();
+    assert_eq!(
+        counted(&counts),
+        (counts.events_in, counts.events_in, 0, 0),
+        "{counts:?}"
+    );
+    assert!(host.system.whereis(&address("app/feed")).is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_source_changes_before_what_it_feeds_loses_what_it_called() {
+    let with_both = SINK.replace(
+        r#"(export "put" (func $put))"#,
+        r#"(export "put" (func $put)) (export "take" (func $put))"#,
+    );
+    let before = format!(
+        "[components.sink]\nfile = \"both.wasm\"\n{}",
+        feed("feed", "in.txt", "").replace("\"put\"", "\"take\"")
+    );
+    let directory = Directory::new(&lines(MANY));
+    std::fs::write(
+        directory.0.join("both.wasm"),
+        wat::parse_str(with_both).unwrap(),
+    )
+    .unwrap();
+    let host = Host::in_directory(directory, &before, RegistryOptions::default()).await;
+    host.sent(100).await;
+    let sink = "[components.sink]\nfile = \"sink.wasm\"\nrollout = { state = \"discard\" }\n";
+    // As it is it would call what is not there any more.
+    let kept = PlanOptions {
+        keep_sources: true,
+        ..PlanOptions::default()
+    };
+    let after = format!("{sink}{}", feed("feed", "in.txt", ""));
+    let refused = host
+        .deployer
+        .plan(&host.resolve(&after), &kept)
+        .unwrap_err();
+    assert!(
+        refused
+            .to_string()
+            .contains("the source `feed` as it is would not fit `sink`"),
+        "{refused}"
+    );
+    let rollout = host.deploy(&after).await;
+    let text = rollout.plan().to_string();
+    assert!(
+        text.contains(
+            "  1. replace source `feed`: function; goes on with the next item\n  2. replace `sink`"
+        ),
+        "{text}"
+    );
+    assert_eq!(rollout.finished().await, RolloutOutcome::Permanent);
+    let gone = format!("{sink}{}", feed("feed", "in.txt", "in-flight = 3"));
+    let rollout = host.deploy(&gone).await;
+    assert_eq!(rollout.finished().await, RolloutOutcome::Permanent);
+    host.running.finished().await.unwrap();
+    let counts = host.running.counts();
+    // The new instance of the sink has not seen the items before, and says so of its first one.
+    assert_eq!(
+        (counts.events_in, counts.ok + counts.failed, counts.failed),
+        (MANY as u64, MANY as u64, 1),
+        "{counts:?}"
+    );
+    assert_eq!(host.total("sink").await, MANY as u64);
+    host.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_application_that_was_not_fed_is_finished_when_what_was_deployed_is() {
+    let host = host("", &format!("{ONE}{SINKS}")).await;
+    assert!(!host.running.has_sources());
+    std::fs::write(host.directory.0.join("more.txt"), lines(20)).unwrap();
+    let tables = format!("{ONE}{SINKS}{}", feed("more", "more.txt", ""));
+    let (rollout, ()) = tokio::join!(host.deploy(&tables), host.running.feeding());
+    assert_eq!(rollout.finished().await, RolloutOutcome::Permanent);
+    host.running.finished().await.unwrap();
+    assert_eq!(counted(&host.source("more")), (20, 20, 0, 0));
+    // What is not the same is kept by choice, and what runs is still what is compared with.
+    let other = format!("{ONE}{SINKS}{}", feed("more", "more.txt", "in-flight = 3"));
+    let mut options = by("kept");
+    options.plan.keep_sources = true;
+    let kept = host.deployer.deploy(host.resolve(&other), options).await;
+    assert_eq!(kept.unwrap().finished().await, RolloutOutcome::Permanent);
+    assert!(!host.is(&other));
+    host.running.stop().await;
+}
