@@ -51,6 +51,16 @@ pub(crate) struct SourcePlan {
     pub(crate) feed: Feed,
 }
 
+/// Reads the first item of what a source would read, and no further.
+pub(crate) async fn look(plan: &SourcePlan) -> Result<(), SourceError> {
+    let mut items = input::start(plan.input.clone(), plan.cutting.clone(), 0)?;
+    match items.recv().await {
+        Some(input::Reading::Item { .. }) => Ok(()),
+        Some(input::Reading::End(end)) => end,
+        None => Err(SourceError::ReaderDied),
+    }
+}
+
 /// How a source ended; `None` while it runs.
 pub(crate) type End = Option<Result<(), Arc<SourceError>>>;
 

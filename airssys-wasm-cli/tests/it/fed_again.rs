@@ -73,7 +73,7 @@ fn a_host_that_stays_up_is_fed_again_and_boots_what_was_deployed() {
     up.signal("-INT");
     let (code, out) = up.end();
     assert_eq!(code, Some(0), "{out}");
-    assert!(out.contains("events in     6\n"), "{out}");
+    assert!(out.contains("events in         6\n"), "{out}");
     // What boots is what was deployed last, from its beginning.
     let args = ["--state", &*state, "--format", "json"];
     let mut up = start(&app, &runtime, &args, "running");

@@ -85,7 +85,7 @@ impl StepParts {
                         start.start(ground).await?;
                     }
                 }
-                OnePart::Source(source) => source.warm()?,
+                OnePart::Source(source) => source.warm().await?,
                 _ => {}
             }
         }

@@ -290,6 +290,24 @@ async fn a_source_that_fails_while_it_can_be_undone_is_undone() {
         reason.starts_with("feed: line 2, column 1: not UTF-8"),
         "{reason}"
     );
+    // One that cannot even be begun is not, also where nothing soaks.
+    for (bytes, says) in [
+        (&b"\xff\n"[..], "feed: line 1, column 1: not UTF-8"),
+        (
+            &b"long enough\n"[..],
+            "feed: item 0 is larger than 10 bytes",
+        ),
+    ] {
+        std::fs::write(host.directory.0.join("bad.txt"), bytes).unwrap();
+        let bad = feed("feed", "bad.txt", "item-bytes = \"10B\"");
+        let rollout = host.deploy(&format!("{ONE}{SINKS}{bad}")).await;
+        let outcome = rollout.finished().await;
+        let RolloutOutcome::Failed { reason, stuck } = &outcome else {
+            panic!("{outcome:?}")
+        };
+        assert!(reason.starts_with(says) && stuck.is_empty(), "{reason}");
+    }
+    assert!(host.is(&before));
     host.running.finished().await.unwrap();
     let all = MANY as u64;
     assert_eq!(host.total("sink").await, all);

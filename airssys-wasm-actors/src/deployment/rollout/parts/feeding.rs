@@ -11,7 +11,7 @@ use crate::application::feeding::FeedingHeld;
 use crate::deployment::plan::{Action, Plan};
 use crate::deployment::rollout::children::supervisor;
 use crate::exit::with_sources;
-use crate::source::{Input, SourcePlan, SourceRun};
+use crate::source::{self, Input, SourcePlan, SourceRun};
 
 /// One source.
 pub(super) struct Sourcing {
@@ -68,17 +68,21 @@ impl Sourcing {
         }
     }
 
-    /// What can be known before anything is touched: that a regular file can be opened, and what is opened is no directory.
-    pub(super) fn warm(&self) -> Done {
-        let input = self.new.as_ref().map(|new| &new.input);
-        let Some(input @ Input::File(path)) = input else {
+    /// What can be known before anything is touched: that there is something to be read, up to the first item of a regular
+    /// file.
+    pub(super) async fn warm(&self) -> Done {
+        let Some(new) = &self.new else {
             return Ok(());
         };
-        if path.is_dir() {
+        let input = &new.input;
+        if let Input::File(path) = input
+            && path.is_dir()
+        {
             return Err(format!("cannot read {input}: it is a directory"));
         }
         if input.is_rereadable() {
-            std::fs::File::open(path).map_err(|why| format!("cannot open {input}: {why}"))?;
+            let first = source::look(new).await;
+            first.map_err(|why| with_sources(&why))?;
         }
         Ok(())
     }
