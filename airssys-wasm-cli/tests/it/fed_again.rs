@@ -35,7 +35,11 @@ fn a_host_that_stays_up_is_fed_again_and_boots_what_was_deployed() {
     let (app, runtime) = (app(), runtime_directory());
     let state = app.at("state");
     let given = app.at("given.txt");
-    let args = ["--keep", "--state", &state, "--input", &given];
+    let args = [
+        &["--keep", "--format", "json"],
+        &["--state", &*state, "--input", &*given][..],
+    ]
+    .concat();
     let mut up = start(&app, &runtime, &args, "finished; stays up");
     // What was given is for the source that there was.
     write(&app, &feed("more", "more.txt"));
@@ -73,7 +77,9 @@ fn a_host_that_stays_up_is_fed_again_and_boots_what_was_deployed() {
     up.signal("-INT");
     let (code, out) = up.end();
     assert_eq!(code, Some(0), "{out}");
-    assert!(out.contains("events in         6\n"), "{out}");
+    let report: Value = serde_json::from_str(&out).unwrap();
+    let counts = (&report["events_in"], &report["counted"]);
+    assert_eq!(counts, (&Value::from(6), &Value::from(6)), "{out}");
     // What boots is what was deployed last, from its beginning.
     let args = ["--state", &*state, "--format", "json"];
     let mut up = start(&app, &runtime, &args, "running");
