@@ -12,8 +12,10 @@ use crate::application::SINK;
 
 const SINKS: &str = "[components.sink]\nfile = \"sink.wasm\"\n";
 
-/// As many items as a deployment cannot be waited for.
-const MANY: usize = 40_000;
+/// A regular file with more items than are sent within minutes: no deployment is waited for until its end.
+fn endless() -> String {
+    "x\n".repeat(10_000_000)
+}
 
 fn lines(count: usize) -> String {
     (0..count).map(|line| format!("line {line}\n")).collect()
@@ -78,12 +80,49 @@ impl Host {
         sources.find(|(of, _)| *of == address).unwrap().1
     }
 
+    /// Stops it while its only source, which feeds the only sink, has more to send: every item so far has had its answer, and
+    /// each came after the one before.
+    async fn stops_in_its_middle(&self) {
+        let sink = self.actor("sink");
+        self.running.stop().await;
+        let counts = self.running.counts();
+        let all = counts.events_in;
+        assert_eq!(counted(&counts), (all, all, 0, 0), "{counts:?}");
+        assert_eq!(sink.counters().replies, all);
+    }
+
     /// What runs is, in every word, what these tables say.
     fn is(&self, tables: &str) -> bool {
         let plan = self
             .deployer
             .plan(&self.resolve(tables), &PlanOptions::default());
         plan.unwrap().is_empty()
+    }
+}
+
+/// A pipe, and who writes into it.
+struct Pipe(File);
+
+impl Pipe {
+    /// Makes it; it is written into once somebody reads it.
+    fn make(directory: &Directory) -> tokio::task::JoinHandle<Self> {
+        let path = directory.0.join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        assert!(made.unwrap().success());
+        let open = move || Self(File::options().write(true).open(path).unwrap());
+        tokio::task::spawn_blocking(open)
+    }
+
+    /// An application that reads it.
+    async fn host(tables: &str) -> (Host, Self) {
+        let directory = Directory::new("");
+        let pipe = Self::make(&directory);
+        let host = Host::in_directory(directory, tables, RegistryOptions::default()).await;
+        (host, pipe.await.unwrap())
+    }
+
+    fn write(&mut self, count: usize) {
+        self.0.write_all(lines(count).as_bytes()).unwrap();
     }
 }
 
@@ -94,7 +133,7 @@ fn is_soaking(status: &RolloutStatus) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_source_that_is_replaced_and_rolled_back_in_its_middle_sends_every_item_once() {
     let before = format!("{ONE}{SINKS}{}", feed("feed", "in.txt", ""));
-    let host = host(&lines(MANY), &before).await;
+    let host = host(&endless(), &before).await;
     host.sent(100).await;
     let after = format!(
         "{}{SINKS}{}",
@@ -122,21 +161,18 @@ async fn a_source_that_is_replaced_and_rolled_back_in_its_middle_sends_every_ite
         matches!(outcome, RolloutOutcome::RolledBack { .. }),
         "{outcome:?}"
     );
-    let at = host.running.counts().events_in;
-    assert!(at < MANY as u64, "it was over before it was undone");
     assert!(host.is(&before));
-    host.running.finished().await.unwrap();
-    let all = MANY as u64;
-    assert_eq!(counted(&host.running.counts()), (all, all, 0, 0));
-    assert_eq!(host.total("sink").await, all);
-    host.is_clean(2).await;
-    host.running.stop().await;
+    // And so does the one before, again.
+    let at = host.running.counts().events_in;
+    host.sent(at + 100).await;
+    // The sink finds fault with an item that does not come after the one before.
+    host.stops_in_its_middle().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_new_feeds_what_is_gone_ends_and_a_later_rollback_goes_on() {
     let before = format!("{ONE}{SINKS}{}", feed("feed", "in.txt", ""));
-    let host = host(&lines(MANY), &before).await;
+    let host = host(&endless(), &before).await;
     host.sent(100).await;
     std::fs::write(host.directory.0.join("more.txt"), lines(50)).unwrap();
     // The new one feeds a component that is new too.
@@ -152,20 +188,24 @@ async fn what_is_new_feeds_what_is_gone_ends_and_a_later_rollback_goes_on() {
     // Only the one that is left is waited for.
     host.running.finished().await.unwrap();
     let sent = host.source("feed");
-    assert!(sent.events_in < MANY as u64, "it was over before");
     assert_eq!(
         counted(&sent),
         (sent.events_in, sent.events_in, 0, 0),
         "{sent:?}"
     );
     assert_eq!(host.total("sink").await, sent.events_in);
+    // Nobody has it open; from here on it has an end.
+    let all = sent.events_in + 1_000;
+    let file = File::options()
+        .write(true)
+        .open(host.directory.0.join("in.txt"));
+    file.unwrap().set_len(all * 2).unwrap();
     assert_eq!(counted(&host.source("more")), (50, 50, 0, 0));
     assert_eq!(host.total("other").await, 50);
     // It goes on where it was, and the other is gone.
     let rollout = host.deploy(&before).await;
     assert_eq!(rollout.finished().await, RolloutOutcome::Permanent);
     host.running.finished().await.unwrap();
-    let all = MANY as u64;
     assert_eq!(counted(&host.source("feed")), (all, all, 0, 0));
     assert_eq!(host.total("sink").await, all);
     assert_eq!(host.running.counts().events_in, all + 50);
@@ -174,9 +214,10 @@ async fn what_is_new_feeds_what_is_gone_ends_and_a_later_rollback_goes_on() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_file_begins_anew_and_undone_the_one_before_goes_on() {
-    let before = format!("{ONE}{SINKS}{}", feed("feed", "in.txt", ""));
-    let host = host(&lines(MANY), &before).await;
-    host.sent(100).await;
+    let before = format!("{ONE}{SINKS}{}", feed("feed", "pipe", ""));
+    let (host, mut pipe) = Pipe::host(&before).await;
+    pipe.write(100);
+    host.answered(100).await;
     std::fs::write(host.directory.0.join("more.txt"), lines(30)).unwrap();
     let other = "[components.other]\nfile = \"sink.wasm\"\n";
     let more = feed("feed", "more.txt", "").replace("to = \"sink\"", "to = \"other\"");
@@ -190,8 +231,9 @@ async fn another_file_begins_anew_and_undone_the_one_before_goes_on() {
     );
     let status = rollout.until(is_soaking).await;
     assert_eq!(status.end, None, "{:?}", status.log);
-    let paused = host.total("sink").await;
-    host.answered(paused + 30).await;
+    // Nobody sends this until it is undone.
+    pipe.write(100);
+    host.answered(130).await;
     assert_eq!(host.total("other").await, 30);
     // All of it has been read, and the application is not finished: the other one may go on.
     let finished = host.running.finished();
@@ -204,38 +246,18 @@ async fn another_file_begins_anew_and_undone_the_one_before_goes_on() {
         "{outcome:?}"
     );
     assert!(host.is(&before));
+    pipe.write(100);
+    drop(pipe);
     finished.await.unwrap();
-    let all = MANY as u64;
-    assert_eq!(host.total("sink").await, all);
-    assert_eq!(counted(&host.running.counts()), (all + 30, all + 30, 0, 0));
+    assert_eq!(host.total("sink").await, 300);
+    assert_eq!(counted(&host.running.counts()), (330, 330, 0, 0));
     host.running.stop().await;
-}
-
-/// A pipe, and who writes into it.
-struct Pipe(File);
-
-impl Pipe {
-    /// Makes it; it is written into once somebody reads it.
-    fn make(directory: &Directory) -> tokio::task::JoinHandle<Self> {
-        let path = directory.0.join("pipe");
-        let made = std::process::Command::new("mkfifo").arg(&path).status();
-        assert!(made.unwrap().success());
-        let open = move || Self(File::options().write(true).open(path).unwrap());
-        tokio::task::spawn_blocking(open)
-    }
-
-    fn write(&mut self, count: usize) {
-        self.0.write_all(lines(count).as_bytes()).unwrap();
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pipe_is_gone_on_with_as_long_as_it_is_open_and_never_begun_in_its_middle() {
-    let directory = Directory::new("");
-    let pipe = Pipe::make(&directory);
     let before = format!("{ONE}{SINKS}{}", feed("feed", "pipe", ""));
-    let host = Host::in_directory(directory, &before, RegistryOptions::default()).await;
-    let mut pipe = pipe.await.unwrap();
+    let (host, mut pipe) = Pipe::host(&before).await;
     pipe.write(50);
     host.answered(50).await;
     let after = |more: &str| format!("{}{SINKS}{}", soaking(), feed("feed", "pipe", more));
@@ -273,9 +295,10 @@ async fn a_pipe_is_gone_on_with_as_long_as_it_is_open_and_never_begun_in_its_mid
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_source_that_fails_while_it_can_be_undone_is_undone() {
-    let before = format!("{ONE}{SINKS}{}", feed("feed", "in.txt", ""));
-    let host = host(&lines(MANY), &before).await;
-    host.sent(100).await;
+    let before = format!("{ONE}{SINKS}{}", feed("feed", "pipe", ""));
+    let (host, mut pipe) = Pipe::host(&before).await;
+    pipe.write(100);
+    host.answered(100).await;
     std::fs::write(host.directory.0.join("bad.txt"), b"line\n\xff\n").unwrap();
     let other = "[components.other]\nfile = \"sink.wasm\"\n";
     let bad = feed("feed", "bad.txt", "").replace("to = \"sink\"", "to = \"other\"");
@@ -308,10 +331,11 @@ async fn a_source_that_fails_while_it_can_be_undone_is_undone() {
         assert!(reason.starts_with(says) && stuck.is_empty(), "{reason}");
     }
     assert!(host.is(&before));
+    pipe.write(100);
+    drop(pipe);
     host.running.finished().await.unwrap();
-    let all = MANY as u64;
-    assert_eq!(host.total("sink").await, all);
-    assert_eq!(counted(&host.running.counts()), (all + 1, all + 1, 0, 0));
+    assert_eq!(host.total("sink").await, 200);
+    assert_eq!(counted(&host.running.counts()), (201, 201, 0, 0));
     host.running.stop().await;
 }
 
@@ -323,11 +347,10 @@ async fn what_finds_no_room_when_it_is_replaced_is_sent_by_the_next_one() {
         feeds.concat()
     };
     let before = format!("{narrow}{}", both(""));
-    let host = host(&lines(MANY / 2), &before).await;
-    let all = MANY as u64 / 2;
+    let host = host(&endless(), &before).await;
     for round in 1..=8_u32 {
-        let at = host.sent(u64::from(round) * 200).await;
-        assert!(at < 2 * all, "it was over in round {round}");
+        let at = host.running.counts().events_in;
+        host.sent(at + 200).await;
         let within = format!("reply-within = \"{round}min\"");
         if round % 2 == 0 {
             let undone = soaking() + SINKS + "mailbox = { depth = 2 }\n" + &both(&within);
@@ -341,23 +364,20 @@ async fn what_finds_no_room_when_it_is_replaced_is_sent_by_the_next_one() {
             assert_eq!(rollout.finished().await, RolloutOutcome::Permanent);
         }
     }
-    host.running.finished().await.unwrap();
-    for name in ["feed", "also"] {
-        let counts = host.source(name);
-        // The two are counted in the order of neither, which the sink says.
-        assert_eq!(counts.events_in, all, "{name}: {counts:?}");
-        assert_eq!(counts.ok + counts.failed, all, "{name}: {counts:?}");
-        let mut failures = counts.failures.iter();
-        assert!(failures.all(|group| group.kind == "error"), "{counts:?}");
-    }
-    assert_eq!(host.actor("sink").counters().replies, 2 * all);
+    let sink = host.actor("sink");
     host.running.stop().await;
+    // The two are counted in the order of neither, which the sink says.
+    let counts = host.running.counts();
+    assert_eq!(counts.ok + counts.failed, counts.events_in, "{counts:?}");
+    let mut failures = counts.failures.iter();
+    assert!(failures.all(|group| group.kind == "error"), "{counts:?}");
+    assert_eq!(sink.counters().replies, counts.events_in);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_application_that_is_stopped_while_a_source_can_be_undone_has_counted_all() {
     let before = format!("{ONE}{SINKS}{}", feed("feed", "in.txt", ""));
-    let host = host(&lines(MANY), &before).await;
+    let host = host(&endless(), &before).await;
     host.sent(100).await;
     let after = format!(
         "{}{SINKS}{}",
@@ -368,14 +388,8 @@ async fn an_application_that_is_stopped_while_a_source_can_be_undone_has_counted
     rollout.until(is_soaking).await;
     let at = host.running.counts().events_in;
     host.sent(at + 100).await;
-    host.running.stop().await;
+    host.stops_in_its_middle().await;
     rollout.finished().await;
-    let counts = host.running.counts();
-    assert_eq!(
-        counted(&counts),
-        (counts.events_in, counts.events_in, 0, 0),
-        "{counts:?}"
-    );
     assert!(host.system.whereis(&address("app/feed")).is_none());
 }
 
@@ -387,23 +401,26 @@ async fn a_source_changes_before_what_it_feeds_loses_what_it_called() {
     );
     let before = format!(
         "[components.sink]\nfile = \"both.wasm\"\n{}",
-        feed("feed", "in.txt", "").replace("\"put\"", "\"take\"")
+        feed("feed", "pipe", "").replace("\"put\"", "\"take\"")
     );
-    let directory = Directory::new(&lines(MANY));
+    let directory = Directory::new("");
+    let pipe = Pipe::make(&directory);
     std::fs::write(
         directory.0.join("both.wasm"),
         wat::parse_str(with_both).unwrap(),
     )
     .unwrap();
     let host = Host::in_directory(directory, &before, RegistryOptions::default()).await;
-    host.sent(100).await;
+    let mut pipe = pipe.await.unwrap();
+    pipe.write(100);
+    host.answered(100).await;
     let sink = "[components.sink]\nfile = \"sink.wasm\"\nrollout = { state = \"discard\" }\n";
     // As it is it would call what is not there any more.
     let kept = PlanOptions {
         keep_sources: true,
         ..PlanOptions::default()
     };
-    let after = format!("{sink}{}", feed("feed", "in.txt", ""));
+    let after = format!("{sink}{}", feed("feed", "pipe", ""));
     let refused = host
         .deployer
         .plan(&host.resolve(&after), &kept)
@@ -423,18 +440,21 @@ async fn a_source_changes_before_what_it_feeds_loses_what_it_called() {
         "{text}"
     );
     assert_eq!(rollout.finished().await, RolloutOutcome::Permanent);
-    let gone = format!("{sink}{}", feed("feed", "in.txt", "in-flight = 3"));
-    let rollout = host.deploy(&gone).await;
+    pipe.write(100);
+    let last = format!("{sink}{}", feed("feed", "pipe", "in-flight = 3"));
+    let rollout = host.deploy(&last).await;
     assert_eq!(rollout.finished().await, RolloutOutcome::Permanent);
+    pipe.write(100);
+    drop(pipe);
     host.running.finished().await.unwrap();
     let counts = host.running.counts();
     // The new instance of the sink has not seen the items before, and says so of its first one.
     assert_eq!(
         (counts.events_in, counts.ok + counts.failed, counts.failed),
-        (MANY as u64, MANY as u64, 1),
+        (300, 300, 1),
         "{counts:?}"
     );
-    assert_eq!(host.total("sink").await, MANY as u64);
+    assert_eq!(host.total("sink").await, 300);
     host.running.stop().await;
 }
 
