@@ -17,11 +17,11 @@ fn endless() -> String {
     "x\n".repeat(10_000_000)
 }
 
-fn lines(count: usize) -> String {
+pub(super) fn lines(count: usize) -> String {
     (0..count).map(|line| format!("line {line}\n")).collect()
 }
 
-fn feed(name: &str, file: &str, more: &str) -> String {
+pub(super) fn feed(name: &str, file: &str, more: &str) -> String {
     format!(
         "[sources.{name}]\nfile = \"{file}\"\nformat = \"lines\"\nto = \"sink\"\nfunction = \"put\"\n{more}\n"
     )
@@ -33,7 +33,7 @@ fn soaking() -> String {
 }
 
 /// Items in, ok, rejected, failed.
-fn counted(counts: &SourceCounts) -> (u64, u64, u64, u64) {
+pub(super) fn counted(counts: &SourceCounts) -> (u64, u64, u64, u64) {
     (counts.events_in, counts.ok, counts.rejected, counts.failed)
 }
 
