@@ -42,7 +42,7 @@ pub enum PlanRefusal {
         to: ActorAddress,
     },
     /// A name is a component's in one and a source's in the other.
-    #[error("`{name}` is a {was}, and would be a {is}")]
+    #[error("`{name}` is a {was} of what runs, and `[{is}s.{name}]` would make it a {is}")]
     Kind {
         /// The name.
         name: String,
@@ -163,10 +163,10 @@ impl PlanRefusal {
                  as it is"
                     .to_owned()
             }
-            Self::Kind { .. } => {
-                "give the new one another name: the old one is stopped and the new one started"
-                    .to_owned()
-            }
+            Self::Kind { was, is, .. } => format!(
+                "give the {is} another name: the {was} is stopped and the {is} started. Or take the {was} out in a deployment of \
+                 its own first"
+            ),
             Self::Mailbox { .. } => {
                 "give it another name: the old one is stopped and the new one started".to_owned()
             }

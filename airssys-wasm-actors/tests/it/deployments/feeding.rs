@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::Write as _;
 
 use airssys_wasm::FromArgs as _;
-use airssys_wasm_actors::SourceCounts;
 use airssys_wasm_actors::deployment::{PlanOptions, RolloutStatus};
+use airssys_wasm_actors::{Event, SourceCounts};
 
 use super::*;
 use crate::application::SINK;
@@ -475,5 +475,73 @@ async fn an_application_that_was_not_fed_is_finished_when_what_was_deployed_is()
     let kept = host.deployer.deploy(host.resolve(&other), options).await;
     assert_eq!(kept.unwrap().finished().await, RolloutOutcome::Permanent);
     assert!(!host.is(&other));
+    host.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_feeds_ends_before_all_that_may_be_called_whatever_was_added_when() {
+    let before = format!("{ONE}{SINKS}{}", feed("feed", "in.txt", ""));
+    let host = host(&endless(), &before).await;
+    // One that is fed by a source that is older, one beside a source that is new, and one more of a kind.
+    let late = |name: &str| format!("[components.{name}]\nfile = \"sink.wasm\"\n");
+    let more = feed("more", "in.txt", "").replace("to = \"sink\"", "to = \"late\"");
+    let second = format!("{before}{}{more}", late("late"));
+    let second = second.replace("v1.wasm\"", "v1.wasm\"\nreplicas = 3");
+    let third = format!("{second}{}", late("later"));
+    for tables in [&second, &third] {
+        let rollout = host.deploy(tables).await;
+        assert_eq!(rollout.finished().await, RolloutOutcome::Permanent);
+        assert!(host.is(tables));
+    }
+    let mut events = host.system.events();
+    host.running.stop().await;
+    let mut ended = Vec::new();
+    while ended.len() < 8 {
+        if let Some(Event::Exited { address, .. }) = events.recv().await {
+            ended.push(address.to_string());
+        }
+    }
+    let (sources, components) = ended.split_at(2);
+    assert_eq!(sources, ["app/more", "app/feed"], "{ended:?}");
+    assert_eq!(
+        components,
+        [
+            "app/later",
+            "app/late",
+            "app/sink",
+            "app/one/2",
+            "app/one/1",
+            "app/one/0"
+        ]
+    );
+    let counts = host.running.counts();
+    assert_eq!(counts.ok, counts.events_in, "{counts:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_goes_from_a_source_to_a_component_and_back_in_two_deployments() {
+    let fed = format!("{ONE}{SINKS}{}", feed("x", "in.txt", ""));
+    let host = host(&lines(20), &fed).await;
+    host.running.finished().await.unwrap();
+    let neither = format!("{ONE}{SINKS}");
+    let named = format!("{neither}[components.x]\nfile = \"sink.wasm\"\n");
+    for (tables, other) in [(&named, "component"), (&fed, "source")] {
+        // As the help says.
+        let refused = host
+            .deployer
+            .plan(&host.resolve(tables), &PlanOptions::default());
+        let refused = refused.unwrap_err().to_string();
+        let says = format!("`[{other}s.x]` would make it a {other}");
+        assert!(refused.contains(&says), "{refused}");
+        for tables in [&neither, tables] {
+            let rollout = host.deploy(tables).await;
+            assert_eq!(rollout.finished().await, RolloutOutcome::Permanent);
+            assert!(host.is(tables));
+        }
+    }
+    // It had been read to its end before.
+    host.running.finished().await.unwrap();
+    assert_eq!(counted(&host.running.counts()), (20, 20, 0, 0));
+    assert_eq!(host.total("sink").await, 20);
     host.running.stop().await;
 }

@@ -105,3 +105,24 @@ fn a_source_changes_when_what_calls_fits_what_is_called() {
         assert!(help.contains("without `--keep-sources`"), "{help}");
     }
 }
+
+#[test]
+fn a_name_that_is_a_components_in_one_and_a_sources_in_the_other_is_refused_with_its_place() {
+    let mut old = application(vec![component("a", 1)]);
+    old.sources = vec![source("x", "a", "x.json")];
+    let new = application(vec![component("a", 1), component("x", 1)]);
+    for (old, new, was, is) in [
+        (&old, &new, "source", "component"),
+        (&new, &old, "component", "source"),
+    ] {
+        let refused = plan(old, new, &PlanOptions::default()).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            format!(
+                "`x` is a {was} of what runs, and `[{is}s.x]` would make it a {is}\n  \
+                 help: give the {is} another name: the {was} is stopped and the {is} started. \
+                 Or take the {was} out in a deployment of its own first"
+            )
+        );
+    }
+}
