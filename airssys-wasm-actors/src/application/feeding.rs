@@ -148,9 +148,18 @@ impl Feeding {
 
     /// Closes what of a source's inputs nobody reads now.
     pub(crate) fn close(&self, address: &ActorAddress) {
+        self.at_places(address, Places::close);
+    }
+
+    /// The same, but for what could not be read again.
+    pub(crate) fn close_rereadable(&self, address: &ActorAddress) {
+        self.at_places(address, Places::close_rereadable);
+    }
+
+    fn at_places(&self, address: &ActorAddress, close: impl FnOnce(&Places)) {
         let sources = self.sources.lock();
         if let Some(one) = sources.iter().find(|one| one.address == *address) {
-            one.places.close();
+            close(&one.places);
         }
     }
 

@@ -29,6 +29,31 @@ pub enum Input {
 }
 
 impl Input {
+    /// What can be known without opening it: that it is there, is of a kind that is read, and may be.
+    pub(crate) fn can_be_opened(&self) -> Result<(), SourceError> {
+        let Self::File(path) = self else {
+            return Ok(());
+        };
+        let failed = |source: io::Error| SourceError::Open {
+            input: self.clone(),
+            source,
+        };
+        let kind = std::fs::metadata(path).map_err(failed)?.file_type();
+        if kind.is_dir() {
+            return Err(failed(io::ErrorKind::IsADirectory.into()));
+        }
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::FileTypeExt as _;
+            if kind.is_socket() {
+                return Err(failed(io::Error::other("it is a socket")));
+            }
+            let access = rustix::fs::access(path, rustix::fs::Access::READ_OK);
+            access.map_err(|why| failed(why.into()))?;
+        }
+        Ok(())
+    }
+
     /// Whether it can be read again from its beginning, with the same in it: a pipe or a terminal cannot.
     pub(crate) fn is_rereadable(&self) -> bool {
         match self {

@@ -164,7 +164,17 @@ impl Places {
 
     /// Closes every input that nobody reads from now. Where each was left stays known.
     pub(crate) fn close(&self) {
-        for place in self.0.lock().iter_mut() {
+        self.close_those(|_| true);
+    }
+
+    /// The same, but for what could not be read again.
+    pub(crate) fn close_rereadable(&self) {
+        self.close_those(Input::is_rereadable);
+    }
+
+    fn close_those(&self, closes: impl Fn(&Input) -> bool) {
+        let mut places = self.0.lock();
+        for place in places.iter_mut().filter(|place| closes(&place.what.input)) {
             let over = place.reader.take();
             // Of one that has ended nothing is open, and that it has is worth knowing.
             place.reader = over.filter(|reader| reader.end.is_some() && reader.held.is_empty());

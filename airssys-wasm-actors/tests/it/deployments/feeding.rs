@@ -1,7 +1,10 @@
 //! Sources that are started, replaced and stopped by deployments: every item is sent once, in its order, and counted once.
 
+mod inputs;
+
 use std::fs::File;
 use std::io::Write as _;
+use std::path::{Path, PathBuf};
 
 use airssys_wasm::FromArgs as _;
 use airssys_wasm_actors::deployment::{PlanOptions, RolloutStatus};
@@ -107,8 +110,16 @@ impl Pipe {
     /// Makes it; it is written into once somebody reads it.
     fn make(directory: &Directory) -> tokio::task::JoinHandle<Self> {
         let path = directory.0.join("pipe");
-        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        Self::make_at(&path);
+        Self::open(path)
+    }
+
+    fn make_at(path: &Path) {
+        let made = std::process::Command::new("mkfifo").arg(path).status();
         assert!(made.unwrap().success());
+    }
+
+    fn open(path: PathBuf) -> tokio::task::JoinHandle<Self> {
         let open = move || Self(File::options().write(true).open(path).unwrap());
         tokio::task::spawn_blocking(open)
     }

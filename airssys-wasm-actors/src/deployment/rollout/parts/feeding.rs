@@ -11,7 +11,7 @@ use crate::application::feeding::FeedingHeld;
 use crate::deployment::plan::{Action, Plan};
 use crate::deployment::rollout::children::supervisor;
 use crate::exit::with_sources;
-use crate::source::{self, Input, SourcePlan, SourceRun};
+use crate::source::{self, SourcePlan, SourceRun};
 
 /// One source.
 pub(super) struct Sourcing {
@@ -69,17 +69,13 @@ impl Sourcing {
     }
 
     /// What can be known before anything is touched: that there is something to be read, up to the first item of a regular
-    /// file.
+    /// file. A pipe is not opened for it: whoever writes to it would be told that it has been closed again.
     pub(super) async fn warm(&self) -> Done {
         let Some(new) = &self.new else {
             return Ok(());
         };
         let input = &new.input;
-        if let Input::File(path) = input
-            && path.is_dir()
-        {
-            return Err(format!("cannot read {input}: it is a directory"));
-        }
+        input.can_be_opened().map_err(|why| with_sources(&why))?;
         if input.is_rereadable() {
             let first = source::look(new).await;
             first.map_err(|why| with_sources(&why))?;
@@ -136,9 +132,9 @@ impl Sourcing {
         feeding.close(&self.address);
     }
 
-    /// It has been undone, or was never done.
+    /// It has been undone, or was never done. A pipe is read on by whoever tries again.
     pub(super) fn release_new(&self, ground: &Ground) {
-        ground.live.feeding.close(&self.address);
+        ground.live.feeding.close_rereadable(&self.address);
     }
 
     /// What has begun, for whoever watches over it.
