@@ -536,7 +536,7 @@ fn everything_that_cannot_be_is_refused_in_one_go() {
     );
     for (kind, says) in [
         ("source", "first add, and let the source call that"),
-        ("kind", "give the new one another name"),
+        ("kind", "give the component another name"),
     ] {
         let help = refusals
             .iter()
