@@ -9,13 +9,14 @@ pub(crate) mod asking;
 mod autoscale;
 mod components;
 mod configuration;
+pub(crate) mod feeding;
 mod links;
 mod options;
 mod order;
 mod resolving;
 mod rollout;
 pub(crate) mod running;
-mod sources;
+pub(crate) mod sources;
 mod spawned;
 mod supervisors;
 mod version;
@@ -31,12 +32,13 @@ pub use running::{ApplicationEnded, RunningApplication};
 
 use crate::address::ActorAddress;
 use crate::application::asking::ReportPlan;
+use crate::application::feeding::Feeding;
 use crate::application::resolving::Resolving;
 use crate::autoscaling::Autoscales;
 use crate::configuration::ConfigLayers;
 use crate::deployment::{ApplicationOutline, ComponentOutline};
 use crate::manifest::{ApplicationSpec, ManifestErrors};
-use crate::source::{Source, SourcePlan, SourceState};
+use crate::source::SourcePlan;
 use crate::supervisor::{ChildSpec, StartError, SupervisorSpec};
 use crate::system::System;
 
@@ -137,6 +139,11 @@ impl Application {
         &self.manifest
     }
 
+    /// The source of this address.
+    pub(crate) fn source(&self, address: &ActorAddress) -> Option<&Arc<SourcePlan>> {
+        self.sources.iter().find(|plan| plan.address == *address)
+    }
+
     pub(crate) fn report_plan(&self) -> &ReportPlan {
         &self.report
     }
@@ -194,17 +201,9 @@ impl Application {
             .collect();
         let supervisor = system.supervise(self.supervision).await?;
         // They are gone with their supervisor: what has been sent is not sent again.
-        let mut feeding = Vec::new();
-        let mut sources = Vec::new();
-        for plan in self.sources {
-            let state = SourceState::new();
-            sources.push((plan.address.clone(), Arc::clone(&state)));
-            let address = plan.address.clone();
-            let child = ChildSpec::native(address, move || {
-                Source::new(Arc::clone(&plan), Arc::clone(&state))
-            });
-            feeding.push(child.restart_temporary());
-        }
+        let sources = Arc::new(Feeding::default());
+        let plans = self.sources.into_iter();
+        let feeding = plans.map(|plan| sources.begin(plan).child()).collect();
         let actors = components.iter();
         let actors = actors.filter_map(|(name, _)| system.whereis(name));
         let mut actors: Vec<_> = actors.collect();

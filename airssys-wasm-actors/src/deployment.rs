@@ -19,7 +19,8 @@ pub use autoscale::{Autoscale, AutoscaleError, Autoscaler, Load};
 pub use gate::{Gate, Interval, Judge, Latency, Verdict, Why, judge};
 pub use machine::CommandRefused;
 pub use outline::{
-    ApplicationOutline, ComponentOutline, LinkOutline, SourceOutline, SupervisorOutline, Tuning,
+    ApplicationOutline, ComponentOutline, FedFunction, LinkOutline, SourceOutline,
+    SupervisorOutline, Tuning,
 };
 pub use plan::{
     Action, AutoscaleChange, Because, ConfigChange, GrantsChange, LimitChange, Part, Plan,

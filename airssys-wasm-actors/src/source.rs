@@ -1,24 +1,26 @@
 //! Sources: native actors that feed an input to a component, item by item, with back-pressure.
 //!
-//! Owns the [`Source`] actor and the state of it that outlives it ([`SourceState`]): its account and how it
+//! Owns the [`Source`] actor and what of it outlives it ([`SourceRun`]): its account, its place in its input, and how it
 //! ended. An item goes from the reader's thread through a bounded channel into a call; at most `in-flight` calls
-//! are under way, and nothing is read that cannot be sent soon. A source is temporary: a restarted one would
-//! begin at the first item again and count what was counted. It retries no item; a full mailbox is waited for,
+//! are under way, and nothing is read that cannot be sent soon. A source is temporary: one that died does not
+//! know what became of all that it had sent. One that is paused does, and another goes on where it was. It retries no item; a full mailbox is waited for,
 //! because nothing has been accepted there.
 
 mod account;
 mod input;
 mod json;
 mod lines;
+mod place;
 mod pump;
 
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use airssys_wasm::{Surface, WitError};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 pub use account::{ReasonGroup, ReasonMessage, SourceCounts};
@@ -26,12 +28,15 @@ pub use input::{Input, SourceError};
 
 pub(crate) use account::Account;
 pub(crate) use input::Cutting;
+pub(crate) use place::Places;
 pub(crate) use pump::{Feed, Shape};
 
 use crate::address::ActorAddress;
 use crate::exit::ExitReason;
 use crate::native::{Actor, Context, Message};
 use crate::reference::ActorRef;
+use crate::supervisor::ChildSpec;
+use pump::Halt;
 
 /// What a source says to itself when its input has failed.
 const CONTROL: &str = "package airssys:source@0.1.0; interface control { failed: func(); }";
@@ -46,22 +51,56 @@ pub(crate) struct SourcePlan {
     pub(crate) feed: Feed,
 }
 
+/// Reads the first item of what a source would read, and no further.
+pub(crate) async fn look(plan: &SourcePlan) -> Result<(), SourceError> {
+    let mut items = input::start(plan.input.clone(), plan.cutting.clone(), 0)?;
+    match items.recv().await {
+        Some(input::Reading::Item { .. }) => Ok(()),
+        Some(input::Reading::End(end)) => end,
+        None => Err(SourceError::ReaderDied),
+    }
+}
+
 /// How a source ended; `None` while it runs.
 pub(crate) type End = Option<Result<(), Arc<SourceError>>>;
 
-/// What is known of a source, whether its actor lives or not.
+/// One way of a source from its start to its end, whether its actor lives or not.
 #[derive(Debug)]
-pub(crate) struct SourceState {
-    pub(crate) account: Arc<Account>,
+pub(crate) struct SourceRun {
+    pub(crate) plan: Arc<SourcePlan>,
+    account: Arc<Account>,
+    places: Arc<Places>,
+    halt: watch::Sender<Halt>,
     end: watch::Sender<End>,
 }
 
-impl SourceState {
-    pub(crate) fn new() -> Arc<Self> {
+impl SourceRun {
+    pub(crate) fn new(
+        plan: Arc<SourcePlan>,
+        account: Arc<Account>,
+        places: Arc<Places>,
+    ) -> Arc<Self> {
         Arc::new(Self {
-            account: Arc::default(),
+            plan,
+            account,
+            places,
+            halt: watch::Sender::new(Halt::No),
             end: watch::Sender::new(None),
         })
+    }
+
+    /// What a supervisor starts. It is not started again: its deployment, or nobody, has it go on.
+    pub(crate) fn child(self: &Arc<Self>) -> ChildSpec {
+        let run = Arc::clone(self);
+        let child = ChildSpec::native(run.plan.address.clone(), move || {
+            Source::new(Arc::clone(&run))
+        });
+        child.restart_temporary()
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn is_over(&self) -> bool {
+        self.end.borrow().is_some()
     }
 
     /// Waits for the end.
@@ -72,6 +111,26 @@ impl SourceState {
             // The sender is in `self`: neither can be.
             Ok(None) | Err(_) => Err(Arc::new(SourceError::Stopped)),
         }
+    }
+
+    /// Has it send nothing more, and waits until all that it had sent is answered, which takes as long as a call may wait.
+    pub(crate) async fn pause(&self) {
+        self.halt(Halt::Pause);
+        // How it ended is of no matter: it sends nothing any more.
+        let _ = self.ended().await;
+    }
+
+    /// It has not begun, and does not.
+    pub(crate) fn give_up(&self) {
+        self.end(Err(SourceError::Stopped));
+    }
+
+    fn halt(&self, to: Halt) {
+        self.halt.send_if_modified(|halt| {
+            let further = *halt < to;
+            *halt = to.max(*halt);
+            further
+        });
     }
 
     /// The first end counts.
@@ -88,8 +147,7 @@ impl SourceState {
 
 /// The actor. Its work is done by a task of its own, so that it can be asked and stopped meanwhile.
 pub(crate) struct Source {
-    plan: Arc<SourcePlan>,
-    state: Arc<SourceState>,
+    run: Arc<SourceRun>,
     pump: Option<Pumping>,
 }
 
@@ -97,7 +155,7 @@ impl Drop for Source {
     fn drop(&mut self) {
         if self.pump.is_none() {
             // Killed before it had begun: nobody else will say that it has ended.
-            self.state.end(Err(SourceError::Stopped));
+            self.run.give_up();
         }
     }
 }
@@ -105,7 +163,6 @@ impl Drop for Source {
 /// The running pump; it dies with its owner.
 struct Pumping {
     task: JoinHandle<()>,
-    stop: Arc<Notify>,
 }
 
 impl Drop for Pumping {
@@ -115,53 +172,50 @@ impl Drop for Pumping {
 }
 
 /// Says that the source has ended, even when the pump is dropped half way.
-struct EndGuard(Arc<SourceState>);
+struct EndGuard(Arc<SourceRun>);
 
 impl Drop for EndGuard {
     fn drop(&mut self) {
-        self.0.end(Err(SourceError::Stopped));
+        self.0.give_up();
     }
 }
 
 impl Source {
-    pub(crate) fn new(plan: Arc<SourcePlan>, state: Arc<SourceState>) -> Self {
-        Self {
-            plan,
-            state,
-            pump: None,
-        }
+    pub(crate) fn new(run: Arc<SourceRun>) -> Self {
+        Self { run, pump: None }
     }
 
     /// Starts the reader and the pump.
     fn start(&self, own: Option<ActorRef>, to: Option<ActorRef>) -> Result<Pumping, SourceError> {
+        let plan = &self.run.plan;
         let no_target = |reason: String| SourceError::NoTarget {
-            to: self.plan.to.to_string(),
+            to: plan.to.to_string(),
             reason,
         };
         let to = to.ok_or_else(|| no_target("there is no such actor".to_owned()))?;
         let target = to
-            .function(&self.plan.feed.function)
+            .function(&plan.feed.function)
             .map_err(|error| no_target(error.to_string()))?;
-        let feed = &self.plan.feed;
+        let feed = &plan.feed;
+        let (next, mut reader) = self.run.places.open(plan)?;
         tracing::debug!(
-            source = %self.plan.address,
-            input = %self.plan.input.to_string().escape_debug(),
-            to = %self.plan.to,
+            source = %plan.address,
+            input = %plan.input.to_string().escape_debug(),
+            from = next.load(Ordering::Acquire),
+            to = %plan.to,
             function = feed.function,
             in_flight = feed.in_flight_max,
             "feeding"
         );
-        let items = input::start(self.plan.input.clone(), self.plan.cutting.clone())?;
-        let stop = Arc::new(Notify::new());
-        let stopped = Arc::clone(&stop);
-        let state = Arc::clone(&self.state);
-        let plan = Arc::clone(&self.plan);
+        let run = Arc::clone(&self.run);
+        let halt = run.halt.subscribe();
         // Made before the task, which may be dropped before it has run at all.
-        let guard = EndGuard(Arc::clone(&state));
+        let guard = EndGuard(Arc::clone(&run));
         let task = tokio::spawn(async move {
-            let end = pump::run(&plan.feed, &target, items, &state.account, &stopped).await;
+            let (plan, account) = (&run.plan, &run.account);
+            let end = pump::run(&plan.feed, &target, &mut reader, &next, account, halt).await;
             let failed = matches!(&end, Err(error) if !matches!(error, SourceError::Stopped));
-            let counts = state.account.read();
+            let counts = account.read();
             tracing::debug!(
                 source = %plan.address,
                 items = counts.events_in,
@@ -170,7 +224,8 @@ impl Source {
                 failed = counts.failed,
                 "fed"
             );
-            state.end(end);
+            run.places.put_back(plan, reader, &end);
+            run.end(end);
             drop(guard);
             if let (true, Some(own)) = (failed, own)
                 && let Err(error) = own.cast("failed", ())
@@ -178,7 +233,7 @@ impl Source {
                 tracing::debug!(%error, "a source that failed is gone already");
             }
         });
-        Ok(Pumping { task, stop })
+        Ok(Pumping { task })
     }
 }
 
@@ -191,7 +246,7 @@ impl Actor for Source {
 
     async fn pre_start(&mut self, ctx: &mut Context) -> Result<(), SourceFailed> {
         let own = ctx.whereis(ctx.address());
-        let to = ctx.whereis(&self.plan.to);
+        let to = ctx.whereis(&self.run.plan.to);
         match self.start(own, to) {
             Ok(pump) => {
                 self.pump = Some(pump);
@@ -199,7 +254,7 @@ impl Actor for Source {
             }
             Err(error) => {
                 let error = Arc::new(error);
-                self.state.end.send_replace(Some(Err(Arc::clone(&error))));
+                self.run.end.send_replace(Some(Err(Arc::clone(&error))));
                 Err(SourceFailed(error))
             }
         }
@@ -212,7 +267,7 @@ impl Actor for Source {
     ) -> Result<(), SourceFailed> {
         // Only the pump sends this, and only after the end; anybody else is answered and ignored.
         message.reply(());
-        match &*self.state.end.borrow() {
+        match &*self.run.end.borrow() {
             Some(Err(error)) => Err(SourceFailed(Arc::clone(error))),
             Some(Ok(())) | None => Ok(()),
         }
@@ -221,7 +276,7 @@ impl Actor for Source {
     /// Lets what is under way come back; the supervisor's patience bounds the wait.
     async fn post_stop(&mut self, _reason: &ExitReason) {
         if let Some(pump) = &mut self.pump {
-            pump.stop.notify_one();
+            self.run.halt(Halt::Stop);
             // A panic in the pump is in the log already.
             let _ = (&mut pump.task).await;
         }

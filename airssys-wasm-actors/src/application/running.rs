@@ -10,11 +10,12 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::asking::{Report, ReportError, ReportPlan};
+use super::feeding::Feeding;
 use crate::address::ActorAddress;
 use crate::counters::Counters;
 use crate::exit::ExitReason;
 use crate::reference::ActorRef;
-use crate::source::{ReasonGroup, SourceCounts, SourceError, SourceState};
+use crate::source::{ReasonGroup, SourceCounts, SourceError};
 use crate::supervisor::{StopReport, Supervisor};
 use crate::system::System;
 
@@ -30,7 +31,6 @@ pub struct RunningApplication {
     system: System,
     supervisor: Supervisor,
     actors: Vec<ActorRef>,
-    sources: Vec<(ActorAddress, Arc<SourceState>)>,
     live: Arc<Live>,
     /// What the system had counted before.
     before: Counters,
@@ -39,6 +39,7 @@ pub struct RunningApplication {
 /// What changes of an application while it runs, by deployments.
 #[derive(Default)]
 pub(crate) struct Live {
+    pub(crate) feeding: Arc<Feeding>,
     pub(crate) report: Mutex<ReportPlan>,
     /// Actors that were started since.
     pub(crate) added: Mutex<Vec<ActorRef>>,
@@ -74,7 +75,7 @@ impl RunningApplication {
         system: System,
         supervisor: Supervisor,
         actors: Vec<ActorRef>,
-        sources: Vec<(ActorAddress, Arc<SourceState>)>,
+        feeding: Arc<Feeding>,
         report: ReportPlan,
         before: Counters,
     ) -> Self {
@@ -82,8 +83,8 @@ impl RunningApplication {
             system,
             supervisor,
             actors,
-            sources,
             live: Arc::new(Live {
+                feeding,
                 report: Mutex::new(report),
                 added: Mutex::default(),
                 stopping: watch::Sender::default(),
@@ -135,20 +136,26 @@ impl RunningApplication {
         })
     }
 
-    /// Whether it has sources; without one it runs until it is stopped.
+    /// Whether it has sources now; without one it runs until it is stopped.
     #[must_use]
     pub fn has_sources(&self) -> bool {
-        !self.sources.is_empty()
+        self.live.feeding.is_fed()
     }
 
-    /// What its sources have sent so far.
+    /// What its sources have sent so far, those that are gone too.
     #[must_use]
     pub fn counts(&self) -> SourceCounts {
-        let counts = self.sources.iter().map(|(_, state)| state.account.read());
+        let counts = self.live.feeding.counts().into_iter();
+        let counts = counts.map(|(_, counts)| counts);
         counts.reduce(add).unwrap_or_default()
     }
 
-    /// Waits until every source has ended and every mailbox is empty.
+    /// Waits until a source has begun, or gone on, since it was finished: a deployment may have one do so.
+    pub async fn feeding(&self) {
+        self.live.feeding.begun().await;
+    }
+
+    /// Waits until every source has ended and every mailbox is empty, and no deployment that changes sources is under way.
     ///
     /// # Errors
     /// [`ApplicationEnded`] when the application ended itself, or a source could not read its input to the end.
@@ -171,18 +178,16 @@ impl RunningApplication {
     }
 
     async fn drained(&self) -> Result<(), ApplicationEnded> {
-        if self.sources.is_empty() {
-            std::future::pending::<()>().await;
-        }
-        let mut failed = None;
-        for (address, state) in &self.sources {
-            if let Err(why) = state.ended().await
-                && failed.is_none()
-            {
-                failed = Some((address, why));
+        let feeding = &self.live.feeding;
+        let ends = loop {
+            let (at, ends) = feeding.ended().await;
+            self.emptied().await;
+            if feeding.finish(at) {
+                break ends;
             }
-        }
-        self.emptied().await;
+        };
+        let mut failed = ends.into_iter();
+        let failed = failed.find_map(|(address, end)| end.err().map(|why| (address, why)));
         let Some((source_address, why)) = failed else {
             // The last of what a source sends fails at once when the supervisor gives up; the source can be through
             // before it is stopped.
@@ -197,7 +202,7 @@ impl RunningApplication {
             return Err(self.ended_by(reason));
         }
         Err(ApplicationEnded::Source {
-            source_address: source_address.clone(),
+            source_address,
             why,
         })
     }
@@ -246,11 +251,7 @@ impl RunningApplication {
         Ok(Report {
             counted: counted.unwrap_or(counts.ok),
             counts,
-            sources: self
-                .sources
-                .iter()
-                .map(|(address, state)| (address.clone(), state.account.read()))
-                .collect(),
+            sources: self.live.feeding.counts(),
             restarts: after.restarts.saturating_sub(self.before.restarts),
             restarted: self
                 .all()
@@ -274,16 +275,13 @@ impl RunningApplication {
         }
         let report = self.supervisor.stop().await;
         self.settled().await;
+        self.live.feeding.close_all();
         report
     }
 
-    /// Waits until no source writes to its account any more. Its actor is gone by then; the task it had may still
-    /// be being dropped.
+    /// Waits until no source writes to its account any more.
     async fn settled(&self) {
-        for (_, state) in &self.sources {
-            // How it ended is said elsewhere.
-            let _ = state.ended().await;
-        }
+        self.live.feeding.settled().await;
     }
 
     /// Ends every actor now, whatever it is doing; [`RunningApplication::stop`] then has nothing to wait for.

@@ -269,7 +269,7 @@ fn function(
 }
 
 /// The names of the cases of `E` in `result<_, E>`.
-fn error_cases(ty: &FunctionType) -> Vec<Box<str>> {
+pub(crate) fn error_cases(ty: &FunctionType) -> Vec<Box<str>> {
     let Some(WitType::Result {
         err: Some(error), ..
     }) = &ty.result

@@ -13,11 +13,12 @@ use semver::Version;
 use super::autoscale::Autoscale;
 use super::strategy::{Nature, RolloutPolicy};
 use crate::address::ActorAddress;
+use crate::application::sources::error_cases;
 use crate::health::HealthCheck;
 use crate::link::Retry;
 use crate::mailbox::MailboxConfig;
 use crate::passivation::Passivation;
-use crate::source::SourcePlan;
+use crate::source::{Shape, SourcePlan};
 use crate::supervisor::{
     AutoShutdown, Backoff, ChildSpec, RestartIntensity, RestartPolicy, ShutdownPolicy, Start,
     Strategy, SupervisorSpec,
@@ -168,8 +169,21 @@ pub struct SourceOutline {
     pub name: String,
     /// The component it feeds, by its name.
     pub to: String,
+    /// What it calls there, if that is known.
+    pub calls: Option<FedFunction>,
     /// Everything else of it, by the manifest's keys.
     pub words: Vec<(&'static str, String)>,
+}
+
+/// A function that a source calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FedFunction {
+    /// Where it is.
+    pub path: String,
+    /// Whether it takes an item's number too.
+    pub numbered: bool,
+    /// The cases of its error type.
+    pub error_cases: Vec<Box<str>>,
 }
 
 impl ApplicationOutline {
@@ -200,7 +214,7 @@ impl ApplicationOutline {
             components,
             spawned,
             supervisors,
-            sources: sources.iter().map(|plan| source(plan)).collect(),
+            sources: sources.iter().map(|plan| SourceOutline::of(plan)).collect(),
             report,
         }
     }
@@ -350,6 +364,32 @@ impl SupervisorOutline {
 }
 
 impl SourceOutline {
+    pub(crate) fn of(plan: &SourcePlan) -> Self {
+        let (cutting, feed) = (&plan.cutting, &plan.feed);
+        Self {
+            name: last(&plan.address),
+            to: last(&plan.to),
+            calls: Some(FedFunction {
+                path: feed.function.clone(),
+                numbered: feed.shape == Shape::Numbered,
+                error_cases: feed.error_cases.clone(),
+            }),
+            words: vec![
+                ("file", plan.input.to_string()),
+                ("format", format!("{:?}", cutting.format)),
+                ("items", cutting.items.clone()),
+                ("item-bytes", cutting.item_bytes_max.to_string()),
+                ("function", format!("{} {:?}", feed.function, feed.shape)),
+                (
+                    "rejected-case",
+                    format!("{:?} of {:?}", feed.rejected_case, feed.error_cases),
+                ),
+                ("in-flight", feed.in_flight_max.to_string()),
+                ("reply-within", format!("{:?}", feed.reply_within)),
+            ],
+        }
+    }
+
     /// The manifest's keys that differ.
     pub(crate) fn differing(&self, other: &Self) -> Vec<&'static str> {
         let mut differing = named(&[("to", self.to != other.to)]);
@@ -359,6 +399,26 @@ impl SourceOutline {
             }
         }
         differing
+    }
+
+    /// Why it cannot feed a component, if that has not what it calls. Where a component has error cases that the source does
+    /// not know, or the other way round, those that both know have to be in the same places.
+    pub(crate) fn unfit(&self, component: &ComponentOutline) -> Option<String> {
+        let calls = self.calls.as_ref()?;
+        let surface = &component.surface;
+        let function = surface
+            .export(&calls.path)
+            .map(|export| surface.export_function(export));
+        let function = match function {
+            Ok(Some((_, function))) => function,
+            Ok(None) => return Some(format!("there is no `{}`", calls.path)),
+            Err(why) => return Some(why.to_string()),
+        };
+        let numbered = Shape::of(&function.ty).map(|shape| shape == Shape::Numbered);
+        let cases = error_cases(&function.ty);
+        let mut pairs = cases.iter().zip(&calls.error_cases);
+        let fits = numbered == Some(calls.numbered) && pairs.all(|(one, other)| one == other);
+        (!fits).then(|| format!("`{}` is {}", calls.path, function.ty))
     }
 }
 
@@ -404,25 +464,6 @@ fn add_supervisors(
         if let Some(below) = child.as_supervisor() {
             add_supervisors(all, below, Some(Tuning::of(child)));
         }
-    }
-}
-
-fn source(plan: &SourcePlan) -> SourceOutline {
-    let (cutting, feed) = (&plan.cutting, &plan.feed);
-    SourceOutline {
-        name: last(&plan.address),
-        to: last(&plan.to),
-        words: vec![
-            ("file", plan.input.to_string()),
-            ("format", format!("{cutting:?}")),
-            ("function", format!("{} {:?}", feed.function, feed.shape)),
-            (
-                "rejected-case",
-                format!("{:?} of {:?}", feed.rejected_case, feed.error_cases),
-            ),
-            ("in-flight", feed.in_flight_max.to_string()),
-            ("reply-within", format!("{:?}", feed.reply_within)),
-        ],
     }
 }
 

@@ -3,7 +3,7 @@
 //! Owns [`plan()`] and its answer. What only supervisors know is changed first and touches no instance; then
 //! components are started and replaced, in start order where links allow it; what is gone is stopped last, callers
 //! first and otherwise in reverse, when nothing can bring the old application back any more. So a plan from the new application to the
-//! old one undoes it, and that is what a roll back is.
+//! old one undoes it, and that is what a roll back is. Sources change after what they feed, or before it, whichever fits.
 //!
 //! **In between, old and new call each other.** Of a caller and a callee that are both replaced, the order is one in
 //! which the link fits at every moment; where only both together fit, they are one step ([`Step::together`]), whose
@@ -16,6 +16,7 @@ mod compare;
 mod order;
 mod refusal;
 mod show;
+mod sources;
 #[cfg(test)]
 mod tests;
 
@@ -43,7 +44,7 @@ pub struct PlanOptions {
     pub strategy: Option<RolloutStrategy>,
     /// What becomes of state, instead of what each component says.
     pub state: Option<StateHandling>,
-    /// Sources that differ go on as they are. Without it they are refused: none begins in the middle of its input.
+    /// Sources that are there and differ go on as they are.
     pub keep_sources: bool,
 }
 
@@ -153,8 +154,19 @@ pub enum Action {
     },
     /// A source that was not there begins.
     StartSource,
+    /// A source ends, and goes on otherwise, under the same name.
+    ReplaceSource {
+        /// By the manifest's keys.
+        keys: Vec<&'static str>,
+        /// Whether it reads another input, instead of going on with the next item.
+        anew: bool,
+    },
     /// A source that is not there any more ends.
-    StopSource,
+    StopSource {
+        /// Whether it is stopped while that can be undone: it does not fit what its component becomes. Otherwise it feeds
+        /// until nothing can be undone.
+        early: bool,
+    },
     /// Other questions are asked at the end.
     ChangeReport,
 }
@@ -170,7 +182,8 @@ impl Action {
             | Self::Stop { .. }
             | Self::RetuneSupervisor { .. }
             | Self::StartSource
-            | Self::StopSource
+            | Self::ReplaceSource { .. }
+            | Self::StopSource { .. }
             | Self::ChangeReport => false,
         }
     }
@@ -338,7 +351,7 @@ impl Action {
     /// Whether it is done when nothing can be undone any more.
     #[must_use]
     pub fn is_last(&self) -> bool {
-        matches!(self, Self::Stop { .. } | Self::StopSource)
+        matches!(self, Self::Stop { .. } | Self::StopSource { early: false })
     }
 }
 
@@ -399,20 +412,13 @@ pub fn plan(
     let touched: Vec<&Change<'_>> = changes.iter().filter(|one| one.is_touched()).collect();
     let mut steps = Vec::new();
     let (first, last) = retunes(current, new, &changes);
+    let sources = sources::steps(current, new, options, &mut refused);
     steps.extend(first);
+    steps.extend(sources.first);
     steps.extend(order::steps(&touched, new, &mut refused));
     steps.extend(last);
-    let known = |outline: &ApplicationOutline, name: &str| {
-        outline.sources.iter().any(|source| source.name == name)
-    };
-    let started = new.sources.iter();
-    let started = started.filter(|source| !known(current, &source.name));
-    steps.extend(
-        started.map(|source| Step::of(part(&source.name, Action::StartSource, Vec::new()))),
-    );
-    let ended = current.sources.iter();
-    let ended = ended.filter(|source| !known(new, &source.name));
-    steps.extend(ended.map(|source| Step::of(part(&source.name, Action::StopSource, Vec::new()))));
+    steps.extend(sources.after);
+    steps.extend(sources.last);
     steps.extend(order::gone(current, new).map(|one| {
         let old = PlannedRevision::of(one);
         Step::of(part(
@@ -421,7 +427,6 @@ pub fn plan(
             current.callers(&one.name),
         ))
     }));
-    source_changes(current, new, options, &mut refused);
     if !refused.is_empty() {
         return Err(PlanRefused { refusals: refused });
     }
@@ -519,22 +524,4 @@ fn retunes(
         (!parts.is_empty()).then_some(Step { parts, together })
     };
     (step(parts), step(later))
-}
-
-fn source_changes(
-    current: &ApplicationOutline,
-    new: &ApplicationOutline,
-    options: &PlanOptions,
-    refused: &mut Vec<PlanRefusal>,
-) {
-    for one in &new.sources {
-        let old = current.sources.iter().find(|old| old.name == one.name);
-        let keys = old.map(|old| old.differing(one)).unwrap_or_default();
-        if !keys.is_empty() && !options.keep_sources {
-            refused.push(PlanRefusal::Source {
-                source_name: one.name.clone(),
-                keys,
-            });
-        }
-    }
 }

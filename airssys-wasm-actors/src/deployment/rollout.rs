@@ -34,7 +34,7 @@ pub use journal::{NOTE_BYTES_MAX, RegisterError, artifacts_of, register_first};
 pub use turns::{CancelRefused, OrderNote, Turn, Waiting, WaitingOrder};
 
 use super::machine::{Command, CommandRefused, RolloutEnd, StepId};
-use super::outline::ApplicationOutline;
+use super::outline::{ApplicationOutline, SourceOutline};
 use super::plan::{Plan, PlanOptions, PlanRefused, plan};
 use crate::application::running::Live;
 use crate::application::{Application, RunningApplication};
@@ -245,6 +245,9 @@ impl Deployer {
             let address = outline.name.join(&component.name);
             component.running = address.ok().and_then(|it| self.inner.system.replicas(&it));
         }
+        // One that was kept, or not put back, is not what was deployed last.
+        let sources = self.inner.live.feeding.plans().into_iter();
+        outline.sources = sources.map(|plan| SourceOutline::of(&plan)).collect();
         outline
     }
 
@@ -335,8 +338,10 @@ impl Deployer {
         &self,
         turn: Turn,
         order: ConfigOrder,
-        options: DeployOptions,
+        mut options: DeployOptions,
     ) -> Result<Option<Rollout>, DeployError> {
+        // It is of components, and of no source that was kept as it was.
+        options.plan.keep_sources = true;
         let before = self.runs();
         let current = Arc::clone(&before.application);
         let configured = tokio::task::spawn_blocking(move || current.configured(&order)).await;

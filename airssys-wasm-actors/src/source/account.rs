@@ -147,6 +147,13 @@ impl Sent {
         self.number
     }
 
+    /// It has not been sent after all: nothing has happened to the item, and it is counted when it is sent.
+    pub(crate) fn take_back(mut self) -> u32 {
+        self.closed = true;
+        self.account.events_in.fetch_sub(1, Ordering::Relaxed);
+        self.number
+    }
+
     pub(crate) fn close(mut self, outcome: Outcome) {
         self.closed = true;
         self.account.close(self.number, outcome);
@@ -238,6 +245,7 @@ mod tests {
             message: "no".into(),
         });
         drop(Sent::open(&account, 3));
+        assert_eq!(Sent::open(&account, 4).take_back(), 4);
         let counts = account.read();
         assert_eq!(
             (counts.events_in, counts.ok, counts.rejected, counts.failed),

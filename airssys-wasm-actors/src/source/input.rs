@@ -28,6 +28,41 @@ pub enum Input {
     Stdin,
 }
 
+impl Input {
+    /// What can be known without opening it: that it is there, is of a kind that is read, and may be.
+    pub(crate) fn can_be_opened(&self) -> Result<(), SourceError> {
+        let Self::File(path) = self else {
+            return Ok(());
+        };
+        let failed = |source: io::Error| SourceError::Open {
+            input: self.clone(),
+            source,
+        };
+        let kind = std::fs::metadata(path).map_err(failed)?.file_type();
+        if kind.is_dir() {
+            return Err(failed(io::ErrorKind::IsADirectory.into()));
+        }
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::FileTypeExt as _;
+            if kind.is_socket() {
+                return Err(failed(io::Error::other("it is a socket")));
+            }
+            let access = rustix::fs::access(path, rustix::fs::Access::READ_OK);
+            access.map_err(|why| failed(why.into()))?;
+        }
+        Ok(())
+    }
+
+    /// Whether it can be read again from its beginning, with the same in it: a pipe or a terminal cannot.
+    pub(crate) fn is_rereadable(&self) -> bool {
+        match self {
+            Self::File(path) => std::fs::metadata(path).is_ok_and(|about| about.is_file()),
+            Self::Stdin => false,
+        }
+    }
+}
+
 impl std::fmt::Display for Input {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -104,6 +139,22 @@ pub enum SourceError {
         /// Why not.
         reason: String,
     },
+    /// It has been read before, and cannot be read again from where that ended.
+    #[error(
+        "{input} cannot be read again from item {from} on: it is no regular file; write it to one, or give the source another name"
+    )]
+    NotAgain {
+        /// The input.
+        input: Input,
+        /// The first item that was not sent.
+        from: u64,
+    },
+    /// The source has had too many inputs.
+    #[error("the source has read {inputs_max} inputs since the host began; give it another name")]
+    TooManyInputs {
+        /// The limit.
+        inputs_max: usize,
+    },
     /// The source was stopped before the end of its input.
     #[error("stopped before the end of the input")]
     Stopped,
@@ -132,10 +183,11 @@ pub(super) enum Stop {
     TooMany,
 }
 
-/// Starts the reader. It ends when the input does, or soon after the receiver is dropped.
+/// Starts the reader. Items before `from` are read over. It ends when the input does, or soon after the receiver is dropped.
 pub(crate) fn start(
     input: Input,
     cutting: Cutting,
+    from: u64,
 ) -> Result<mpsc::Receiver<Reading>, SourceError> {
     let (sender, receiver) = mpsc::channel(READ_AHEAD);
     let reader = move || {
@@ -143,6 +195,13 @@ pub(crate) fn start(
         let mut sink = |text| {
             let this = number.ok_or(Stop::TooMany)?;
             number = this.checked_add(1);
+            if u64::from(this) < from {
+                return if sender.is_closed() {
+                    Err(Stop::Unwanted)
+                } else {
+                    Ok(())
+                };
+            }
             sender
                 .blocking_send(Reading::Item { number: this, text })
                 .map_err(|_| Stop::Unwanted)

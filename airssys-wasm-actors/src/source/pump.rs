@@ -3,21 +3,24 @@
 //! Owns back-pressure: the reader is only asked for an item when it can be sent. One task drives all calls of a
 //! source; each item costs one call and one entry in the account. Items are sent in their order. While the
 //! component's mailbox is full nothing is read, and the refused item is sent again when an answer has made
-//! room; its order is kept, since a refusal comes before the next item is taken.
+//! room; its order is kept, since a refusal comes before the next item is taken. A source that is halted sends nothing
+//! more, and gives back what nobody has taken.
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
 use airssys_wasm::{Args, FunctionType, Value, WitType};
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::watch;
 
 use super::account::{Account, Outcome, Sent};
 use super::input::{Reading, SourceError};
+use super::place::Reader;
 use crate::error::CallError;
 use crate::reference::{ActorFunction, CallOptions};
 
@@ -71,6 +74,29 @@ struct Item {
     text: Box<str>,
 }
 
+impl Item {
+    /// Counts it as sent.
+    fn open(account: &Arc<Account>, number: u32, text: Box<str>, next: &AtomicU64) -> Self {
+        next.store(u64::from(number) + 1, Ordering::Release);
+        Self {
+            sent: Sent::open(account, number),
+            text,
+        }
+    }
+}
+
+impl Reader {
+    /// Keeps an item that nobody has taken, in its place.
+    fn hold(&mut self, item: Item, next: &AtomicU64) {
+        let number = item.sent.take_back();
+        let before = self.held.partition_point(|(held, _)| *held < number);
+        self.held.insert(before, (number, item.text));
+        if let Some((first, _)) = self.held.front() {
+            next.store(u64::from(*first), Ordering::Release);
+        }
+    }
+}
+
 /// What became of a call.
 enum Done {
     Answered(Sent, Result<Args, CallError>),
@@ -78,28 +104,49 @@ enum Done {
     NoRoom(Item),
 }
 
-/// Feeds every item, and waits for every answer. Once it is stopped it only waits, and not for a component that
-/// is down: its supervisor may be the one that is stopping everything.
+/// What a source is asked to do beside feeding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Halt {
+    /// Nothing.
+    No,
+    /// Send nothing more, and end when all that was sent is answered.
+    Pause,
+    /// The same, and do not wait for a component that is down: its supervisor may be the one that is stopping everything.
+    Stop,
+}
+
+/// Feeds every item, and waits for every answer. Once it is halted it only waits. What it had taken and not sent is in the
+/// reader then, for whoever goes on with it, and `next` is the first item that was not sent.
 pub(super) async fn run(
     feed: &Feed,
     target: &ActorFunction,
-    mut items: mpsc::Receiver<Reading>,
+    reader: &mut Reader,
+    next: &AtomicU64,
     account: &Arc<Account>,
-    stop: &Notify,
+    mut halt: watch::Receiver<Halt>,
 ) -> Result<(), SourceError> {
     let mut calls = FuturesUnordered::new();
     let mut refused: VecDeque<Item> = VecDeque::new();
-    let mut end = None;
-    let mut stop = pin!(stop.notified());
+    let mut halted = *halt.borrow_and_update();
     let mut stopping = tokio::time::interval(LOOK_EVERY);
     let mut down = 0;
     loop {
-        let reading = end.is_none() && refused.is_empty() && calls.len() < feed.in_flight_max;
+        if halted != Halt::No {
+            refused.drain(..).for_each(|item| reader.hold(item, next));
+        }
+        let over = halted != Halt::No || (reader.end.is_some() && reader.held.is_empty());
+        if over && calls.is_empty() && refused.is_empty() {
+            break;
+        }
+        let reading = !over && refused.is_empty() && calls.len() < feed.in_flight_max;
+        if reading && let Some((number, text)) = reader.held.pop_front() {
+            calls.push(send(feed, target, Item::open(account, number, text, next)));
+            continue;
+        }
         tokio::select! {
             biased;
-            () = &mut stop, if end.is_none() => {
-                items.close();
-                end = Some(Err(SourceError::Stopped));
+            Ok(()) = halt.changed(), if halted != Halt::Stop => {
+                halted = *halt.borrow_and_update();
                 stopping.reset();
             }
             Some(done) = calls.next(), if !calls.is_empty() => match done {
@@ -116,15 +163,15 @@ pub(super) async fn run(
                     }
                 }
             },
-            reading = items.recv(), if reading => match reading {
+            reading = reader.items.recv(), if reading => match reading {
                 Some(Reading::Item { number, text }) => {
-                    let item = Item { sent: Sent::open(account, number), text: text.into_boxed_str() };
+                    let item = Item::open(account, number, text.into_boxed_str(), next);
                     calls.push(send(feed, target, item));
                 }
-                Some(Reading::End(result)) => end = Some(result),
-                None => end = Some(Err(SourceError::ReaderDied)),
+                Some(Reading::End(result)) => reader.end = Some(result),
+                None => reader.end = Some(Err(SourceError::ReaderDied)),
             },
-            _ = stopping.tick(), if matches!(end, Some(Err(SourceError::Stopped))) && !calls.is_empty() => {
+            _ = stopping.tick(), if halted == Halt::Stop && !calls.is_empty() => {
                 down = if target.actor().status().running { 0 } else { down + 1 };
                 if down == LOOKS_MAX {
                     return Err(SourceError::Stopped);
@@ -135,7 +182,15 @@ pub(super) async fn run(
                     calls.push(send(feed, target, item));
                 }
             }
-            else => return end.unwrap_or(Err(SourceError::Stopped)),
+            else => break,
+        }
+    }
+    match reader.end.take() {
+        Some(end) if reader.held.is_empty() => end,
+        // What is left of it is sent by whoever goes on.
+        end => {
+            reader.end = end;
+            Err(SourceError::Stopped)
         }
     }
 }

@@ -27,7 +27,7 @@ async fn readings(
         .unwrap()
         .write_all(text)
         .unwrap();
-    let mut receiver = start(Input::File(path.clone()), cutting(format)).unwrap();
+    let mut receiver = start(Input::File(path.clone()), cutting(format), 0).unwrap();
     let mut items = Vec::new();
     let end = loop {
         match receiver.recv().await {
@@ -118,6 +118,7 @@ async fn an_input_that_is_not_there_says_so() {
     let mut receiver = start(
         Input::File("no/such/file".into()),
         cutting(SourceFormat::Json),
+        0,
     )
     .unwrap();
     let Some(Reading::End(Err(error))) = receiver.recv().await else {
@@ -131,11 +132,95 @@ async fn an_input_that_is_not_there_says_so() {
 
 #[tokio::test]
 async fn a_source_ends_once() {
-    let state = SourceState::new();
-    drop(EndGuard(Arc::clone(&state)));
-    state.end(Ok(()));
+    let plan = plan(Input::Stdin);
+    let run = SourceRun::new(Arc::new(plan), Arc::default(), Arc::default());
+    drop(EndGuard(Arc::clone(&run)));
+    run.end(Ok(()));
     assert!(matches!(
-        &*state.ended().await.unwrap_err(),
+        &*run.ended().await.unwrap_err(),
         SourceError::Stopped
+    ));
+}
+
+fn plan(input: Input) -> SourcePlan {
+    SourcePlan {
+        address: "app/feed".parse().unwrap(),
+        input,
+        cutting: cutting(SourceFormat::Lines),
+        to: "app/sink".parse().unwrap(),
+        feed: Feed {
+            function: "put".to_owned(),
+            shape: Shape::Plain,
+            error_cases: Vec::new(),
+            rejected_case: None,
+            in_flight_max: 1,
+            reply_within: std::time::Duration::from_secs(1),
+        },
+    }
+}
+
+async fn next_of(reader: &mut place::Reader) -> Option<(u32, String)> {
+    match reader.items.recv().await {
+        Some(Reading::Item { number, text }) => Some((number, text)),
+        _ => None,
+    }
+}
+
+#[tokio::test]
+async fn an_input_is_gone_on_with_where_it_was_left() {
+    let path = std::env::temp_dir().join(format!("airssys-places-{}", std::process::id()));
+    std::fs::write(&path, "a\nb\nc\nd\n").unwrap();
+    let places = Places::default();
+    let one = plan(Input::File(path.clone()));
+    let (next, mut reader) = places.open(&one).unwrap();
+    assert_eq!(next_of(&mut reader).await, Some((0, "a".to_owned())));
+    next.store(1, Ordering::Release);
+    // The very same, as long as it is kept.
+    places.put_back(&one, reader, &Err(SourceError::Stopped));
+    let (_, mut reader) = places.open(&one).unwrap();
+    assert_eq!(next_of(&mut reader).await, Some((1, "b".to_owned())));
+    next.store(2, Ordering::Release);
+    // Opened anew and read over, where it was closed, or is to be read otherwise.
+    places.put_back(&one, reader, &Err(SourceError::Stopped));
+    places.close();
+    let (_, mut reader) = places.open(&one).unwrap();
+    assert_eq!(next_of(&mut reader).await, Some((2, "c".to_owned())));
+    next.store(3, Ordering::Release);
+    places.put_back(&one, reader, &Err(SourceError::Stopped));
+    let mut larger = one.clone();
+    larger.cutting.item_bytes_max += 1;
+    let (_, mut reader) = places.open(&larger).unwrap();
+    assert_eq!(next_of(&mut reader).await, Some((3, "d".to_owned())));
+    // Another input has its own place.
+    let mut json = one.clone();
+    json.cutting.format = SourceFormat::Json;
+    assert_eq!(places.open(&json).unwrap().0.load(Ordering::Acquire), 0);
+    std::fs::remove_file(path).unwrap();
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_again_is_not_begun_in_its_middle() {
+    let places = Places::default();
+    let stdin = plan(Input::Stdin);
+    assert!(places.refuses(&stdin, None).is_none());
+    let (_, reader) = places.open(&stdin).unwrap();
+    // Whoever runs hands it on.
+    assert!(places.refuses(&stdin, Some(&stdin)).is_none());
+    let mut larger = stdin.clone();
+    larger.cutting.item_bytes_max += 1;
+    assert!(matches!(
+        places.refuses(&larger, Some(&stdin)),
+        Some(SourceError::NotAgain { .. })
+    ));
+    places.put_back(&stdin, reader, &Err(SourceError::Stopped));
+    assert!(places.refuses(&stdin, None).is_none());
+    places.close();
+    assert!(matches!(
+        places.refuses(&stdin, None),
+        Some(SourceError::NotAgain { from: 0, .. })
+    ));
+    assert!(matches!(
+        places.open(&stdin),
+        Err(SourceError::NotAgain { .. })
     ));
 }

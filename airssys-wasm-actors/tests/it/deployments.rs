@@ -7,6 +7,7 @@ mod by_hand;
 mod canaries;
 mod cycles;
 mod families;
+mod feeding;
 mod files;
 mod first;
 mod gates;

@@ -36,7 +36,7 @@ pub(crate) struct RolloutArgs {
     /// What becomes of state: hand-over, discard
     #[arg(long, value_name = "HANDLING")]
     pub(crate) state: Option<String>,
-    /// Leaves sources that differ as they are; without it they are refused
+    /// Leaves sources that are there and differ as they are, instead of replacing them
     #[arg(long)]
     pub(crate) keep_sources: bool,
 }

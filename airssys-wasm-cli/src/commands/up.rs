@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use airssys_wasm::Engine;
 use airssys_wasm_actors::deployment::Deployer;
@@ -75,7 +75,7 @@ pub(super) fn run(
             manifest: spec.file.clone(),
         };
         let deploying = Later {
-            given,
+            given: given.named(&booting.spec),
             engine,
             registry: booting.registry,
         };
@@ -119,6 +119,28 @@ struct Given {
 }
 
 impl Given {
+    /// An input that is for the only source is for the source of that name from now on.
+    fn named(mut self, spec: &ApplicationSpec) -> Self {
+        let mut names = spec.tables.sources.keys();
+        if let (Some(only), None) = (names.next(), names.next()) {
+            for input in &mut self.inputs {
+                input.source.get_or_insert_with(|| only.get_ref().clone());
+            }
+        }
+        self
+    }
+
+    /// What is said of a manifest that is deployed later: an input takes the place of a source's file as long as there is
+    /// that source.
+    fn later(&self, spec: &ApplicationSpec, beside: Beside) -> ResolveOptions {
+        let mut options = self.options(beside);
+        options.inputs.retain(|input| {
+            let mut names = spec.tables.sources.keys();
+            names.any(|name| Some(name.get_ref()) == input.source.as_ref())
+        });
+        options
+    }
+
     fn options(&self, beside: Beside) -> ResolveOptions {
         ResolveOptions {
             values: self.values.clone(),
@@ -135,6 +157,14 @@ struct Later {
     given: Given,
     engine: Engine,
     registry: Option<(Registry, Option<u64>)>,
+}
+
+/// How a host that stayed up came to its end.
+enum Kept {
+    /// It was finished, or has ended itself.
+    Over(Result<(), ApplicationEnded>),
+    /// A signal came while it was being fed again.
+    Interrupted(FailureKind),
 }
 
 struct Run<'a> {
@@ -168,7 +198,7 @@ impl Run<'_> {
             manifest: self.manifest.clone(),
             runtime: tokio::runtime::Handle::current(),
             resolve: Box::new(move |spec, beside| {
-                hosting::resolve_later(spec, &engine, given.options(beside))
+                hosting::resolve_later(spec, &engine, given.later(spec, beside))
             }),
         });
         Ok(())
@@ -180,19 +210,50 @@ impl Run<'_> {
         }
     }
 
-    /// With `--keep`: stays up once it is finished, until a signal or its own end.
+    /// With `--keep`: stays up once it is finished, until a signal or its own end. A deployment may have it be fed again.
     async fn keep(
         &self,
         running: &RunningApplication,
+        took: &mut Duration,
         signals: &mut Signals,
-    ) -> Result<(), ApplicationEnded> {
-        self.enter(Phase::Finished);
-        tracing::info!("finished; stays up until a signal");
-        self.progress.say("finished; Ctrl-C stops it".to_owned());
-        tokio::select! {
-            ended = running.ended() => Err(ended),
-            _ = signals.next() => Ok(()),
+    ) -> Kept {
+        loop {
+            self.enter(Phase::Finished);
+            tracing::info!("finished; stays up until a signal");
+            self.progress.say("finished; Ctrl-C stops it".to_owned());
+            tokio::select! {
+                ended = running.ended() => return Kept::Over(Err(ended)),
+                _ = signals.next() => return Kept::Over(Ok(())),
+                () = running.feeding() => {}
+            }
+            self.enter(Phase::Running);
+            tracing::info!("is fed again");
+            self.progress.say("running".to_owned());
+            tokio::select! {
+                ended = running.finished() => {
+                    *took = self.started.elapsed();
+                    if ended.is_err() {
+                        return Kept::Over(ended);
+                    }
+                }
+                kind = signals.next() => return Kept::Interrupted(kind),
+            }
         }
+    }
+
+    /// A signal came before it was finished.
+    async fn stop(
+        &self,
+        kind: FailureKind,
+        running: &RunningApplication,
+        system: &System,
+        signals: &mut Signals,
+    ) -> Result<ExitCode, Failure> {
+        self.enter(Phase::Stopping);
+        self.progress
+            .say("stopping; Ctrl-C again to hurry".to_owned());
+        let overdue = hosting::stop(running, system, signals).await;
+        self.interrupted(kind, running, &overdue)
     }
 
     async fn host(
@@ -232,16 +293,16 @@ impl Run<'_> {
         );
         let mut ended = tokio::select! {
             ended = running.finished() => ended,
-            kind = signals.next() => {
-                self.enter(Phase::Stopping);
-                self.progress.say("stopping; Ctrl-C again to hurry".to_owned());
-                let overdue = hosting::stop(&running, system, signals).await;
-                return self.interrupted(kind, &running, &overdue);
-            }
+            kind = signals.next() => return self.stop(kind, &running, system, signals).await,
         };
-        let took = self.started.elapsed();
+        let mut took = self.started.elapsed();
         if self.keep && ended.is_ok() {
-            ended = self.keep(&running, signals).await;
+            ended = match self.keep(&running, &mut took, signals).await {
+                Kept::Over(ended) => ended,
+                Kept::Interrupted(kind) => {
+                    return self.stop(kind, &running, system, signals).await;
+                }
+            };
         }
         self.enter(Phase::Stopping);
         if let Err(ended @ ApplicationEnded::Supervisor { .. }) = ended {

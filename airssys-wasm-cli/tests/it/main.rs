@@ -14,6 +14,7 @@ mod dead_letters;
 mod deploying;
 mod docs;
 mod doctor;
+mod fed_again;
 mod fixture;
 mod inspect;
 mod quakes;

@@ -399,6 +399,8 @@ impl Orders {
         let name = component.strip_prefix(&prefix).unwrap_or(&component);
         let plan = PlanOptions {
             state: discard_state.then_some(StateHandling::Discard),
+            // It is of a component, and of no source that was kept as it was.
+            keep_sources: true,
             ..PlanOptions::default()
         };
         let what = format!("scale {name} to {replicas}");

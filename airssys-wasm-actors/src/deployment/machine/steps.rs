@@ -50,7 +50,13 @@ impl RolloutStep {
         let mut way = Way::AtOnce;
         let mut gate = None;
         for part in &step.parts {
-            warm |= matches!(part.action, Action::Start { .. } | Action::Replace(_));
+            warm |= matches!(
+                part.action,
+                Action::Start { .. }
+                    | Action::Replace(_)
+                    | Action::StartSource
+                    | Action::ReplaceSource { .. }
+            );
             if part.action.is_last() {
                 way = Way::Last;
             }

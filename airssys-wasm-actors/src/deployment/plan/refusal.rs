@@ -42,7 +42,7 @@ pub enum PlanRefusal {
         to: ActorAddress,
     },
     /// A name is a component's in one and a source's in the other.
-    #[error("`{name}` is a {was}, and would be a {is}")]
+    #[error("`{name}` is a {was} of what runs, and `[{is}s.{name}]` would make it a {is}")]
     Kind {
         /// The name.
         name: String,
@@ -59,13 +59,17 @@ pub enum PlanRefusal {
         /// The manifest's keys.
         keys: Vec<&'static str>,
     },
-    /// A source is another one.
-    #[error("the source `{source_name}` changes: {}", keys.join(", "))]
+    /// A source would feed what has not what it calls.
+    #[error("the source `{source_name}` as it is would not fit `{to}` any more: {why}")]
     Source {
         /// Which.
         source_name: String,
-        /// The manifest's keys.
-        keys: Vec<&'static str>,
+        /// What it feeds.
+        to: String,
+        /// What does not fit.
+        why: String,
+        /// Whether it is to be kept as it is.
+        kept: bool,
     },
     /// State would be lost.
     #[error("the state of `{component}` would be lost: {why}")]
@@ -159,17 +163,19 @@ impl PlanRefusal {
                  as it is"
                     .to_owned()
             }
-            Self::Kind { .. } => {
-                "sources are fixed while an application runs: stop it and start it again".to_owned()
-            }
+            Self::Kind { was, is, .. } => format!(
+                "give the {is} another name: the {was} is stopped and the {is} started. Or take the {was} out in a deployment of \
+                 its own first"
+            ),
             Self::Mailbox { .. } => {
                 "give it another name: the old one is stopped and the new one started".to_owned()
             }
-            Self::Source { .. } => {
-                "sources are fixed while an application runs: leave them as they are with `--keep-sources`, or stop it and start \
-                 it again"
-                    .to_owned()
-            }
+            Self::Source { kept: true, to, .. } => format!(
+                "deploy without `--keep-sources`, or keep what it calls of `{to}`"
+            ),
+            Self::Source { to, .. } => format!(
+                "change the interface of `{to}` in two deployments: first add, and let the source call that, then remove"
+            ),
             Self::StateLost { component, .. } => format!(
                 "let both revisions export `airssys:actor/state`, or, if it may be lost, deploy with `--state discard`, or say \
                  `state = \"discard\"` in `[components.{component}.rollout]`"

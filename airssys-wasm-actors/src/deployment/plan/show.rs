@@ -115,8 +115,18 @@ fn show(part: &Part, f: &mut Formatter<'_>) -> fmt::Result {
             write!(f, "retune supervisor `{name}`: {}", keys.join(", "))?;
         }
         Action::StartSource => write!(f, "start source `{name}`")?,
-        Action::StopSource => {
+        Action::ReplaceSource { keys, anew } => {
+            write!(f, "replace source `{name}`: {}", keys.join(", "))?;
+            f.write_str(match anew {
+                true => "; reads another input",
+                false => "; goes on with the next item",
+            })?;
+        }
+        Action::StopSource { early: false } => {
             write!(f, "stop source `{name}`, when nothing is undone any more")?;
+        }
+        Action::StopSource { early: true } => {
+            write!(f, "stop source `{name}`, before what it feeds is replaced")?;
         }
         Action::ChangeReport => write!(f, "change what is asked at the end")?,
     }

@@ -4,6 +4,7 @@ mod autoscale;
 mod generated;
 mod made;
 mod mixed;
+mod sources;
 
 use airssys_wasm::Limits;
 
@@ -509,7 +510,8 @@ fn everything_that_cannot_be_is_refused_in_one_go() {
     new.components[1].rollout.strategy = canary();
     new.components[3].digest = made::digest("d", 2);
     new.components[4].name = "turned".to_owned();
-    new.sources[0] = source("feed", "a", "y.json");
+    old.sources[0] = made::calling(source("feed", "a", "x.json"), "app:a/api#gone");
+    new.sources[0] = made::calling(source("feed", "a", "y.json"), "app:a/api#gone");
     new.sources.truncate(1);
     new = made::placed(new);
     let refusals = refused(&old, &new);
@@ -533,8 +535,8 @@ fn everything_that_cannot_be_is_refused_in_one_go() {
         "the mailbox of `a` changes: depth, strategy"
     );
     for (kind, says) in [
-        ("source", "`--keep-sources`, or stop it"),
-        ("kind", "stop it and start it again"),
+        ("source", "first add, and let the source call that"),
+        ("kind", "give the component another name"),
     ] {
         let help = refusals
             .iter()
@@ -555,28 +557,6 @@ fn everything_that_cannot_be_is_refused_in_one_go() {
     let mut other = old.clone();
     other.name = "other".parse().unwrap();
     assert_eq!(kinds(&refused(&old, &other)), ["other-application"]);
-}
-
-#[test]
-fn sources_come_and_go_and_are_kept_by_choice() {
-    let mut old = application(vec![component("a", 1)]);
-    old.sources = vec![source("feed", "a", "x.json"), source("old", "a", "x.json")];
-    let mut new = old.clone();
-    new.sources = vec![source("feed", "a", "y.json"), source("new", "a", "x.json")];
-    assert_eq!(
-        refused(&old, &new)[0].to_string(),
-        "the source `feed` changes: file"
-    );
-    let keep = PlanOptions {
-        keep_sources: true,
-        ..PlanOptions::default()
-    };
-    let plan = super::plan(&old, &new, &keep).unwrap();
-    assert_eq!(
-        plan.to_string(),
-        "`app`: 2 steps\n  1. start source `new`\n  2. stop source `old`, when nothing is undone any more\
-         \nunchanged: a"
-    );
 }
 
 #[test]

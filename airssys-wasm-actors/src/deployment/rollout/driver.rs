@@ -17,12 +17,13 @@ use tokio::time::{Instant, sleep_until};
 use super::bounds;
 use super::hanging::watched;
 use super::journal::{self, Journal, unix_ms};
-use super::parts::{Ground, StepParts};
+use super::parts::{Ground, StepParts, feeding};
 use super::{
     DeployOptions, Deployer, Rollout, RolloutNote, RolloutOutcome, RolloutStatus, StepState,
     StepStatus, Turn,
 };
 use crate::address::ActorAddress;
+use crate::application::feeding::FeedingHeld;
 use crate::autoscaling::Held;
 use crate::deployment::machine::{
     Command, CommandRefused, Input, Output, RolloutEnd, RolloutMachine, Seen, Side, StepId,
@@ -31,6 +32,7 @@ use crate::deployment::plan::Plan;
 use crate::events::{Event, Events};
 use crate::exit::ExitReason;
 use crate::registry::DeploymentState;
+use crate::source::{SourceError, SourceRun};
 
 /// Notes that are kept.
 const NOTES_KEPT: usize = 256;
@@ -117,7 +119,7 @@ impl Driver {
             .into_iter()
             .map(|step| Arc::new(Mutex::new(step)))
             .collect();
-        let held = bounds::hold(&plan, &ground);
+        let held = (bounds::hold(&plan, &ground), feeding::hold(&plan, &ground));
         let work = workers(&steps, &ground, held, &tell, &status);
         let rollout = Rollout {
             plan: Arc::clone(&plan),
@@ -476,7 +478,7 @@ fn held(status: &watch::Sender<RolloutStatus>, plan: &Plan, why: Option<String>)
 fn workers(
     steps: &[Arc<Mutex<StepParts>>],
     ground: &Ground,
-    held: Vec<Held>,
+    held: (Vec<Held>, Option<FeedingHeld>),
     tell: &mpsc::UnboundedSender<Input>,
     status: &watch::Sender<RolloutStatus>,
 ) -> mpsc::UnboundedSender<Work> {
@@ -485,7 +487,7 @@ fn workers(
     let (steps, ground, tell) = (steps.to_vec(), ground.clone(), tell.clone());
     let status = status.clone();
     tokio::spawn(async move {
-        join_all(held.iter().map(Held::settled)).await;
+        join_all(held.0.iter().map(Held::settled)).await;
         while let Some(work) = queue.recv().await {
             if let Work::Finish(done) = work {
                 // Before anybody hears of the end, or has the next turn.
@@ -499,6 +501,14 @@ fn workers(
                 break;
             }
             if let Some(input) = do_one(&steps, &ground, &status, work).await {
+                if let Input::Switched(step) = &input
+                    && let Some(parts) = steps.get(step.0)
+                {
+                    let begun = parts.lock().await.begun();
+                    begun
+                        .into_iter()
+                        .for_each(|run| watch_source(*step, run, &tell));
+                }
                 // The driver may have stopped meanwhile.
                 let _ = tell.send(input);
             }
@@ -509,6 +519,23 @@ fn workers(
         }
     });
     work
+}
+
+/// A source that fails undoes its deployment, as long as that can be undone.
+fn watch_source(step: StepId, run: Arc<SourceRun>, tell: &mpsc::UnboundedSender<Input>) {
+    let tell = tell.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            ended = run.ended() => match ended {
+                Err(why) if !matches!(*why, SourceError::Stopped) => {
+                    // The driver may have stopped meanwhile.
+                    let _ = tell.send(Input::CandidateDied(step, why.to_string()));
+                }
+                _ => {}
+            },
+            () = tell.closed() => {}
+        }
+    });
 }
 
 async fn do_one(

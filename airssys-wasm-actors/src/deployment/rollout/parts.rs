@@ -3,12 +3,14 @@
 //! Owns the hands of a rollout: each step of a plan becomes [`StepParts`], which are warmed, switched, switched back and
 //! let go when the machine says so. Every one of them can be asked at any moment and finds out itself what there is to do.
 
+pub(super) mod feeding;
 mod replace;
 mod rescale;
 mod retune;
 
 use std::sync::Arc;
 
+use feeding::Sourcing;
 use replace::Replace;
 use rescale::Rescale;
 use retune::{Reflag, Retune};
@@ -25,6 +27,7 @@ use crate::deployment::gate::Interval;
 use crate::deployment::plan::{Action, Part, Step};
 use crate::deployment::share::Share;
 use crate::route::SplitMode;
+use crate::source::SourceRun;
 use crate::spawning::Spawning;
 use crate::system::System;
 
@@ -55,6 +58,7 @@ enum OnePart {
     Scale(Box<(Rescale, Retune)>),
     RetuneSupervisor(Box<Reflag>),
     Report,
+    Source(Box<Sourcing>),
 }
 
 /// Done, or why not.
@@ -81,6 +85,7 @@ impl StepParts {
                         start.start(ground).await?;
                     }
                 }
+                OnePart::Source(source) => source.warm().await?,
                 _ => {}
             }
         }
@@ -125,6 +130,7 @@ impl StepParts {
                 OnePart::Start(starts) => {
                     starts.iter().try_for_each(|start| start.switch(ground))?;
                 }
+                OnePart::Source(source) => source.switch(ground).await?,
                 OnePart::Stop(_) => {}
             }
         }
@@ -157,6 +163,7 @@ impl StepParts {
                     let mut starts = starts.iter().rev();
                     starts.try_for_each(|start| start.switch_back(ground))
                 }
+                OnePart::Source(source) => source.switch_back(ground).await,
                 OnePart::Stop(_) => Ok(()),
             };
             failed.extend(back.err());
@@ -182,6 +189,7 @@ impl StepParts {
                         stop.stop(ground).await;
                     }
                 }
+                OnePart::Source(source) => source.release_old(ground).await,
                 _ => {}
             }
         }
@@ -197,6 +205,7 @@ impl StepParts {
                         start.stop(ground).await;
                     }
                 }
+                OnePart::Source(source) => source.release_new(ground),
                 _ => {}
             }
         }
@@ -238,6 +247,15 @@ impl StepParts {
             OnePart::Replace(replace) => replace.weight(),
             _ => None,
         })
+    }
+
+    /// The sources that the step has begun.
+    pub(super) fn begun(&self) -> Vec<Arc<SourceRun>> {
+        let begun = self.parts.iter().filter_map(|part| match part {
+            OnePart::Source(source) => source.begun().cloned(),
+            _ => None,
+        });
+        begun.collect()
     }
 
     /// What each revision did until now, where the traffic is split.
@@ -299,17 +317,13 @@ fn one(part: &Part, ground: &Ground) -> Result<OnePart, String> {
             let retune = Retune::to(&component(&ground.new)?, retuned);
             OnePart::Scale(Box::new((rescale.ok_or_else(same)?, retune)))
         }
-        Action::StartSource | Action::StopSource => {
-            return Err(not_yet(part, "the sources of an application that runs"));
+        Action::StartSource | Action::ReplaceSource { .. } => {
+            OnePart::Source(Box::new(Sourcing::to(ground, address()?)?))
+        }
+        Action::StopSource { early } => {
+            OnePart::Source(Box::new(Sourcing::gone(address()?, !early)))
         }
     })
-}
-
-fn not_yet(part: &Part, what: &str) -> String {
-    format!(
-        "`{}`: {what} cannot be changed; stop the application and start it anew",
-        part.name
-    )
 }
 
 fn set_report(ground: &Ground, application: &Application) {

@@ -1,5 +1,5 @@
 //! The host is killed in the middle of a deployment, and started again: one revision serves, and the journal says what
-//! became of the other.
+//! became of the other. What feeds it is what the revision that serves says, from the first item on.
 
 use std::io::{BufRead, BufReader};
 use std::mem::ManuallyDrop;
@@ -12,7 +12,8 @@ use std::time::Duration;
 use airssys_wasm_actors::deployment::{RolloutOutcome, artifacts_of};
 use airssys_wasm_actors::{ApplicationSpec, Registry, RegistryOptions, ResolveOptions};
 
-use super::{Host, ONE, one};
+use super::feeding::{counted, feed, lines};
+use super::{Host, one};
 use crate::application::Directory;
 use crate::guests::{address, engine, system_with};
 use crate::upgrades::number;
@@ -25,6 +26,36 @@ const UP: &str = "the host is up";
 
 /// More kills at random moments than usual.
 const KILLS: &str = "AIRSSYS_KILLS";
+
+/// The application with one revision or the other, and what feeds that one. Each sink finds fault with what does not come after
+/// what came before.
+fn tables(file: &str) -> String {
+    let mut one = one(file, r#"strategy = "blue-green", soak = "1ms""#);
+    // One of them is several.
+    if file != "v1.wasm" {
+        one.push_str("replicas = 3\n");
+    }
+    let sink = |name: &str| format!("[components.{name}]\nfile = \"sink.wasm\"\n");
+    let (kept, other) = match file {
+        "v1.wasm" => ("first", "gone"),
+        _ => ("second", "new"),
+    };
+    let kept = feed("feed", &format!("{kept}.txt"), "");
+    let other = feed(other, &format!("{other}.txt"), "").replace("to = \"sink\"", "to = \"other\"");
+    [one, sink("sink"), sink("other"), kept, other].concat()
+}
+
+/// Items of `feed`, and of the one beside it.
+const FIRST: [(&str, u64); 2] = [("feed", 20), ("gone", 7)];
+const SECOND: [(&str, u64); 2] = [("feed", 30), ("new", 9)];
+
+fn directory() -> Directory {
+    let directory = Directory::new("");
+    for (name, items) in [("first", 20), ("gone", 7), ("second", 30), ("new", 9)] {
+        std::fs::write(directory.0.join(format!("{name}.txt")), lines(items)).unwrap();
+    }
+    directory
+}
 
 /// A host in `directory` that deploys back and forth, one of three times something bad; killed at the step of the registry
 /// of that number.
@@ -41,19 +72,15 @@ async fn child(directory: &Path, steps: Option<u64>) {
         })),
         ..RegistryOptions::default()
     };
-    let host = Host::in_directory(Directory(directory.to_owned()), ONE, options).await;
+    let directory = Directory(directory.to_owned());
+    let host = Host::in_directory(directory, &tables("v1.wasm"), options).await;
     // It is the parent's to remove.
     let host = ManuallyDrop::new(host);
     println!("\n{UP}");
     armed.store(true, Ordering::Release);
     loop {
         for file in ["v2.wasm", "no-init.wasm", "v1.wasm"] {
-            let mut rollout = one(file, r#"strategy = "blue-green", soak = "1ms""#);
-            // One of them is several.
-            if file != "v1.wasm" {
-                rollout.push_str("replicas = 3\n");
-            }
-            let end = host.deploy(&rollout).await.finished().await;
+            let end = host.deploy(&tables(file)).await.finished().await;
             assert_eq!(
                 matches!(end, RolloutOutcome::Permanent),
                 file != "no-init.wasm"
@@ -114,7 +141,15 @@ async fn serves_one_revision(directory: &Path) {
     assert_eq!(version, expected);
     let replicas = system.replicas(&address("app/one")).unwrap();
     assert_eq!(replicas, if expected == 2 { 3 } else { 1 });
-    assert_eq!(system.engine().instances(), u64::from(replicas));
+    assert_eq!(system.engine().instances(), u64::from(replicas) + 2);
+    running.finished().await.unwrap();
+    let fed = running.report().await.unwrap().sources;
+    let expected = if expected == 2 { SECOND } else { FIRST };
+    let expected = expected.map(|(name, all)| (address(&format!("app/{name}")), (all, all, 0, 0)));
+    let fed = fed
+        .into_iter()
+        .map(|(name, counts)| (name, counted(&counts)));
+    assert_eq!(fed.collect::<Vec<_>>(), expected);
     running.stop().await;
     system.shutdown().await;
     // Nothing is left that nobody will ever use.
@@ -130,7 +165,7 @@ async fn a_host_killed_at_any_step_of_the_journal_boots_one_revision() {
     }
     let mut steps = 0;
     loop {
-        let directory = Directory::new("");
+        let directory = directory();
         let test = "a_host_killed_at_any_step_of_the_journal_boots_one_revision";
         let mut host = spawn(&directory.0, test, Some(steps));
         let status = host.wait().unwrap();
@@ -152,7 +187,7 @@ async fn a_host_killed_at_random_boots_one_revision() {
     }
     let kills = std::env::var(KILLS).map_or(5, |text| text.parse().unwrap());
     for round in 0..kills {
-        let directory = Directory::new("");
+        let directory = directory();
         let mut host = spawn(
             &directory.0,
             "a_host_killed_at_random_boots_one_revision",

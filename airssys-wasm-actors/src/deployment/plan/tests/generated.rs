@@ -179,7 +179,7 @@ fn mirrored(part: &Part) -> String {
             format!("{name} {} {} {retuned:?}", replicas.to, replicas.from)
         }
         Action::StartSource => format!("{name} stop"),
-        Action::StopSource => format!("{name} start"),
+        Action::StopSource { .. } => format!("{name} start"),
         other => format!("{name} {other:?}"),
     }
 }
@@ -204,7 +204,7 @@ fn as_it_is(part: &Part) -> String {
             format!("{name} {} {} {retuned:?}", replicas.from, replicas.to)
         }
         Action::StartSource => format!("{name} start"),
-        Action::StopSource => format!("{name} stop"),
+        Action::StopSource { .. } => format!("{name} stop"),
         other => format!("{name} {other:?}"),
     }
 }

@@ -138,8 +138,20 @@ pub(super) fn source(name: &str, to: &str, file: &str) -> SourceOutline {
     SourceOutline {
         name: name.to_owned(),
         to: to.to_owned(),
+        calls: None,
         words: vec![("file", file.to_owned())],
     }
+}
+
+/// A source that calls this function with an item alone.
+pub(super) fn calling(mut source: SourceOutline, path: &str) -> SourceOutline {
+    source.calls = Some(FedFunction {
+        path: path.to_owned(),
+        numbered: false,
+        error_cases: Vec::new(),
+    });
+    source.words.push(("function", path.to_owned()));
+    source
 }
 
 /// An application of these, all under its own supervisor.
