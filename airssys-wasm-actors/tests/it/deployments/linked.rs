@@ -62,6 +62,14 @@ fn caller(exports: &str, calls: Option<[&str; 2]>, greets: bool) -> String {
     )
 }
 
+/// One of which no instance can be made.
+fn broken() -> String {
+    caller("test:t/front", ONE_F, false).replace(
+        r#"(memory (export "memory") 1)"#,
+        r#"(memory (export "memory") 1) (func $die unreachable) (start $die)"#,
+    )
+}
+
 const ONE_F: Option<[&str; 2]> = Some(["test:t/one", "f"]);
 const LINK: &str = r#"links = [{ import = "test:t/one", to = "c" }]"#;
 
@@ -130,6 +138,7 @@ async fn host(tables: &str) -> Host {
         ("calls", caller("test:t/front", ONE_F, false)),
         ("greets", caller("test:t/front", ONE_F, true)),
         ("alone", caller("test:t/front", None, false)),
+        ("broken", broken()),
         ("top", caller("test:t/top", None, false)),
         (
             "asks",
@@ -288,6 +297,28 @@ async fn a_later_step_that_fails_takes_callers_and_callees_back_in_the_reverse_o
         next.serves(&host, "at last").await;
         host.running.stop().await;
     }
+}
+
+/// It is made before anything is switched, though what it calls is not there yet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_that_does_not_start_is_found_out_before_its_callee_is_switched() {
+    let host = host(&WITHOUT.tables("")).await;
+    let broken = Pair {
+        a: Some("broken"),
+        ..WITH
+    };
+    let rollout = host.deploy(&broken.tables("")).await;
+    match rollout.finished().await {
+        RolloutOutcome::Failed { reason, stuck } => {
+            assert!(reason.contains("did not start"), "{reason}");
+            assert!(stuck.is_empty());
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(rollout.status().steps[0].state, StepState::Warm);
+    WITHOUT.serves(&host, "not begun").await;
+    host.is_clean(3).await;
+    host.running.stop().await;
 }
 
 /// A caller that calls before its first message is made when it is switched, and then `f` is there.
