@@ -23,7 +23,7 @@ use crate::address::ActorAddress;
 use crate::component::Hooks;
 use crate::supervisor::Start;
 use crate::system::System;
-use crate::upgrade::{UpgradeError, UpgradeOptions, spec_of};
+use crate::upgrade::{Ahead, UpgradeError, UpgradeOptions, spec_of};
 
 /// How a change of configuration reaches the instances of a component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -121,7 +121,7 @@ impl System {
             return Ok(way);
         }
         start.config = Arc::new(config);
-        let mut upgrade = self.upgrade_as_tuned(spec, options, &[])?;
+        let mut upgrade = self.upgrade_as_tuned(spec, options, &[], &Ahead::NOTHING)?;
         if way == ConfigWay::Hook {
             upgrade = upgrade.by_hook();
         }

@@ -151,27 +151,31 @@ struct LinkTarget {
     circuit: Option<Arc<LinkCircuit>>,
 }
 
+/// An actor that a link leads to, and what it exports.
+pub(crate) type Found = (Arc<Slot>, Arc<Surface>);
+
 /// The links of one actor, resolved: an entry for each imported function that is linked.
 pub(crate) struct LinkTargets(Vec<Option<LinkTarget>>);
 
 impl LinkTargets {
-    /// Resolves the links of `spec`, which the actor `from` with this surface is started by.
+    /// Resolves the links of `spec`, which the actor `from` with this surface is started by; `find` says who is behind an
+    /// address, and what is called there.
     pub(crate) fn resolve(
         from: &ActorAddress,
         surface: &Surface,
         spec: &ChildSpec,
-        find: impl Fn(&ActorAddress) -> Option<Arc<Slot>>,
+        find: impl Fn(&ActorAddress) -> Option<Found>,
     ) -> Result<Arc<Self>, LinkRefused> {
         let links = spec.links();
         let mut targets = Vec::new();
-        let mut made: Vec<(&Link, &Interface, Arc<Slot>)> = Vec::with_capacity(links.len());
+        let mut made: Vec<(&Link, &Interface, Found)> = Vec::with_capacity(links.len());
         for link in links {
-            let slot = find(&link.to).ok_or_else(|| LinkRefused::NoSuchActor {
+            let (slot, callee) = find(&link.to).ok_or_else(|| LinkRefused::NoSuchActor {
                 from: from.clone(),
                 import: link.import.clone(),
                 to: link.to.clone(),
             })?;
-            let table = check_link(surface, &link.import, &slot.surface()).map_err(|why| {
+            let table = check_link(surface, &link.import, &callee).map_err(|why| {
                 LinkRefused::Mismatch {
                     from: from.clone(),
                     import: link.import.clone(),
@@ -180,7 +184,7 @@ impl LinkTargets {
                 }
             })?;
             if let Some(interface) = imported(surface, link) {
-                made.push((link, interface, Arc::clone(&slot)));
+                made.push((link, interface, (Arc::clone(&slot), callee)));
             }
             let breaker = link.breaker;
             let circuit = breaker.map(|rule| LinkCircuit::new(rule, &link.import, link.to.clone()));
@@ -258,17 +262,16 @@ fn imported<'a>(surface: &'a Surface, link: &Link) -> Option<&'a Interface> {
 /// imports the resource as well gets it passed on.
 fn refuse_strangers(
     from: &ActorAddress,
-    links: &[(&Link, &Interface, Arc<Slot>)],
+    links: &[(&Link, &Interface, Found)],
 ) -> Result<(), LinkRefused> {
-    for (link, interface, slot) in links {
-        let surface = slot.surface();
+    for (link, interface, (slot, surface)) in links {
         let exports = &surface.exports;
         let stranger = |resource: &ResourceName| {
             let its_own = exports
                 .iter()
                 .flat_map(|interface| &interface.resources)
                 .any(|own| own.ty.side() == ResourceSide::Exported && *own.ty == *resource);
-            let elsewhere = links.iter().any(|(_, declaring, other)| {
+            let elsewhere = links.iter().any(|(_, declaring, (other, _))| {
                 declaring.name == *resource.interface() && other.id() != slot.id()
             });
             its_own && elsewhere

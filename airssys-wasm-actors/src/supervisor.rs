@@ -30,7 +30,7 @@ pub use child::{ChildSpec, NativeStart, REPLICAS_MAX, ShutdownPolicy, Start, Sup
 pub(crate) use child::{PreparedActor, PreparedChild};
 pub use decide::{RestartIntensity, RestartPolicy, RestartWindow, restarts};
 pub use errors::{StartError, StopError};
-pub(crate) use prepare::{predecessor, successor};
+pub(crate) use prepare::{links_fit, predecessor, successor_after};
 pub(crate) use record::{ExitSink, Record, SupervisorFlags};
 pub use spec::{AutoShutdown, Backoff, SpecError, Strategy, SupervisorSpec};
 pub(crate) use tuning::{Altered, Tuning};

@@ -5,6 +5,7 @@
 //! monitors, links, subscriptions and timers stay; the instance that ran is kept until it is let go, and a rollback is the
 //! same swap the other way round. When and why to upgrade is not decided here.
 
+mod ahead;
 mod kept;
 mod replacement;
 mod slots;
@@ -17,6 +18,7 @@ use airssys_wasm::{Configuration, ConfigurationError, ExportId, Surface};
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
+pub(crate) use ahead::{Ahead, Presumed};
 pub(crate) use kept::Kept;
 use replacement::make;
 use replacement::{Fresh, Replaced};
@@ -35,7 +37,7 @@ use crate::shared::Shared;
 use crate::slot::Slot;
 use crate::supervisor::{
     Altered, ChildSpec, PreparedActor, PreparedChild, Record, SpecError, Start, StartError, Tuning,
-    successor,
+    successor_after,
 };
 use crate::system::System;
 
@@ -198,6 +200,8 @@ pub struct Upgrade {
     slot: Arc<Slot>,
     options: UpgradeOptions,
     pairs: Vec<Pair>,
+    /// What its links were resolved against; of replicas, of each the same.
+    presumed: Presumed,
     /// Instances go on, and are told of their configuration.
     by_hook: bool,
 }
@@ -222,20 +226,22 @@ impl System {
         spec: ChildSpec,
         options: UpgradeOptions,
     ) -> Result<Upgrade, UpgradeError> {
-        let upgrade = self.upgrade_to(spec, options, |_, _| {})?;
+        let upgrade = self.upgrade_to(spec, options, &Ahead::NOTHING, |_, _| {})?;
         upgrade.check_tuning()?;
         Ok(upgrade)
     }
 
     /// The same to what differs in nothing of how it is supervised but what a manifest calls so, whatever else `spec` says of
-    /// that.
+    /// that. `ahead` is what changes before it is switched: what fits that, and what is there now does not, is checked
+    /// against that.
     pub(crate) fn upgrade_as_tuned(
         &self,
         spec: ChildSpec,
         options: UpgradeOptions,
         but: &[&str],
+        ahead: &Ahead,
     ) -> Result<Upgrade, UpgradeError> {
-        self.upgrade_to(spec, options, |spec, before| {
+        self.upgrade_to(spec, options, ahead, |spec, before| {
             let tuning = Tuning::of(before).taking(but, Tuning::of(spec));
             tuning.put_into(spec);
         })
@@ -245,6 +251,7 @@ impl System {
         &self,
         spec: ChildSpec,
         options: UpgradeOptions,
+        ahead: &Ahead,
         adapt: impl Fn(&mut ChildSpec, &ChildSpec),
     ) -> Result<Upgrade, UpgradeError> {
         let address = spec.address.clone();
@@ -266,6 +273,7 @@ impl System {
         }
         let spec = configured(&shared, &children, spec);
         let mut pairs = Vec::with_capacity(children.len());
+        let mut presumed = Presumed::default();
         for (record, before) in children {
             let is_component = |spec: &ChildSpec| matches!(spec.start, Start::Component(_));
             if !is_component(&before.spec) || !is_component(&spec) {
@@ -273,7 +281,8 @@ impl System {
             }
             let mut spec = spec.clone();
             adapt(&mut spec, &before.spec);
-            let successor = prepare(&before, spec)?;
+            let successor;
+            (successor, presumed) = prepare(&before, spec, ahead)?;
             pairs.push(Pair {
                 record,
                 before,
@@ -281,16 +290,16 @@ impl System {
                 warm: None,
             });
         }
-        if let Some(Ok(surface)) = pairs.first().map(|pair| pair.successor.spec.surface()) {
-            breaks(&shared, actor.slot(), &address, surface)?;
-        }
-        Ok(Upgrade {
+        let upgrade = Upgrade {
             address,
             slot: Arc::clone(actor.slot()),
             options,
             pairs,
+            presumed,
             by_hook: false,
-        })
+        };
+        upgrade.check_callers(ahead)?;
+        Ok(upgrade)
     }
 }
 
@@ -378,22 +387,27 @@ fn configured(
     spec
 }
 
-fn prepare(before: &PreparedActor, spec: ChildSpec) -> Result<Arc<PreparedActor>, UpgradeError> {
+fn prepare(
+    before: &PreparedActor,
+    spec: ChildSpec,
+    ahead: &Ahead,
+) -> Result<(Arc<PreparedActor>, Presumed), UpgradeError> {
     let address = spec.address.clone();
-    successor(before, spec)
-        .map(Arc::new)
+    successor_after(before, spec, ahead)
+        .map(|(successor, presumed)| (Arc::new(successor), presumed))
         .map_err(|why| UpgradeError::Spec {
             address,
             why: Box::new(why),
         })
 }
 
-/// Whether somebody else is linked to what the new revision does not have.
+/// Whether somebody else is linked to what the new revision does not have, and will be when it is switched.
 fn breaks(
     shared: &Shared,
     target: &Arc<Slot>,
     address: &ActorAddress,
     surface: &Surface,
+    ahead: &Ahead,
 ) -> Result<(), UpgradeError> {
     let now = target.surface();
     for record in shared.records() {
@@ -404,6 +418,7 @@ fn breaks(
             let gone = |export: &ExportId| surface.export_function(*export).is_none();
             let own = caller.slot.front().unwrap_or(&caller.slot);
             if own.id() != target.id()
+                && !ahead.is_replaced(own.address())
                 && let Some(export) = caller.targets.calls_of(target.id()).find(gone)
             {
                 let function = now.export_function(export);
@@ -431,6 +446,27 @@ impl Upgrade {
     pub(crate) fn by_hook(mut self) -> Self {
         self.by_hook = true;
         self
+    }
+
+    /// Whether its links lead to what is not there yet: until it is, no instance may begin a message.
+    pub(crate) fn is_ahead(&self) -> bool {
+        !self.presumed.is_empty()
+    }
+
+    /// Whether its links lead where they were to lead by now; otherwise it has to be prepared again.
+    pub(crate) fn is_current(&self) -> bool {
+        self.presumed.holds()
+    }
+
+    /// Whether everybody who is linked to it finds the functions it uses, but for those who are replaced before.
+    pub(crate) fn check_callers(&self, ahead: &Ahead) -> Result<(), UpgradeError> {
+        match self.pairs.first().map(|pair| pair.successor.spec.surface()) {
+            Some(Ok(surface)) => {
+                let shared = self.slot.shared();
+                breaks(shared, &self.slot, &self.address, surface, ahead)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether the new instance gets the state of the one before it.

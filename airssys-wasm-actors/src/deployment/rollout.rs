@@ -42,6 +42,7 @@ use crate::configuration::{ConfigOrder, ConfigOrderRefused};
 use crate::registry::DeploymentState;
 use crate::registry::{Registry, RegistryError};
 use crate::system::System;
+use crate::upgrade::Ahead;
 use driver::Driver;
 use endings::Endings;
 use mixed::Mixed;
@@ -258,12 +259,14 @@ impl Deployer {
             old: Arc::clone(old),
             new: Arc::clone(new),
             endings: self.inner.endings.clone(),
+            starts_wait: Arc::default(),
         }
     }
 
     fn steps(&self, plan: &Plan, ground: &Ground) -> Result<Vec<StepParts>, DeployError> {
         let mut steps = Vec::with_capacity(plan.steps.len());
         let mut unsupported = Vec::new();
+        let mut ahead = Ahead::default();
         for step in &plan.steps {
             if !step.together.is_empty() {
                 let names: Vec<_> = step.parts.iter().map(|part| part.name.as_str()).collect();
@@ -274,7 +277,7 @@ impl Deployer {
                 ));
                 continue;
             }
-            match StepParts::of(step, ground) {
+            match StepParts::of(step, ground, &mut ahead) {
                 Ok(parts) => steps.push(parts),
                 Err(why) => unsupported.push(why),
             }

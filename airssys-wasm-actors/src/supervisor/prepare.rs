@@ -16,11 +16,12 @@ use super::tuning::Tuning;
 use crate::address::ActorAddress;
 use crate::component::Hooks;
 use crate::exit::ExitReason;
-use crate::link::LinkTargets;
+use crate::link::{Found, LinkTargets};
 use crate::passivation::Sweep;
 use crate::shared::Shared;
 use crate::slot::Slot;
 use crate::supervisor::{ChildSpec, REPLICAS_MAX, Start, StartError};
+use crate::upgrade::{Ahead, Presumed};
 
 /// The children of a tree while their names are not registered.
 struct Tree<'a> {
@@ -68,7 +69,7 @@ pub(crate) fn prepare(
 /// The same actor by a spec with the same functions, its links resolved anew.
 pub(crate) fn respec(actor: &PreparedActor, spec: ChildSpec) -> Result<PreparedActor, StartError> {
     let slot = Arc::clone(&actor.slot);
-    let find = |address: &ActorAddress| slot.shared().whereis(address);
+    let find = found(slot.shared());
     let targets = LinkTargets::resolve(slot.address(), &slot.surface(), &spec, find)?;
     Ok(PreparedActor {
         hooks: hooks(&spec, &slot.surface()),
@@ -89,8 +90,18 @@ pub(crate) fn respec(actor: &PreparedActor, spec: ChildSpec) -> Result<PreparedA
 /// The same actor as another revision of its component, whose functions are numbered after those it has now.
 pub(crate) fn successor(
     actor: &PreparedActor,
-    mut spec: ChildSpec,
+    spec: ChildSpec,
 ) -> Result<PreparedActor, StartError> {
+    successor_after(actor, spec, &Ahead::NOTHING).map(|(successor, _)| successor)
+}
+
+/// The same with links that fit either what there is, or what there will be by the time that it takes its place; and what
+/// it is that they fit in that case.
+pub(crate) fn successor_after(
+    actor: &PreparedActor,
+    mut spec: ChildSpec,
+    ahead: &Ahead,
+) -> Result<(PreparedActor, Presumed), StartError> {
     let slot = Arc::clone(&actor.slot);
     if let Start::Component(start) = &mut spec.start {
         start.template = start.template.numbered_after(&slot.surface());
@@ -100,11 +111,21 @@ pub(crate) fn successor(
         why: Arc::clone(why),
     })?;
     passivation(&spec, surface)?;
-    let find = |address: &ActorAddress| slot.shared().whereis(address);
-    let targets = LinkTargets::resolve(slot.address(), surface, &spec, find)?;
-    Ok(PreparedActor {
+    let shared = slot.shared();
+    let mut presumed = Presumed::default();
+    let mut targets = LinkTargets::resolve(slot.address(), surface, &spec, found(shared));
+    if targets.is_err() && ahead.concerns(&spec) {
+        presumed = Presumed::of(shared, &spec, ahead);
+        let find = |address: &ActorAddress| {
+            let slot = shared.whereis(address)?;
+            let surface = presumed.surface(&slot);
+            Some((slot, surface))
+        };
+        targets = LinkTargets::resolve(slot.address(), surface, &spec, find);
+    }
+    let successor = PreparedActor {
         hooks: hooks(&spec, surface),
-        targets,
+        targets: targets?,
         tuned_from: Tuning::of(&actor.spec),
         spec: ChildSpec {
             address: slot.address().clone(),
@@ -114,7 +135,24 @@ pub(crate) fn successor(
         slot,
         standing: Arc::clone(&actor.standing),
         kept: None,
+    };
+    Ok((successor, presumed))
+}
+
+/// Whether the links of what is to be started fit what there is now.
+pub(crate) fn links_fit(shared: &Shared, spec: &ChildSpec) -> bool {
+    spec.surface().is_ok_and(|surface| {
+        LinkTargets::resolve(&spec.address, surface, spec, found(shared)).is_ok()
     })
+}
+
+/// Who is behind an address now.
+fn found(shared: &Shared) -> impl Fn(&ActorAddress) -> Option<Found> + '_ {
+    |address| {
+        let slot = shared.whereis(address)?;
+        let surface = slot.surface();
+        Some((slot, surface))
+    }
 }
 
 /// What an actor was before it became `now`, to take that back, and nothing that came later. Its links are as they were,
@@ -264,8 +302,8 @@ pub(crate) fn more_replicas(
     shared
         .register(&slots, &[])
         .map_err(StartError::AddressTaken)?;
-    let find = |address: &ActorAddress| shared.whereis(address);
     let linked = slots.iter().map(|slot| {
+        let find = found(shared);
         let targets = LinkTargets::resolve(slot.address(), &slot.surface(), &like.spec, find)?;
         Ok(Arc::new(PreparedActor {
             hooks: like.hooks,
@@ -318,7 +356,7 @@ fn link_all(
             }
             Made::Actor(slots) => {
                 for slot in slots {
-                    let find = |address: &ActorAddress| shared.whereis(address);
+                    let find = found(shared);
                     let targets =
                         LinkTargets::resolve(slot.address(), &slot.surface(), &spec, find)?;
                     let spec = ChildSpec {

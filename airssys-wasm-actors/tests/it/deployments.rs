@@ -13,6 +13,7 @@ mod first;
 mod gates;
 mod hanging;
 mod kills;
+mod linked;
 mod mixed;
 mod scaling;
 mod stopped;

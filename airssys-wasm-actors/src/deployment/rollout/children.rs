@@ -2,12 +2,15 @@
 //!
 //! Owns where such a child belongs and how its supervisor is told, so that one that is made again knows it too.
 
+use std::sync::atomic::Ordering;
+
 use super::parts::{Done, Ground};
 use crate::address::ActorAddress;
 use crate::application::Application;
 use crate::exit::with_sources;
 use crate::spawning::family_of;
-use crate::supervisor::{ChildSpec, Supervisor, SupervisorSpec, Tuning};
+use crate::supervisor::{ChildSpec, Supervisor, SupervisorSpec, Tuning, links_fit};
+use crate::upgrade::Ahead;
 
 /// Looks through the tree of an application's supervisors.
 pub(super) fn find<T>(
@@ -58,6 +61,8 @@ pub(super) struct StartOne {
     significant: bool,
     place: Place,
     started: bool,
+    /// It is started when its step is switched, and not before.
+    waits: bool,
 }
 
 impl StartOne {
@@ -74,9 +79,24 @@ impl StartOne {
             significant,
             place,
             started: false,
+            waits: false,
         })
     }
 
+    /// Starts it, unless that has to wait for the steps before: because it calls what is not there before they are done, or
+    /// because one that comes before it waits.
+    pub(super) async fn warm(&mut self, ground: &Ground, ahead: &Ahead) -> Done {
+        let shared = ground.system.shared();
+        let has_others = ahead.concerns(&self.spec) && !links_fit(shared, &self.spec);
+        if has_others || ground.starts_wait.load(Ordering::Acquire) {
+            ground.starts_wait.store(true, Ordering::Release);
+            self.waits = true;
+            return Ok(());
+        }
+        self.start(ground).await
+    }
+
+    /// Starts it now.
     pub(super) async fn start(&mut self, ground: &Ground) -> Done {
         let Place {
             supervisor: address,
@@ -102,13 +122,20 @@ impl StartOne {
     }
 
     /// It is what it is to be from now on.
-    pub(super) fn switch(&self, ground: &Ground) -> Done {
+    pub(super) async fn switch(&mut self, ground: &Ground) -> Done {
+        if self.waits {
+            self.start(ground).await?;
+        }
         self.signify(ground, true)
     }
 
-    /// Its supervisor may be about to ask no more.
-    pub(super) fn switch_back(&self, ground: &Ground) -> Done {
-        self.signify(ground, false)
+    /// Its supervisor may be about to ask no more; and what it calls is about to go, if that has come before it.
+    pub(super) async fn switch_back(&mut self, ground: &Ground) -> Done {
+        let back = self.signify(ground, false);
+        if self.waits {
+            self.stop(ground).await;
+        }
+        back
     }
 
     fn signify(&self, ground: &Ground, significant: bool) -> Done {

@@ -609,11 +609,11 @@ async fn work_on(parts: &mut StepParts, id: StepId, ground: &Ground, work: Work)
             Err(why) => Input::WarmFailed(id, why),
         }),
         Work::SetWeight(_, share) => {
-            let set = parts.set_weight(share).await;
+            let set = parts.set_weight(share, ground).await;
             set.err().map(|why| Input::CandidateDied(id, why))
         }
         Work::Shadow(_, share) => {
-            let set = parts.shadow(share).await;
+            let set = parts.shadow(share, ground).await;
             set.err().map(|why| Input::CandidateDied(id, why))
         }
         Work::BeginInterval(_) => {

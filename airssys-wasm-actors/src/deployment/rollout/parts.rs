@@ -9,6 +9,7 @@ mod rescale;
 mod retune;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use feeding::Sourcing;
 use replace::Replace;
@@ -29,7 +30,9 @@ use crate::deployment::share::Share;
 use crate::route::SplitMode;
 use crate::source::SourceRun;
 use crate::spawning::Spawning;
+use crate::supervisor::ChildSpec;
 use crate::system::System;
+use crate::upgrade::Ahead;
 
 /// What a step works with.
 #[derive(Clone)]
@@ -39,12 +42,16 @@ pub(super) struct Ground {
     pub(super) old: Arc<Application>,
     pub(super) new: Arc<Application>,
     pub(super) endings: Endings,
+    /// A new component calls what comes only with a step before it, and is started after that: so are those after it.
+    pub(super) starts_wait: Arc<AtomicBool>,
 }
 
 /// What one step of a plan changes.
 pub(super) struct StepParts {
     parts: Vec<OnePart>,
     bounds: Vec<Bounds>,
+    /// What the steps before it change.
+    ahead: Ahead,
 }
 
 enum OnePart {
@@ -65,14 +72,21 @@ enum OnePart {
 pub(super) type Done = Result<(), String>;
 
 impl StepParts {
-    /// What the step needs, or why it cannot be done.
-    pub(super) fn of(step: &Step, ground: &Ground) -> Result<Self, String> {
-        let parts = step.parts.iter().map(|part| one(part, ground));
+    /// What the step needs, or why it cannot be done. `ahead` is what the steps before it change, and what this one does
+    /// afterwards.
+    pub(super) fn of(step: &Step, ground: &Ground, ahead: &mut Ahead) -> Result<Self, String> {
+        let parts = step.parts.iter().map(|part| one(part, ahead, ground));
+        let parts = parts.collect::<Result<_, _>>()?;
         let bounds = step.parts.iter();
         let bounds = bounds.filter_map(|part| Bounds::of(part, ground));
+        let before = ahead.clone();
+        for part in &step.parts {
+            change(part, ahead, ground)?;
+        }
         Ok(Self {
-            parts: parts.collect::<Result<_, _>>()?,
+            parts,
             bounds: bounds.collect(),
+            ahead: before,
         })
     }
 
@@ -82,7 +96,7 @@ impl StepParts {
                 OnePart::Replace(replace) => replace.warm(ground).await?,
                 OnePart::Start(starts) => {
                     for start in starts {
-                        start.start(ground).await?;
+                        start.warm(ground, &self.ahead).await?;
                     }
                 }
                 OnePart::Source(source) => source.warm().await?,
@@ -92,21 +106,23 @@ impl StepParts {
         Ok(())
     }
 
-    pub(super) async fn set_weight(&mut self, share: Share) -> Done {
+    pub(super) async fn set_weight(&mut self, share: Share, ground: &Ground) -> Done {
         for part in &mut self.parts {
             if let OnePart::Replace(replace) = part {
+                replace.begin_trial(ground).await?;
                 replace.split(share, SplitMode::Weighted)?;
             }
         }
         Ok(())
     }
 
-    pub(super) async fn shadow(&mut self, share: Share) -> Done {
+    pub(super) async fn shadow(&mut self, share: Share, ground: &Ground) -> Done {
         for part in &mut self.parts {
             if let OnePart::Replace(replace) = part {
                 if share == Share::NONE {
                     replace.unsplit("the copies have ended");
                 } else {
+                    replace.begin_trial(ground).await?;
                     replace.split(share, SplitMode::Shadow)?;
                 }
             }
@@ -128,7 +144,9 @@ impl StepParts {
                 OnePart::RetuneSupervisor(flags) => flags.switch(ground).await?,
                 OnePart::Report => set_report(ground, &ground.new),
                 OnePart::Start(starts) => {
-                    starts.iter().try_for_each(|start| start.switch(ground))?;
+                    for start in starts {
+                        start.switch(ground).await?;
+                    }
                 }
                 OnePart::Source(source) => source.switch(ground).await?,
                 OnePart::Stop(_) => {}
@@ -160,8 +178,11 @@ impl StepParts {
                     Ok(())
                 }
                 OnePart::Start(starts) => {
-                    let mut starts = starts.iter().rev();
-                    starts.try_for_each(|start| start.switch_back(ground))
+                    let mut back = Ok(());
+                    for start in starts.iter_mut().rev() {
+                        back = back.and(start.switch_back(ground).await);
+                    }
+                    back
                 }
                 OnePart::Source(source) => source.switch_back(ground).await,
                 OnePart::Stop(_) => Ok(()),
@@ -267,21 +288,46 @@ impl StepParts {
     }
 }
 
-fn one(part: &Part, ground: &Ground) -> Result<OnePart, String> {
+/// The component that a part is of, in one of the applications.
+fn component_of(part: &Part, application: &Application) -> Result<ChildSpec, String> {
+    let mut components = application.components().iter();
+    let found = components.find(|one| one.name == part.name);
+    let none = || format!("there is no component `{}`", part.name);
+    found.map(|one| one.child.clone()).ok_or_else(none)
+}
+
+/// What is otherwise once this part is done.
+fn change(part: &Part, ahead: &mut Ahead, ground: &Ground) -> Result<(), String> {
+    match &part.action {
+        Action::Replace(_) => {
+            let spec = component_of(part, &ground.new)?;
+            if let Ok(surface) = spec.surface() {
+                let surface = Arc::clone(surface);
+                ahead.replaces(spec.address, surface);
+            }
+        }
+        Action::Start { .. } => ahead.starts(component_of(part, &ground.new)?.address),
+        _ => {}
+    }
+    Ok(())
+}
+
+fn one(part: &Part, ahead: &Ahead, ground: &Ground) -> Result<OnePart, String> {
     let address = || {
         let name = ground.new.name();
         name.join(&part.name).map_err(|why| why.to_string())
     };
-    let component = |application: &Application| {
-        let mut components = application.components().iter();
-        let found = components.find(|one| one.name == part.name);
-        let none = || format!("there is no component `{}`", part.name);
-        found.map(|one| one.child.clone()).ok_or_else(none)
-    };
+    let component = |application: &Application| component_of(part, application);
     Ok(match &part.action {
         Action::Replace(replacement) => {
             let (old, new) = (component(&ground.old)?, component(&ground.new)?);
-            OnePart::Replace(Box::new(Replace::new(&old, new, replacement, ground)?))
+            OnePart::Replace(Box::new(Replace::new(
+                &old,
+                new,
+                replacement,
+                ahead,
+                ground,
+            )?))
         }
         Action::Start { .. } => {
             let family = component(&ground.new)?;

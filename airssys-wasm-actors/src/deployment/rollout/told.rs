@@ -7,7 +7,7 @@ use super::parts::Ground;
 use crate::address::ActorAddress;
 use crate::exit::with_sources;
 use crate::supervisor::ChildSpec;
-use crate::upgrade::{UpgradeError, UpgradeOptions, Upgraded};
+use crate::upgrade::{Ahead, UpgradeError, UpgradeOptions, Upgraded};
 
 /// One component that is told.
 pub(super) struct Told {
@@ -37,7 +37,8 @@ impl Told {
             spec.replicas = replicas;
         }
         let options = UpgradeOptions::default();
-        let upgrade = ground.system.upgrade_as_tuned(spec, options, &self.retuned);
+        let system = &ground.system;
+        let upgrade = system.upgrade_as_tuned(spec, options, &self.retuned, &Ahead::NOTHING);
         let upgrade = upgrade.map_err(|why| with_sources(&why))?.by_hook();
         let upgraded = upgrade.switch().await.map_err(|why| {
             self.left = left_by(&why);

@@ -24,7 +24,9 @@ use crate::health::ChildHealth;
 use crate::reference::ActorRef;
 use crate::route::{Split, SplitMode, SplitSpec, Weight};
 use crate::supervisor::{ChildSpec, RestartIntensity, Start, Supervisor, SupervisorSpec};
-use crate::upgrade::{Upgrade, UpgradeOptions, UpgradeOrder, UpgradeState, Upgraded};
+use crate::upgrade::{
+    Ahead, Upgrade, UpgradeError, UpgradeOptions, UpgradeOrder, UpgradeState, Upgraded,
+};
 
 /// How long a candidate may take to finish what it has accepted.
 const DRAIN_WITHIN: Duration = Duration::from_secs(30);
@@ -46,11 +48,15 @@ pub(super) struct Replace {
     retuned: Vec<&'static str>,
     options: UpgradeOptions,
     strategy: RolloutStrategy,
+    /// What the steps before it change.
+    ahead: Ahead,
     upgrade: Option<Upgrade>,
     upgraded: Option<Upgraded>,
     /// Replicas of the new revision that could not be switched back.
     left: Vec<ActorAddress>,
     candidate: Option<(Supervisor, ActorRef)>,
+    /// The candidate would call what is not there before the steps before this one are done: it is started after them.
+    candidate_waits: bool,
     endings: Endings,
     split: Option<Arc<Split>>,
     rescale: Option<Rescale>,
@@ -71,6 +77,7 @@ impl Replace {
         old: &ChildSpec,
         spec: ChildSpec,
         replacement: &Replacement,
+        ahead: &Ahead,
         ground: &Ground,
     ) -> Result<Self, String> {
         let mut options = UpgradeOptions {
@@ -106,10 +113,12 @@ impl Replace {
             retuned: replacement.retuned.clone(),
             options,
             strategy: replacement.strategy.clone(),
+            ahead: ahead.clone(),
             upgrade: None,
             upgraded: None,
             left: Vec::new(),
             candidate: None,
+            candidate_waits: false,
             endings: ground.endings.clone(),
             split: None,
             rescale: Rescale::of(address, replacement.replicas),
@@ -129,25 +138,46 @@ impl Replace {
         if let Some(rescale) = &mut self.rescale {
             rescale.grow(ground).await?;
         }
-        let mut upgrade = self.prepare(ground)?;
-        if self.strategy.is_gradual() {
+        let is_gradual = self.strategy.is_gradual();
+        let mut upgrade = match self.prepare(ground, &self.ahead) {
+            Ok(upgrade) => upgrade,
+            // What it is linked to comes in the steps before it, and what it is itself has been compared with that.
+            Err(why) if self.ahead.awaits(&why) => {
+                self.candidate_waits = is_gradual;
+                return Ok(());
+            }
+            Err(why) => return Err(with_sources(&why)),
+        };
+        if is_gradual {
             // Its instances are made again when it is switched: the candidate has its own.
-            return self.start_candidate(ground).await;
+            self.candidate_waits = upgrade.is_ahead();
+            return match self.candidate_waits {
+                true => Ok(()),
+                false => self.start_candidate(ground).await,
+            };
         }
         upgrade.warm().await.map_err(|why| why.to_string())?;
         self.upgrade = Some(upgrade);
         Ok(())
     }
 
-    fn prepare(&self, ground: &Ground) -> Result<Upgrade, String> {
+    fn prepare(&self, ground: &Ground, ahead: &Ahead) -> Result<Upgrade, UpgradeError> {
         let mut spec = self.spec.clone();
         // As many as there are: how many there are to be is not the upgrade's to say.
         if let Some(replicas) = ground.system.replicas(&spec.address) {
             spec.replicas = replicas;
         }
         let (options, retuned) = (self.options, &self.retuned);
-        let upgrade = ground.system.upgrade_as_tuned(spec, options, retuned);
-        upgrade.map_err(|why| with_sources(&why))
+        let system = &ground.system;
+        system.upgrade_as_tuned(spec, options, retuned, ahead)
+    }
+
+    /// Starts the candidate, if it has waited for the steps before.
+    pub(super) async fn begin_trial(&mut self, ground: &Ground) -> Done {
+        match std::mem::take(&mut self.candidate_waits) {
+            true => self.start_candidate(ground).await,
+            false => Ok(()),
+        }
     }
 
     /// Starts an actor of the new revision beside the old one, with a mailbox of its own.
@@ -229,14 +259,19 @@ impl Replace {
     }
 
     pub(super) async fn switch(&mut self, ground: &Ground) -> Done {
-        let upgrade = match self.upgrade.take() {
+        // One whose callees are not what they were to be by now calls what they do not have.
+        let upgrade = match self.upgrade.take().filter(Upgrade::is_current) {
             Some(upgrade) => upgrade,
             None => {
-                let mut upgrade = self.prepare(ground)?;
+                let prepared = self.prepare(ground, &Ahead::NOTHING);
+                let mut upgrade = prepared.map_err(|why| with_sources(&why))?;
                 upgrade.warm().await.map_err(|why| why.to_string())?;
                 upgrade
             }
         };
+        // Those that were to be replaced before have been.
+        let checked = upgrade.check_callers(&Ahead::NOTHING);
+        checked.map_err(|why| with_sources(&why))?;
         // From now on there is nothing of the old revision to look at.
         let actor = ground.system.whereis(&self.spec.address);
         self.memory_before = actor.as_ref().map_or(0, reading::memory);
