@@ -317,9 +317,14 @@ impl State {
                 });
                 return;
             }
-        } else if let Err(why) = self.complete_first() {
-            let supervisor = self.record.address();
-            tracing::error!(%supervisor, %why, "children that were forgotten cannot be made again");
+        } else {
+            for child in self.record.forgotten().into_iter().rev() {
+                self.remove(child, &ExitReason::Shutdown);
+            }
+            if let Err(why) = self.complete_first() {
+                let supervisor = self.record.address();
+                tracing::error!(%supervisor, %why, "children that were forgotten cannot be made again");
+            }
         }
         let children: Vec<_> = self.record.children.lock().values().cloned().collect();
         let mut ids = HashMap::<_, Vec<_>>::new();
