@@ -16,6 +16,7 @@ mod machine;
 mod order;
 mod prepare;
 mod record;
+mod relink;
 mod spec;
 mod tuning;
 
