@@ -133,3 +133,30 @@ async fn a_child_is_there_as_the_manifest_says_however_often_its_supervisor_is_k
     assert!(permanent[0] > 0, "{permanent:?}");
     host.running.stop().await;
 }
+
+#[tokio::test]
+async fn what_a_supervisor_that_has_ended_starts_with_is_replaced_and_put_back() {
+    let rollout = "strategy = \"rolling\", handles-within = \"5s\"";
+    let tables = |file: &str| format!("{TEAM}{TOP}{}", child(file, rollout));
+    let host = Host::new(&tables("v1.wasm")).await;
+    ends(&host).await;
+    is_permanent(&host, &tables("v2.wasm")).await;
+    is_started(&host).await;
+    assert_eq!(number(&host.actor("child"), "version").await, 2);
+    // So is what ends while it is tried.
+    let soaks = "strategy = \"blue-green\", soak = \"1h\"";
+    let rollout = host
+        .deploy(&format!("{TEAM}{TOP}{}", child("v1.wasm", soaks)))
+        .await;
+    rollout
+        .until(|status| status.state == Some(DeploymentState::Soaking))
+        .await;
+    assert_eq!(number(&host.actor("child"), "version").await, 1);
+    ends(&host).await;
+    let _ = rollout.roll_back("changed my mind").await;
+    let end = rollout.finished().await;
+    assert!(matches!(end, RolloutOutcome::RolledBack { .. }), "{end:?}");
+    is_started(&host).await;
+    assert_eq!(number(&host.actor("child"), "version").await, 2);
+    host.running.stop().await;
+}
