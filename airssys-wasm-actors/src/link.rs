@@ -236,6 +236,17 @@ impl LinkTargets {
         of_target.map(|linked| linked.export)
     }
 
+    /// Whether one of those that it leads to has been forgotten. Another actor may have its name.
+    pub(crate) fn have_gone(&self) -> bool {
+        let mut before: Option<&Arc<Slot>> = None;
+        self.0.iter().flatten().any(|target| {
+            // The functions of one link follow each other.
+            let is_same = before.is_some_and(|before| Arc::ptr_eq(before, &target.slot));
+            before = Some(&target.slot);
+            !is_same && target.slot.is_retired()
+        })
+    }
+
     /// Whether nothing is linked.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -10,11 +10,13 @@ mod builder;
 mod child;
 mod decide;
 mod errors;
+mod forget;
 mod health;
 mod machine;
 mod order;
 mod prepare;
 mod record;
+mod relink;
 mod spec;
 mod tuning;
 
@@ -175,12 +177,6 @@ impl Supervisor {
     #[must_use]
     pub fn address(&self) -> &ActorAddress {
         self.record.address()
-    }
-
-    /// It does not start with this child any more.
-    pub(crate) fn forget_first(&self, child: &ActorAddress) {
-        self.record
-            .edit_first(|first| first.retain(|spec| spec.address != *child));
     }
 
     /// The actor of the system that has an address now.

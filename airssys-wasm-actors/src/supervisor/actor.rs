@@ -317,9 +317,14 @@ impl State {
                 });
                 return;
             }
-        } else if let Err(why) = self.complete_first() {
-            let supervisor = self.record.address();
-            tracing::error!(%supervisor, %why, "children that were forgotten cannot be made again");
+        } else {
+            for child in self.record.forgotten().into_iter().rev() {
+                self.remove(child, &ExitReason::Shutdown);
+            }
+            if let Err(why) = self.complete_first() {
+                let supervisor = self.record.address();
+                tracing::error!(%supervisor, %why, "children that were forgotten cannot be made again");
+            }
         }
         let children: Vec<_> = self.record.children.lock().values().cloned().collect();
         let mut ids = HashMap::<_, Vec<_>>::new();
@@ -518,13 +523,13 @@ impl State {
         let _ = reply.send(done.map(|()| whereabouts));
     }
 
-    /// It supervises some of its children otherwise, and asks them how they are as it says now. One that is to be asked as often
-    /// as before is asked when it would have been, however often it is retuned.
+    /// It supervises some of its children otherwise, and asks those that are up how they are as it says now. One that is to be asked
+    /// as often as before is asked when it would have been, however often it is retuned.
     fn all_respecced(&mut self) {
         for child in self.record.take_respecced() {
             self.respecced(child);
             if let Some(PreparedChild::Actor(actor)) = self.child(child)
-                && actor.slot.is_active()
+                && self.machine.is_running(child, actor.slot.incarnation())
             {
                 let asked = self.health.get(&child).map(|(interval, _)| *interval);
                 if asked.is_some() && asked == actor.spec.health.map(|check| check.interval) {

@@ -133,6 +133,8 @@ pub(super) struct Machine {
     current: Option<Operation>,
     queue: VecDeque<Pending>,
     ending: bool,
+    /// It ends what is left of a predecessor: nobody has time for that.
+    cleaning: bool,
     actions: Vec<Action>,
 }
 
@@ -145,6 +147,7 @@ impl Machine {
             current: None,
             queue: VecDeque::new(),
             ending: false,
+            cleaning: false,
             actions: Vec::new(),
         }
     }
@@ -173,7 +176,10 @@ impl Machine {
     }
 
     /// Changes what is done about a child from now on.
-    pub(super) fn set_policy(&mut self, id: ActorId, policy: ChildPolicy) {
+    pub(super) fn set_policy(&mut self, id: ActorId, mut policy: ChildPolicy) {
+        if self.cleaning {
+            policy.shutdown = ShutdownPolicy::Brutal;
+        }
         self.children.set_policy(id, policy);
     }
 

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
 use super::actor::SupervisorMessage;
@@ -157,8 +157,26 @@ impl Record {
     /// # Errors
     /// There is no such child, or another revision has come since this one was prepared.
     pub(crate) fn respec(&self, successor: &Arc<PreparedActor>) -> Result<(), NotReplaced> {
+        self.respec_among(self.children.lock(), successor)
+    }
+
+    /// The same while nobody supervises the child: `None` if somebody does, or is about to.
+    pub(crate) fn respec_while_down(
+        &self,
+        successor: &Arc<PreparedActor>,
+    ) -> Option<Result<(), NotReplaced>> {
+        let children = self.children.lock();
+        // It is active before it looks at them.
+        let is_down = !self.is_active();
+        is_down.then(|| self.respec_among(children, successor))
+    }
+
+    fn respec_among(
+        &self,
+        mut children: MutexGuard<'_, BTreeMap<ActorId, PreparedChild>>,
+        successor: &Arc<PreparedActor>,
+    ) -> Result<(), NotReplaced> {
         let slot = &successor.slot;
-        let mut children = self.children.lock();
         let Some(PreparedChild::Actor(child)) = children.get_mut(&slot.id()) else {
             return Err(NotReplaced::Gone);
         };

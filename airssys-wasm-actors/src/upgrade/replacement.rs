@@ -544,6 +544,23 @@ pub(crate) fn become_revision(
     successor: &Arc<PreparedActor>,
 ) -> Result<(), NotReplaced> {
     record.respec(successor)?;
+    has_become(successor);
+    Ok(())
+}
+
+/// The same while nobody supervises it: `None` if somebody does, or is about to.
+pub(super) fn become_revision_while_down(
+    record: &Record,
+    successor: &Arc<PreparedActor>,
+) -> Option<Result<(), NotReplaced>> {
+    let done = record.respec_while_down(successor)?;
+    if done.is_ok() {
+        has_become(successor);
+    }
+    Some(done)
+}
+
+fn has_become(successor: &PreparedActor) {
     let slot = &successor.slot;
     let after = successor.spec.passivation().map(|asked| asked.after);
     Sweep::change(slot, after);
@@ -554,5 +571,4 @@ pub(crate) fn become_revision(
             digest: start.template.digest().hex().into(),
         });
     }
-    Ok(())
 }

@@ -11,7 +11,10 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::kept::Kept;
-use super::replacement::{Claim, Fresh, NotReplaced, Refused, Replaced, Replacement, StateTaken};
+use super::replacement::{
+    Claim, Fresh, NotReplaced, Refused, Replaced, Replacement, StateTaken,
+    become_revision_while_down,
+};
 use crate::mailbox::{Control, Lane};
 use crate::supervisor::{PreparedActor, Record, SupervisorMessage, Whereabouts};
 
@@ -55,6 +58,12 @@ impl Place<'_> {
                 }
             }
             let late = Instant::now() >= self.until;
+            if !late && !self.successor.slot.is_active() {
+                // Nobody would hear of it, if its supervisor is about to end.
+                fresh = Some(next);
+                sleep_until(Instant::now() + LOOK_AGAIN).await;
+                continue;
+            }
             let hands_over = matches!(next, Fresh::HandOver { .. });
             match self.ask(next, regardless).await {
                 Asked::Done(replaced) => return Ok(*replaced),
@@ -94,14 +103,28 @@ impl Place<'_> {
     async fn respec(&self) -> Result<Whereabouts, NotReplaced> {
         let (reply, answer) = oneshot::channel();
         let successor = Arc::clone(self.successor);
-        // A supervisor that is not there, or ends meanwhile, is asked again.
         let told = self
             .record
             .tell(SupervisorMessage::Respec { successor, reply });
-        if told {
-            answer.await.unwrap_or(Ok(Whereabouts::Up))
-        } else {
-            Ok(Whereabouts::Up)
+        if told && let Ok(answer) = answer.await {
+            return answer;
+        }
+        self.respec_while_down()
+    }
+
+    /// The same by whoever asks: its supervisor is not there to be asked, or has ended meanwhile.
+    fn respec_while_down(&self) -> Result<Whereabouts, NotReplaced> {
+        match become_revision_while_down(self.record, self.successor) {
+            // It is about to be there, and is asked again.
+            None => Ok(Whereabouts::Up),
+            Some(done) => done.map(|()| match self.record.ended() {
+                None => Whereabouts::Down,
+                Some(_) => {
+                    // Whoever starts it begins afresh, and it has no instance meanwhile.
+                    drop(self.successor.kept.as_ref().and_then(Kept::take));
+                    Whereabouts::Stopped
+                }
+            }),
         }
     }
 

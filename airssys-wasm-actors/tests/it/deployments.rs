@@ -6,6 +6,7 @@ mod autoscaling;
 mod by_hand;
 mod canaries;
 mod cycles;
+mod ended;
 mod families;
 mod feeding;
 mod files;

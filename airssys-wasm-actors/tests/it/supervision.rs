@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use airssys_wasm::IntoArgs;
 use airssys_wasm_actors::{
-    CallError, ChildSpec, Event, ExitReason, RestartIntensity, RestartPolicy, ShutdownPolicy,
-    StartError, SupervisorSpec,
+    ActorRef, CallError, ChildSpec, Event, ExitReason, Link, RestartIntensity, RestartPolicy,
+    ShutdownPolicy, StartError, SupervisorSpec,
 };
 
-use crate::guests::{WORKER, address, engine, exited, started, system, template};
+use crate::guests::{RELAY, WORKER, address, engine, exited, started, system, template};
 
 #[tokio::test]
 async fn a_trap_fails_the_message_in_hand_and_the_next_are_handled() {
@@ -323,4 +323,44 @@ async fn a_start_that_fails_takes_the_earlier_ones_back() {
         .start(vec![ChildSpec::component(address("good"), good)])
         .await;
     assert_eq!(again.unwrap().len(), 1);
+}
+
+/// It is forgotten with its end and made again with its supervisor, as another actor of its name: whoever is linked to it
+/// calls that one from its next start on, whichever supervisor it is under.
+#[tokio::test]
+async fn a_link_to_a_child_that_was_forgotten_leads_to_the_one_that_is_made_again() {
+    let engine = engine();
+    let system = system(&engine).await;
+    let callee = ChildSpec::component(address("callee"), template(&engine, WORKER, &[]));
+    let team = SupervisorSpec::new(address("team")).with(callee.restart_temporary());
+    let relay = template(&engine, RELAY, &["test:t/work"]);
+    let caller = |name: &str| {
+        let caller = ChildSpec::component(address(name), relay.clone());
+        caller.link(Link::new("test:t/work", address("callee")))
+    };
+    let (one, two) = (caller("one"), caller("two"));
+    let above = SupervisorSpec::new(address("above"))
+        .intensity(100, Duration::from_secs(1))
+        .with(ChildSpec::supervisor(team))
+        .with(one)
+        .with(two);
+    let above = system.supervise(above).await.unwrap();
+    let team = above.supervisors().remove(0);
+    let [one, two] = ["one", "two"].map(|name| system.whereis(&address(name)).unwrap());
+    let work = async |actor: &ActorRef| actor.call("work", (4_u32,)).await;
+    let five = (5_u32,).into_args();
+    assert_eq!(work(&one).await.unwrap(), five);
+    let mut events = system.events();
+    team.stop_child(&address("callee")).await.unwrap();
+    // There is nobody to call, however often it is started.
+    assert!(work(&one).await.is_err());
+    started(&mut events, one.address(), 1).await;
+    above.restart_child(team.address()).await.unwrap();
+    started(&mut events, &address("callee"), 0).await;
+    // Who has not called meanwhile finds that out by its next call, and whoever is started again is not to.
+    assert!(work(&two).await.is_err());
+    assert_eq!(work(&two).await.unwrap(), five);
+    above.restart_child(one.address()).await.unwrap();
+    assert_eq!(work(&one).await.unwrap(), five);
+    system.shutdown().await;
 }

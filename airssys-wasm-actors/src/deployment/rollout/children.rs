@@ -203,9 +203,8 @@ async fn stop(ground: &Ground, under: &ActorAddress, address: &ActorAddress) {
     let Ok(supervisor) = supervisor(ground, under) else {
         return;
     };
-    supervisor.forget_first(address);
     // One that is gone already is what is wanted.
-    if let Err(why) = supervisor.stop_child(address).await {
+    if let Err(why) = supervisor.forget_child(address).await {
         tracing::debug!(%address, %why, "not stopped by its deployment");
     }
     let mut added = ground.live.added.lock();

@@ -126,7 +126,7 @@ impl State {
                 if actor.slot.incarnation() > 0 {
                     actor.slot.count_restart();
                 }
-                self.begin_actor(actor);
+                self.begin_actor(self.record.relink(actor));
             }
             Some(PreparedChild::Supervisor(one)) => {
                 one.standing.restarting.store(false, Ordering::Relaxed);

@@ -8,7 +8,6 @@ use super::{Action, Machine, Pending, Token};
 use crate::address::ActorId;
 use crate::exit::ExitReason;
 use crate::ids::IdSet;
-use crate::supervisor::ShutdownPolicy;
 use crate::supervisor::decide::RestartPolicy;
 use crate::supervisor::spec::Strategy;
 
@@ -352,11 +351,11 @@ impl Machine {
 
     /// The incarnations a predecessor has left: each is killed, and then the supervisor has ended.
     pub(super) fn clean_up(&mut self, reason: ExitReason) {
+        self.cleaning = true;
         let all: Vec<_> = self.children.in_order().collect();
         for id in all {
-            if let Some(mut policy) = self.children.policy(id) {
-                policy.shutdown = ShutdownPolicy::Brutal;
-                self.children.set_policy(id, policy);
+            if let Some(policy) = self.children.policy(id) {
+                self.set_policy(id, policy);
             }
         }
         self.end(reason, true, None);

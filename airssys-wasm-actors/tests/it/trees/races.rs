@@ -1,9 +1,12 @@
 //! S23: children and supervisors that die at the worst moment, one moment after the other.
 
+use std::future::poll_fn;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::Duration;
 
 use airssys_wasm_actors::{ChildSpec, ChildState, Event, Strategy, SupervisorSpec};
+use tokio::time::timeout;
 
 use super::{calm, kid, often, state_of, system, system_on};
 use crate::guests::{address, engine, started};
@@ -149,5 +152,68 @@ async fn s23_a_supervisor_killed_while_it_restarts_its_children_has_one_of_each_
             actor.call("echo", ()).await.unwrap();
         }
         assert_eq!(script.alive.load(Ordering::Relaxed), 3, "{moment}");
+    }
+}
+
+/// Every task that is ready has a turn; a yield comes after whatever follows from those.
+async fn turn() {
+    let mut had = false;
+    poll_fn(|cx| match std::mem::replace(&mut had, true) {
+        true => Poll::Ready(()),
+        false => {
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }
+    })
+    .await;
+}
+
+/// What is asked of a child that nobody supervises any more does not hold up the clean-up, which may have begun.
+#[tokio::test(start_paused = true)]
+async fn s23_a_killed_supervisor_leaves_none_behind_that_has_as_long_as_it_takes() {
+    let engine = engine();
+    let names = ["a", "b", "c", "d", "e", "f"];
+    for moment in 0..MOMENTS {
+        let system = system_on(&engine).await;
+        let script = calm();
+        let kids = names.map(|name| kid(name, &script));
+        let team = kids
+            .iter()
+            .cloned()
+            .fold(often("team"), SupervisorSpec::with);
+        let app = system
+            .supervise(often("app").with(ChildSpec::supervisor(team)))
+            .await
+            .unwrap();
+        let team = app.supervisors().remove(0);
+        // Each has a message in hand that takes for ever.
+        for name in names {
+            let kid = system.whereis(&address(name)).unwrap();
+            kid.cast("hold", ()).unwrap();
+            script.held.notified().await;
+        }
+        let mut events = system.events();
+        // A task like those that it is to come between.
+        let (killed, tree) = (team.clone(), system.clone());
+        let retuned = tokio::spawn(async move {
+            killed.kill();
+            for _ in 0..moment {
+                turn().await;
+            }
+            for kid in kids {
+                tree.retune(kid.shutdown_infinity()).unwrap();
+            }
+        });
+        let mut ended = 0;
+        while ended < names.len() {
+            let next = timeout(Duration::from_secs(3600), events.recv()).await;
+            match next.unwrap_or_else(|_| panic!("moment {moment}: {ended} have ended")) {
+                Some(Event::Exited { .. }) => ended += 1,
+                Some(_) => {}
+                None => panic!("the log has ended"),
+            }
+        }
+        retuned.await.unwrap();
+        team.settled().await;
     }
 }

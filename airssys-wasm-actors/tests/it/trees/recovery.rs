@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use airssys_wasm::Engine;
 use airssys_wasm_actors::{
-    AutoShutdown, Backoff, ChildSpec, ChildState, ExitReason, RestartPolicy, StartError, Strategy,
-    Supervisor, SupervisorSpec, System,
+    AutoShutdown, Backoff, ChildHealth, ChildSpec, ChildState, Event, ExitReason, HealthCheck,
+    RestartPolicy, StartError, Strategy, Supervisor, SupervisorSpec, System,
 };
 
 use super::{calm, happened, kid, often, state_of, system, system_on};
@@ -389,5 +389,55 @@ async fn a_boot_that_fails_once_keeps_the_mail_of_the_children() {
     let counted = system.counters();
     assert_eq!((counted.casts_handled, counted.dead_letters), (3, 0));
     assert_eq!(other.fails.load(Ordering::Relaxed), 0);
+    system.shutdown().await;
+}
+
+/// It is asked once it is up, and one that does not come up has nobody left who would ask it.
+#[tokio::test(start_paused = true)]
+async fn a_child_that_gets_a_health_check_while_it_starts_is_asked_once_it_is_up() {
+    let system = system().await;
+    let app = system.supervise(often("app")).await.unwrap();
+    let (a, script) = (address("a"), calm());
+    app.start_child(kid("a", &script)).await.unwrap();
+    app.terminate_child(&a).await.unwrap();
+    let alive = || {
+        tokio::runtime::Handle::current()
+            .metrics()
+            .num_alive_tasks()
+    };
+    let minute = async || tokio::time::sleep(Duration::from_secs(60)).await;
+    minute().await;
+    let before = alive();
+    let mut events = system.events();
+    for fails in [1, 0] {
+        script.slow.store(1, Ordering::Relaxed);
+        script.fails.store(fails, Ordering::Relaxed);
+        let start = {
+            let (app, a) = (app.clone(), a.clone());
+            tokio::spawn(async move { app.start_stopped_child(&a).await })
+        };
+        script.held.notified().await;
+        let check = HealthCheck {
+            interval: Duration::from_secs(1 + u64::from(fails)),
+            threshold: 1,
+            ..HealthCheck::default()
+        };
+        system.retune(kid("a", &script).health(check)).unwrap();
+        // Less than it has to start.
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        script.gate.notify_one();
+        assert_eq!(start.await.unwrap().is_ok(), fails == 0);
+        if fails == 1 {
+            minute().await;
+            assert_eq!(alive(), before);
+        }
+    }
+    script.ill.store(1, Ordering::Relaxed);
+    let health = loop {
+        if let Event::Health { health, .. } = events.recv().await.unwrap() {
+            break health;
+        }
+    };
+    assert!(matches!(health, ChildHealth::Failed(_)), "{health:?}");
     system.shutdown().await;
 }

@@ -353,3 +353,43 @@ async fn a_trap_after_the_switch_is_a_restart_as_the_new_revision() {
     assert!(actor.call("add", args).await.is_ok());
     system.shutdown().await;
 }
+
+/// Nobody is there who could be asked, and nothing runs that could go on.
+#[tokio::test]
+async fn the_child_of_a_supervisor_that_has_ended_is_the_new_revision_when_that_is_started() {
+    let engine = engine();
+    let system = system_with(&engine, true).await;
+    let team = SupervisorSpec::new(address("team")).with(spec(&engine, &V1.stateful()));
+    let team = ChildSpec::supervisor(team).restart_transient();
+    let above = SupervisorSpec::new(address("above")).with(team);
+    let above = system.supervise(above).await.unwrap();
+    let (team, actor) = (
+        above.supervisors().remove(0),
+        system.whereis(&address("one")).unwrap(),
+    );
+    assert_eq!(add(&actor, 5).await.unwrap(), 5);
+    team.stop().await;
+    assert!(team.has_ended());
+    let start = async || above.start_stopped_child(team.address()).await.unwrap();
+    let to_v2 = || system.upgrade(spec(&engine, &V2.stateful()), UpgradeOptions::default());
+    let upgraded = to_v2().unwrap().switch().await.unwrap();
+    assert_eq!(upgraded.states(), [StateTaken::None]);
+    start().await;
+    assert_eq!(number(&actor, "version").await, 2);
+    assert_eq!(add(&actor, 3).await.unwrap(), 3);
+    // It goes back likewise.
+    team.stop().await;
+    assert_eq!(upgraded.roll_back().await.unwrap(), [StateTaken::None]);
+    start().await;
+    assert_eq!(number(&actor, "version").await, 1);
+    // What is kept of the one that ran when it went forth has ended with its supervisor.
+    let upgraded = to_v2().unwrap().switch().await.unwrap();
+    team.stop().await;
+    assert_eq!(engine.instances(), 1);
+    assert_eq!(upgraded.roll_back().await.unwrap(), [StateTaken::None]);
+    assert_eq!(engine.instances(), 0);
+    start().await;
+    assert_eq!(number(&actor, "version").await, 1);
+    assert_eq!(add(&actor, 0).await.unwrap(), 0);
+    system.shutdown().await;
+}
