@@ -147,7 +147,7 @@ pub(crate) fn links_fit(shared: &Shared, spec: &ChildSpec) -> bool {
 }
 
 /// Who is behind an address now.
-fn found(shared: &Shared) -> impl Fn(&ActorAddress) -> Option<Found> + '_ {
+pub(super) fn found(shared: &Shared) -> impl Fn(&ActorAddress) -> Option<Found> + '_ {
     |address| {
         let slot = shared.whereis(address)?;
         let surface = slot.surface();

@@ -6,15 +6,15 @@ use std::sync::Arc;
 
 use super::child::{PreparedActor, PreparedChild};
 use super::errors::StartError;
+use super::prepare::found;
 use super::record::Record;
-use crate::address::ActorAddress;
 use crate::link::LinkTargets;
 
 impl PreparedActor {
     /// The same actor, its links resolved anew.
     fn relinked(&self) -> Result<Self, StartError> {
         let slot = &self.slot;
-        let find = |address: &ActorAddress| slot.shared().whereis(address);
+        let find = found(slot.shared());
         let targets = LinkTargets::resolve(slot.address(), &slot.surface(), &self.spec, find)?;
         Ok(Self {
             spec: self.spec.clone(),
