@@ -112,6 +112,8 @@ pub struct Interval {
     pub compared: u64,
     /// Those that differed; never more than `compared`.
     pub mismatched: u64,
+    /// Nothing of it was there when the interval was over, and something was when it began.
+    pub down: bool,
 }
 
 /// What an interval says of a new revision.
@@ -137,6 +139,9 @@ pub enum Why {
         /// How many are needed.
         wanted: u64,
     },
+    /// Nothing of it is there.
+    #[error("it does not run any more: it was stopped, or its supervisor is not there to start it")]
+    Down,
     /// It could not be judged, again and again.
     #[error("not to be judged {times} times in a row, at last because {last}")]
     NeverJudged {
@@ -250,6 +255,15 @@ pub fn judge(gate: &Gate, stable: &Interval, candidate: &Interval) -> Verdict {
     if let failed @ Verdict::Fail(_) = memory(gate, stable, candidate) {
         return failed;
     }
+    match rates(gate, stable, candidate) {
+        failed @ Verdict::Fail(_) => failed,
+        _ if candidate.down => Verdict::Hold(Why::Down),
+        verdict => verdict,
+    }
+}
+
+/// What follows from requests.
+fn rates(gate: &Gate, stable: &Interval, candidate: &Interval) -> Verdict {
     if candidate.requests < gate.samples_min.max(1) {
         return Verdict::Hold(Why::TooFew {
             requests: candidate.requests,

@@ -243,6 +243,7 @@ prop_compose! {
         traps in 0..2u64,
         restarts in 0..2u64,
         unanswered in prop_oneof![Just(0), 0..1_000u64],
+        down in prop::bool::weighted(0.1),
     ) -> Interval {
         // Mostly few errors: squared twice.
         let errors = (bad.powi(4) * requests as f64) as u64;
@@ -256,6 +257,7 @@ prop_compose! {
             compared: requests,
             mismatched: 0,
             unanswered,
+            down,
         }
     }
 }
@@ -274,6 +276,7 @@ proptest! {
         larger in 0..(64u64 << 20),
         mismatched in 0..3u64,
         unanswered in 0..1_000u64,
+        down in any::<bool>(),
     ) {
         let gate = Gate { traps_max: 1, restarts_max: 1, ..Gate::default() };
         let mut worse = candidate;
@@ -284,6 +287,7 @@ proptest! {
         worse.latency.p99 += micros(slower);
         worse.memory_bytes += larger;
         worse.unanswered += unanswered;
+        worse.down |= down;
         worse.mismatched = (candidate.mismatched + mismatched).min(candidate.compared);
         let (one, other) = (judge(&gate, &stable, &candidate), judge(&gate, &stable, &worse));
         prop_assert!(rank(&other) >= rank(&one), "{one:?} {other:?}");
@@ -298,6 +302,7 @@ proptest! {
             ..Gate::default()
         };
         let verdict = judge(&gate, &stable, &stable);
-        prop_assert_eq!(verdict == Verdict::Pass, stable.requests >= gate.samples_min, "{:?}", verdict);
+        let judged = stable.requests >= gate.samples_min && !stable.down;
+        prop_assert_eq!(verdict == Verdict::Pass, judged, "{:?}", verdict);
     }
 }

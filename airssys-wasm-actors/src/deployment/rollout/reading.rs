@@ -13,6 +13,8 @@ pub(super) struct Reading {
     counted: Counted,
     /// Of the largest instance of each revision, in bytes; 0 if it is not known.
     memory: Memory,
+    /// Whether an instance of the new revision was there.
+    up: bool,
 }
 
 enum Counted {
@@ -36,6 +38,7 @@ impl Default for Reading {
         Self {
             counted: Counted::Alone(Counters::default()),
             memory: Memory::default(),
+            up: false,
         }
     }
 }
@@ -49,6 +52,7 @@ impl Reading {
                 stable: before,
                 candidate: actor.map_or(0, memory),
             },
+            up: actor.is_some_and(is_up),
         }
     }
 
@@ -58,6 +62,7 @@ impl Reading {
             stable: stable.map_or(0, memory),
             candidate: memory(candidate),
         };
+        let up = is_up(candidate);
         let (stable, candidate) = split.stats();
         Self {
             counted: Counted::Split {
@@ -66,6 +71,7 @@ impl Reading {
                 shadow: split.shadow_stats(),
             },
             memory,
+            up,
         }
     }
 
@@ -77,6 +83,7 @@ impl Reading {
             stable.memory_bytes = self.memory.stable;
             candidate.memory_bytes = self.memory.candidate;
         }
+        candidate.down = earlier.up && !self.up;
         (stable, candidate)
     }
 }
@@ -164,6 +171,11 @@ pub(super) fn memory(actor: &ActorRef) -> u64 {
     replicas.iter().map(of).max().unwrap_or_else(|| of(actor))
 }
 
+fn is_up(actor: &ActorRef) -> bool {
+    let replicas = actor.replicas();
+    actor.slot().is_active() || replicas.iter().any(|one| one.slot().is_active())
+}
+
 /// Several components of a step are looked at as one.
 pub(super) fn add(sum: &mut Interval, one: Interval) {
     sum.requests += one.requests;
@@ -174,6 +186,7 @@ pub(super) fn add(sum: &mut Interval, one: Interval) {
     sum.memory_bytes += one.memory_bytes;
     sum.compared += one.compared;
     sum.mismatched += one.mismatched;
+    sum.down |= one.down;
     // The slower one decides.
     if one.latency.p50 > sum.latency.p50 {
         sum.latency = one.latency;
@@ -188,6 +201,7 @@ mod tests {
         Reading {
             counted: Counted::Alone(counters),
             memory: Memory::default(),
+            up: true,
         }
     }
 

@@ -136,6 +136,31 @@ async fn traps_in_the_soak_are_judged_as_they_come_and_not_when_the_interval_is_
     host.running.stop().await;
 }
 
+/// Nothing of it has failed, and nothing of it serves.
+#[tokio::test(start_paused = true)]
+async fn a_component_that_is_stopped_in_the_soak_does_not_become_permanent() {
+    let host = Host::new(ONE).await;
+    let soak = r#"strategy = "blue-green", soak = "1min", gate = { interval = "10s" }"#;
+    let rollout = host.deploy(&one("v2.wasm", soak)).await;
+    rollout
+        .until(|status| status.state == Some(DeploymentState::Soaking))
+        .await;
+    // In the second interval.
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    let app = host.system.supervisors();
+    let app = app.iter().find(|one| *one.address() == address("app"));
+    let one = address("app/one");
+    app.unwrap().terminate_child(&one).await.unwrap();
+    let reason = undone(&rollout).await;
+    assert!(reason.contains("it does not run any more"), "{reason}");
+    assert_eq!(host.permanent(), Some(1));
+    // Whoever starts it has the revision before.
+    app.unwrap().restart_child(&one).await.unwrap();
+    assert_eq!(number(&host.actor("one"), "version").await, 1);
+    host.is_clean(1).await;
+    host.running.stop().await;
+}
+
 /// Answers no `work` at all.
 fn hung() -> String {
     let work = r#"(func (export "work") (param i32) (result i32) (i32.const 2))"#;
